@@ -1,0 +1,74 @@
+# The rules behind ./build.sh.  Everything made lands in build/.
+
+B        ?= build
+CC       ?= cc
+WARN     := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
+CFLAGS   ?= -O2 -g
+BASE     := -std=c11 -D_POSIX_C_SOURCE=200809L -fPIC -fvisibility=hidden -fno-strict-overflow \
+            -fstack-protector-strong $(WARN) -Icommon/include -Icommon
+LIBS     := -ljansson -lssl -lcrypto
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g
+
+CORE_SRC := $(sort $(wildcard common/*.c))
+CORE_OBJ := $(CORE_SRC:%.c=$(B)/obj/%.o)
+ASAN_OBJ := $(CORE_SRC:%.c=$(B)/asan/%.o)
+CORE_LIB := $(B)/lib/libstrict_tls.a
+ASAN_LIB := $(B)/lib/libstrict_tls_asan.a
+
+UNIT_SRC := $(sort $(wildcard tests/unit/*_test.c))
+UNIT     := $(UNIT_SRC:tests/unit/%.c=$(B)/unit/%)
+UNIT_ASAN := $(UNIT_SRC:tests/unit/%.c=$(B)/unit-asan/%)
+UNIT_AID := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
+
+.PHONY: all core unit unit-asan symbols headers clean nginx nginx-asan
+all: core nginx
+
+core: $(CORE_LIB) symbols
+
+$(B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/asan/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(SANITIZE) -MMD -MP -c $< -o $@
+
+$(CORE_LIB): $(CORE_OBJ)
+	@mkdir -p $(@D)
+	rm -f $@ && ar rcs $@ $^
+
+$(ASAN_LIB): $(ASAN_OBJ)
+	@mkdir -p $(@D)
+	rm -f $@ && ar rcs $@ $^
+
+# The core does no I/O and reads no clock: its undefined symbols say so.
+symbols: $(CORE_LIB)
+	@tests/unit/check_symbols.sh $(CORE_LIB)
+
+# Each public header must compile alone.
+headers:
+	@for h in $$(find common/include -name '*.h'); do \
+	    $(CC) $(BASE) -fsyntax-only -x c $$h || exit 1; done
+
+$(B)/unit/%: tests/unit/%.c $(UNIT_AID) $(CORE_LIB)
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(CFLAGS) -Itests/unit -MMD -MP -MF $@.d $< $(UNIT_AID) $(CORE_LIB) $(LIBS) -lcmocka -o $@
+
+$(B)/unit-asan/%: tests/unit/%.c $(UNIT_AID) $(ASAN_LIB)
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(SANITIZE) -Itests/unit -MMD -MP -MF $@.d $< $(UNIT_AID) $(ASAN_LIB) $(LIBS) -lcmocka -o $@
+
+unit: $(UNIT)
+unit-asan: $(UNIT_ASAN)
+
+nginx: $(CORE_LIB)
+	@nginx_module/build.sh $(B)/modules $(CORE_LIB)
+
+# The same module with AddressSanitizer, for tests that preload its runtime into nginx.
+nginx-asan: $(ASAN_LIB)
+	@STLS_SANITIZE="$(SANITIZE)" nginx_module/build.sh $(B)/modules-asan $(ASAN_LIB)
+
+clean:
+	rm -rf $(B)
+
+-include $(CORE_OBJ:.o=.d) $(ASAN_OBJ:.o=.d) $(UNIT:=.d) $(UNIT_ASAN:=.d)

@@ -1,0 +1,374 @@
+/*
+ * strict-tls: the validation core.
+ *
+ * It decides three things about a TLS peer: is the complete certificate chain
+ * presented, is no certificate in it revoked, does the host name match.  It
+ * does no I/O: the host feeds it bytes and the time, and it answers with a
+ * verdict or with a list of things to fetch.
+ *
+ * Conventions
+ *   - All memory comes from the allocator given to stls_policy_new() or
+ *     stls_anchors_new(); libcrypto's and libjansson's own objects come from
+ *     theirs.
+ *   - get0: borrowed, lives as long as its owner.  get1: the caller owns it.
+ *     Every *_free(NULL) is safe.
+ *   - _s seconds, _ms milliseconds, _len bytes.  Times are seconds since the
+ *     epoch, UTC.
+ *   - Frozen policies, frozen anchors and results are immutable and reference
+ *     counted; several threads may share them.  A check and a verdict cache
+ *     belong to one thread at a time.
+ *   - A verdict says whether the peer may be trusted; a status says whether a
+ *     function worked.  They are different types.  A function that fails
+ *     inside a check drives that check's verdict to STLS_REJECT.
+ */
+#ifndef STRICT_TLS_STRICT_TLS_H
+#define STRICT_TLS_STRICT_TLS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <openssl/bio.h>
+#include <openssl/x509.h>
+
+#include "strict_tls/policy_keys.h"
+#include "strict_tls/reasons.h"
+
+#define STLS_VERSION "0.1.0"
+
+/* Go on only on == STLS_ACCEPT. */
+typedef enum { STLS_PENDING = 0, STLS_REJECT = 1, STLS_ACCEPT = 2 } stls_verdict;
+
+/* Only STLS_OK means that the call worked. */
+typedef enum {
+    STLS_OK = 1,
+    STLS_ERR_MEMORY = -1,   /* an allocation failed */
+    STLS_ERR_ARGUMENT = -2, /* unknown key, value out of range, undecodable input */
+    STLS_ERR_STATE = -3,    /* called in the wrong order */
+    STLS_ERR_TOO_LARGE = -4,
+    STLS_ERR_NETWORK = -5
+} stls_status;
+
+/* A sentence for the person who wrote the wrong value. */
+typedef struct {
+    char text[512];
+} stls_error;
+
+typedef struct {
+    void *(*alloc)(void *baton, size_t len);
+    void (*free)(void *baton, void *ptr); /* never called with NULL */
+    void *baton;
+} stls_allocator;
+
+typedef struct stls_policy_st stls_policy;
+typedef struct stls_anchors_st stls_anchors;
+typedef struct stls_check_st stls_check;
+typedef struct stls_result_st stls_result;
+typedef struct stls_verdict_cache_st stls_verdict_cache;
+typedef struct stls_http_st stls_http;
+
+#define STLS_ID_LEN 32 /* every id and cache key is a SHA-256 */
+
+/* ---- policy.c: what is demanded ---------------------------------------- */
+
+/*
+ * A policy with every key at its default.  `allocator` may be NULL (libc) and
+ * is copied; its baton must outlive every object made with this policy.
+ * NULL when out of memory.  Free with stls_policy_free().
+ */
+stls_policy *stls_policy_new(const stls_allocator *allocator);
+
+/*
+ * Sets one key from text.  The preset key resets every other key to the named
+ * set, so set it first.  On STLS_ERR_ARGUMENT `err` (may be NULL) names the
+ * alternatives.  STLS_ERR_STATE once frozen.
+ */
+stls_status stls_policy_set(stls_policy *policy, const char *key, const char *value,
+                            stls_error *err);
+
+/* "revocation=soft chain_root=require": key=value words separated by white space or ';'. */
+stls_status stls_policy_set_text(stls_policy *policy, const char *text, stls_error *err);
+
+/* Checks keys against each other and makes the policy immutable. Repeating it is harmless. */
+stls_status stls_policy_freeze(stls_policy *policy, stls_error *err);
+
+stls_policy *stls_policy_up_ref(stls_policy *policy);
+void stls_policy_free(stls_policy *policy);
+
+/* SHA-256 over every key's value: equal ids mean equal policies. Only when frozen, else NULL. */
+const unsigned char *stls_policy_get0_id(const stls_policy *policy);
+
+/* Value of an INT key; index of the chosen word of an ENUM key (0 is the first in `values`). */
+int64_t stls_policy_get_int(const stls_policy *policy, stls_key key);
+
+/* Value as text. Lives until the key is set again or the policy freed. */
+const char *stls_policy_get0_text(const stls_policy *policy, stls_key key);
+
+/* The key table, STLS_NUM_KEYS rows indexed by stls_key. Static lifetime. */
+const stls_key_info *stls_policy_keys(void);
+
+/*
+ * Whether this address may be fetched from under `fetch_deny`; `addr` is 4 or
+ * 16 bytes in network order.  IPv4-mapped, NAT64 (RFC 6052) and 6to4 forms are
+ * judged by the IPv4 address inside.  NULL: allowed; otherwise the class's
+ * name.  Other lengths are denied.
+ */
+const char *stls_policy_denies_address(const stls_policy *policy, const unsigned char *addr,
+                                       size_t addr_len);
+
+/* ---- anchors.c: who is trusted ------------------------------------------ */
+
+stls_anchors *stls_anchors_new(const stls_allocator *allocator);
+
+/*
+ * Adds every certificate of a PEM bundle from a BIO that the host opened.
+ * Only self-signed certificates become anchors; others are kept for diagnosis
+ * and never for paths, so that an intermediate in the bundle cannot hide an
+ * incomplete chain.  An undecodable PEM block, or none at all, is
+ * STLS_ERR_ARGUMENT.
+ */
+stls_status stls_anchors_load(stls_anchors *anchors, BIO *bio, stls_error *err);
+
+/* Makes the set immutable. STLS_ERR_ARGUMENT if it holds no anchor. */
+stls_status stls_anchors_freeze(stls_anchors *anchors, stls_error *err);
+
+stls_anchors *stls_anchors_up_ref(stls_anchors *anchors);
+void stls_anchors_free(stls_anchors *anchors);
+
+size_t stls_anchors_count(const stls_anchors *anchors);
+
+/* SHA-256 over the set; changes when the content does. Only when frozen, else NULL. */
+const unsigned char *stls_anchors_get0_id(const stls_anchors *anchors);
+
+/* ---- check.c: one peer, one check ---------------------------------------- */
+
+/* What the peer is. */
+typedef enum { STLS_ROLE_SERVER = 1, STLS_ROLE_CLIENT = 2 } stls_role;
+
+/*
+ * A check of one peer.  Takes references on `policy` and `anchors`, which must
+ * be frozen.  NULL when out of memory or not frozen: treat it as a reject.
+ * Free at any state.
+ */
+stls_check *stls_check_new(stls_policy *policy, stls_anchors *anchors, stls_role role);
+void stls_check_free(stls_check *check);
+
+/* Next presented certificate, leaf first, as the peer sent it. Takes a reference. */
+stls_status stls_check_add_cert(stls_check *check, X509 *cert);
+
+/* The same from DER; undecodable bytes become the finding chain.malformed. */
+stls_status stls_check_add_cert_der(stls_check *check, const unsigned char *der, size_t der_len);
+
+/* All of a stack, in order. */
+stls_status stls_check_add_certs(stls_check *check, const STACK_OF(X509) *certs);
+
+/*
+ * The name that was wanted: a DNS name, or an IPv4 or IPv6 address, the latter
+ * with or without brackets.  Copied.  Needed for STLS_ROLE_SERVER unless the
+ * policy has name off; without it the verdict is name.malformed.
+ */
+stls_status stls_check_set_name(stls_check *check, const char *name, size_t name_len);
+
+/*
+ * Phase one: presented chain, RFC 5280 path validation, name.  STLS_PENDING:
+ * nothing wrong so far (or report mode); STLS_REJECT: final.  Never
+ * STLS_ACCEPT.  For hosts that must answer in OpenSSL's verify callback.
+ */
+stls_verdict stls_check_trust(stls_check *check, int64_t now_s);
+
+/* A stapled OCSP response for presented certificate `cert_index`. Copied. Before start. */
+stls_status stls_check_add_staple(stls_check *check, size_t cert_index, const unsigned char *der,
+                                  size_t der_len);
+
+/*
+ * Phase two: revocation.  Runs phase one first if that was not done.
+ * STLS_PENDING: carry out the fetches that stls_check_next_fetch() names.
+ */
+stls_verdict stls_check_start(stls_check *check, int64_t now_s);
+
+/* One thing to ask. All pointers live until it is fed, or the check is freed. */
+typedef struct {
+    uint32_t id;
+    size_t cert_index; /* the presented certificate that it is about */
+    int is_post;       /* 0: GET (RFC 5019) */
+    const char *url;   /* complete, for GET with the request encoded in it */
+    const unsigned char *body;
+    size_t body_len;
+    const char *content_type; /* of the body; "" for GET */
+    int may_use_cache;        /* 0: only a fresh answer will do */
+    size_t max_reply_bytes;
+    uint32_t timeout_ms;
+    unsigned char question[STLS_ID_LEN]; /* names the question: key of an answer cache */
+    unsigned char flight[STLS_ID_LEN];   /* names question, URL and limits: key of single flight
+                                            and of a cache of failures */
+} stls_fetch;
+
+/* 1 and `*fetch` filled, each fetch once; 0 when there is none right now. */
+int stls_check_next_fetch(stls_check *check, stls_fetch *fetch);
+
+typedef enum {
+    STLS_FETCH_OK = 1,        /* `bytes` came over the network just now */
+    STLS_FETCH_CACHED = 2,    /* `bytes` came from a cache; verified just the same */
+    STLS_FETCH_TIMEOUT = -1,
+    STLS_FETCH_NETWORK = -2,
+    STLS_FETCH_HTTP = -3,
+    STLS_FETCH_TOO_LARGE = -4,
+    STLS_FETCH_DENIED = -5
+} stls_fetch_outcome;
+
+typedef struct {
+    stls_fetch_outcome outcome;
+    const unsigned char *bytes; /* for OK and CACHED; only read during the call */
+    size_t bytes_len;
+    const char *detail; /* for failures, e.g. "connection refused"; may be NULL */
+} stls_reply;
+
+/*
+ * Answers fetch `id`.  A refused CACHED answer makes the same question come
+ * again with may_use_cache 0.  Unknown or repeated ids are ignored.
+ */
+stls_verdict stls_check_feed(stls_check *check, uint32_t id, const stls_reply *reply,
+                             int64_t now_s);
+
+/* Whether and how long the answer just fed for `id` may be cached. */
+typedef struct {
+    int conclusive;       /* 1: verified, good or revoked; 0: remember it as a failure only */
+    int revoked;          /* 1: drop what rested on an earlier good answer to this question */
+    int64_t produced_s;   /* thisUpdate: of two conclusive answers the later is the newer */
+    int64_t use_until_s;  /* the last moment this answer serves */
+    int64_t refresh_at_s; /* half its life: fetch a newer one in the background from here on */
+    int64_t retry_at_s;   /* if not conclusive: do not ask again before */
+} stls_answer;
+stls_status stls_check_get_answer(const stls_check *check, uint32_t id, stls_answer *answer);
+
+/* The host's total time is over: every open fetch counts as fetch.timeout. Final verdict. */
+stls_verdict stls_check_expire(stls_check *check, int64_t now_s);
+
+/* The host cannot go on (no memory, no session, ...): final reject with this reason. */
+stls_verdict stls_check_fail(stls_check *check, stls_reason reason, const char *detail,
+                             int64_t now_s);
+
+stls_verdict stls_check_verdict(const stls_check *check);
+
+/*
+ * Immutable snapshot: after stls_check_trust() (its verdict may then be
+ * STLS_PENDING, meaning "trusted so far") or when the verdict is final.  The
+ * caller owns it.  NULL when out of memory.
+ */
+stls_result *stls_check_get1_result(stls_check *check);
+
+/* ---- result.c: what was decided ------------------------------------------ */
+
+stls_result *stls_result_up_ref(stls_result *result);
+void stls_result_free(stls_result *result);
+
+/* In report mode this is STLS_ACCEPT for what would have been rejected. */
+stls_verdict stls_result_verdict(const stls_result *result);
+
+/* "accept", "reject", "would_reject" (report mode) or "pending". Static lifetime. */
+const char *stls_result_word(const stls_result *result);
+
+/* Primary reason; STLS_REASON_NONE when there is nothing to reject for. */
+stls_reason stls_result_reason(const stls_result *result);
+
+/* 1 when the leaf is itself a self-signed trust anchor: no revocation was asked. */
+int stls_result_is_pinned(const stls_result *result);
+
+int64_t stls_result_valid_until_s(const stls_result *result);
+/* When to check again in the background; past valid_until_s when there is nothing to refresh. */
+int64_t stls_result_refresh_at_s(const stls_result *result);
+
+/* The questions this result rests on, num * STLS_ID_LEN bytes. */
+const unsigned char *stls_result_get0_questions(const stls_result *result, size_t *num);
+
+/* The report, a JSON object on one line, printable ASCII, NUL-terminated (docs/report.md). */
+const char *stls_result_get0_report(const stls_result *result, size_t *len);
+
+/*
+ * The log line that every host writes, greppable and the same everywhere, into
+ * `buf` (NUL-terminated, cut if need be).  Values from the peer are escaped.
+ * Returns its length.  `addr` ("203.0.113.5:443") may be NULL.
+ */
+size_t stls_result_log_line(const stls_result *result, const char *addr, char *buf,
+                            size_t buf_len);
+
+/* ---- verdict_cache.c: what was decided before ----------------------------- */
+
+/*
+ * A key over role, policy, anchors, name and the presented DER, every field
+ * length-prefixed.  STLS_ERR_MEMORY or STLS_ERR_ARGUMENT: do without the cache.
+ */
+stls_status stls_verdict_key(unsigned char key[STLS_ID_LEN], const stls_policy *policy,
+                             const stls_anchors *anchors, stls_role role, const char *name,
+                             size_t name_len, const STACK_OF(X509) *certs);
+
+/* The key of the same presentation with this staple (NULL, 0: none); in and out may be the same. */
+stls_status stls_verdict_key_staple(unsigned char out[STLS_ID_LEN],
+                                    const unsigned char in[STLS_ID_LEN],
+                                    const unsigned char *staple, size_t staple_len);
+
+/* Bounded, least recently used goes first. Owned by one process, one thread at a time. */
+stls_verdict_cache *stls_verdict_cache_new(size_t max_entries, const stls_allocator *allocator);
+void stls_verdict_cache_free(stls_verdict_cache *cache);
+
+/* Live result or NULL. Borrowed until the next call on this cache: up_ref to keep it. */
+stls_result *stls_verdict_cache_get0(stls_verdict_cache *cache,
+                                     const unsigned char key[STLS_ID_LEN], int64_t now_s);
+
+/* Replaces what was there. Results that are already past valid_until_s are not stored. */
+stls_status stls_verdict_cache_put(stls_verdict_cache *cache,
+                                   const unsigned char key[STLS_ID_LEN], stls_result *result,
+                                   int64_t now_s);
+
+/* Not before `at_s` shall this entry be refreshed again (a refresh just failed). */
+void stls_verdict_cache_defer_refresh(stls_verdict_cache *cache,
+                                      const unsigned char key[STLS_ID_LEN], int64_t at_s);
+
+/* 1 when a live entry has reached its refresh time; the next refresh is then deferred to `next_s`,
+ * so that one caller starts it. */
+int stls_verdict_cache_refresh_due(stls_verdict_cache *cache,
+                                   const unsigned char key[STLS_ID_LEN], int64_t now_s,
+                                   int64_t next_s);
+
+/* Drops every entry that rests on this question; returns how many. */
+size_t stls_verdict_cache_drop_question(stls_verdict_cache *cache,
+                                        const unsigned char question[STLS_ID_LEN]);
+void stls_verdict_cache_clear(stls_verdict_cache *cache);
+size_t stls_verdict_cache_count(const stls_verdict_cache *cache);
+
+/* ---- http_message.c: HTTP for fetches, without a socket ------------------- */
+
+/* Where to connect for a URL. Only http:// is accepted, no user information. */
+typedef struct {
+    char host[256]; /* without brackets */
+    char port[6];
+    uint16_t port_num;
+} stls_http_target;
+stls_status stls_http_parse_url(const char *url, stls_http_target *target, stls_error *err);
+
+/*
+ * One exchange.  `via_proxy` 1 puts the whole URL into the request line (RFC
+ * 9112 section 3.2.2).  NULL: out of memory or a URL that
+ * stls_http_parse_url() refuses.
+ */
+stls_http *stls_http_new(const stls_fetch *fetch, int via_proxy);
+void stls_http_free(stls_http *http);
+
+/* The request to send. Lives as long as `http`. */
+const unsigned char *stls_http_get0_request(const stls_http *http, size_t *len);
+
+typedef enum {
+    STLS_HTTP_MORE = 0,      /* feed more bytes */
+    STLS_HTTP_DONE = 1,      /* the body is complete */
+    STLS_HTTP_TOO_LARGE = -1,
+    STLS_HTTP_FAILED = -2    /* not 200, malformed, or ended early; see stls_http_get0_error() */
+} stls_http_state;
+
+/* Bytes that arrived. Bounded by max_reply_bytes plus a fixed allowance for the header. */
+stls_http_state stls_http_feed(stls_http *http, const unsigned char *bytes, size_t len);
+/* The peer closed the connection. Never STLS_HTTP_MORE. */
+stls_http_state stls_http_eof(stls_http *http);
+
+const unsigned char *stls_http_get0_body(const stls_http *http, size_t *len);
+const char *stls_http_get0_error(const stls_http *http);
+
+#endif

@@ -1,0 +1,34 @@
+#!/bin/sh
+# Builds the dynamic modules against nginx's own build system: OUTDIR CORE_LIB.
+# NGINX_SRC=DIR takes other sources than Debian's package nginx-dev.
+set -eu
+out=$1 lib=$(realpath "$2")
+here=$(cd "$(dirname "$0")" && pwd)
+src=${NGINX_SRC:-/usr/share/nginx/src}
+[ -x "$src/configure" ] || [ -x "$src/auto/configure" ] || {
+    echo "nginx sources not found in $src: run ./build.sh deps, or set NGINX_SRC=DIR" >&2
+    exit 1
+}
+version=$(sed -n 's/^#define NGINX_VERSION *"\(.*\)"/\1/p' "$src/src/core/nginx.h")
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+work=$out/nginx-$version
+if [ ! -f "$work/objs/Makefile" ] || [ "$here/config" -nt "$work/objs/Makefile" ]; then
+    rm -rf "$work"
+    mkdir -p "$work"
+    cp -rL "$src/." "$work/"
+    cd "$work"
+    [ -x configure ] || cp auto/configure configure
+    export STLS_CORE_LIB="$lib" STLS_SANITIZE="${STLS_SANITIZE:-}"
+    if [ -f conf_flags ]; then
+        # Debian's own flags, so that the module's signature equals the packaged binary's.
+        bash -c '. ./conf_flags && ./configure "${NGINX_CONF_FLAGS[@]}" --add-dynamic-module="$1"' \
+            configure "$here" > configure.log || { tail -n 20 configure.log >&2; exit 1; }
+    else
+        ./configure --with-compat --with-threads --with-http_ssl_module --with-http_v2_module \
+            --with-stream=dynamic --with-stream_ssl_module --with-cc-opt=-fPIC \
+            --add-dynamic-module="$here" > configure.log || { tail -n 20 configure.log >&2; exit 1; }
+    fi
+fi
+make -s -C "$work" -f objs/Makefile modules > "$work/make.log" 2>&1 || { cat "$work/make.log" >&2; exit 1; }
+cp "$work"/objs/ngx_*strict_tls_module.so "$out/"
