@@ -14,7 +14,7 @@ if [ -n "$bad" ]; then
     echo "core: I/O or clock functions used:" $bad >&2
     exit 1
 fi
-globals=$(nm "$lib" | awk '$2 ~ /^[BbDdC]$/ {print $3}' | grep -vE '\.rel\.ro|^__|_it\.|local_it' || true)
+globals=$(nm -f sysv "$lib" | awk -F'|' '$4 ~ /OBJECT|TLS/ && $7 ~ /^\.(data|bss|tdata|tbss)$|COM/ {print $1}')
 if [ -n "$globals" ]; then
     echo "core: writable globals:" $globals >&2
     exit 1

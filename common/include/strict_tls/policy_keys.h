@@ -27,7 +27,7 @@
     X(SECURITY_LEVEL, "security_level", INT, "2", "0..5", "OpenSSL security level for keys and signatures on the path") \
     X(X509_STRICT, "x509_strict", ENUM, "on", "on,off", "whether RFC 5280 profile defects are rejected; many private CAs fail the profile") \
     X(PURPOSE, "purpose", ENUM, "role", "role,any", "role demands serverAuth of servers and clientAuth of clients") \
-    X(CERT_POLICIES, "cert_policies", STR, "", "OID,...", "acceptable certificate policies (RFC 5280 user-initial-policy-set); unset: any") \
+    X(CERT_POLICIES, "cert_policies", STR, "", "OID,...", "acceptable certificate policies (RFC 5280 user-initial-policy-set), demanded where require_explicit_policy or the chain itself says so; unset: any") \
     X(REQUIRE_EXPLICIT_POLICY, "require_explicit_policy", ENUM, "off", "off,on", "RFC 5280 initial-explicit-policy") \
     X(INHIBIT_POLICY_MAPPING, "inhibit_policy_mapping", ENUM, "off", "off,on", "RFC 5280 initial-policy-mapping-inhibit") \
     X(INHIBIT_ANY_POLICY, "inhibit_any_policy", ENUM, "off", "off,on", "RFC 5280 initial-any-policy-inhibit") \

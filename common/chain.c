@@ -1,0 +1,211 @@
+#include "chain.h"
+
+#include <stdio.h>
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+#include "x509_text.h"
+
+static X509 *top_of(const stls_path *path)
+{
+    return sk_X509_value(path->certs, sk_X509_num(path->certs) - 1);
+}
+
+static int is_ca(X509 *cert)
+{
+    return X509_check_ca(cert) > 0;
+}
+
+static int has_issuer_of(const STACK_OF(X509) *certs, X509 *cert)
+{
+    for (int i = 0; i < sk_X509_num(certs); i++) {
+        if (X509_check_issued(sk_X509_value(certs, i), cert) == X509_V_OK) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The same name and key as the anchor: its own root, or a cross-certificate for it. */
+static int stands_for(X509 *cert, X509 *anchor)
+{
+    return X509_NAME_cmp(X509_get_subject_name(cert), X509_get_subject_name(anchor)) == 0
+           && EVP_PKEY_eq(X509_get0_pubkey(cert), X509_get0_pubkey(anchor)) == 1;
+}
+
+static void place_all(const stls_policy *policy, const STACK_OF(X509) *presented,
+                      const stls_path *path, stls_place *places, stls_findings *findings)
+{
+    int num_path = sk_X509_num(path->certs);
+
+    for (int i = 0; i < sk_X509_num(presented); i++) {
+        places[i] = STLS_EXTRA;
+        /* Only the first copy is on the path: presented_index names that one. */
+        for (int p = 0; p < num_path; p++) {
+            if (path->presented_index[p] == i) {
+                places[i] = STLS_ON_PATH;
+            }
+        }
+        X509 *cert = sk_X509_value(presented, i);
+        if (places[i] == STLS_EXTRA && path->is_complete && stands_for(cert, top_of(path))) {
+            int is_duplicate = 0;
+            for (int j = 0; j < i; j++) {
+                is_duplicate |= X509_cmp(sk_X509_value(presented, j), cert) == 0;
+            }
+            places[i] = is_duplicate ? STLS_EXTRA : STLS_REDUNDANT;
+        }
+        if (places[i] == STLS_EXTRA) {
+            int denied = path->is_complete
+                         && policy->num[STLS_KEY_CHAIN_EXTRA] == STLS_EXTRA_DENY;
+            stls_findings_add(findings, STLS_REASON_CHAIN_EXTRA, denied, i, cert, NULL,
+                              "presented certificate %d is a duplicate or on no path", i);
+        }
+    }
+}
+
+/* RFC 8446 section 4.4.2 lets a peer misorder; strict platforms and this default do not. */
+static void judge_order(const stls_policy *policy, const STACK_OF(X509) *presented,
+                        const stls_path *path, stls_findings *findings)
+{
+    char order[160] = "";
+    size_t used = 0;
+    int last = STLS_NO_CERT, misplaced = STLS_NO_CERT;
+
+    for (int p = 0; p < sk_X509_num(path->certs); p++) {
+        int index = path->presented_index[p];
+        if (index == STLS_NO_CERT) {
+            continue;
+        }
+        if (index < last && misplaced == STLS_NO_CERT) {
+            misplaced = index;
+        }
+        last = index;
+        if (used < sizeof(order) - 16) {
+            used += (size_t)snprintf(order + used, sizeof(order) - used, "%s%d", used ? "," : "",
+                                     index);
+        }
+    }
+    if (misplaced != STLS_NO_CERT) {
+        stls_findings_add(findings, STLS_REASON_CHAIN_MISORDERED,
+                          policy->num[STLS_KEY_CHAIN_ORDER] == STLS_ORDER_STRICT, misplaced,
+                          sk_X509_value(presented, misplaced), NULL,
+                          "the right order of the presented certificates is %s", order);
+    }
+}
+
+static void judge_root(const stls_policy *policy, const stls_path *path,
+                       const STACK_OF(X509) *presented, const stls_place *places,
+                       stls_findings *findings)
+{
+    int index = path->presented_index[sk_X509_num(path->certs) - 1];
+
+    /* Another self-signed certificate for the anchor's name and key is the root, too. */
+    for (int i = 0; index == STLS_NO_CERT && i < sk_X509_num(presented); i++) {
+        if (places[i] == STLS_REDUNDANT && X509_self_signed(sk_X509_value(presented, i), 0) == 1) {
+            index = i;
+        }
+    }
+    if (index == STLS_NO_CERT && policy->num[STLS_KEY_CHAIN_ROOT] == STLS_ROOT_REQUIRE) {
+        char root[STLS_NAME_TEXT_LEN];
+        stls_name_text(X509_get_subject_name(top_of(path)), root);
+        stls_findings_add(findings, STLS_REASON_CHAIN_ROOT_MISSING, 1, STLS_NO_CERT, NULL, NULL,
+                          "root '%s' was not sent", root);
+    }
+    if (index != STLS_NO_CERT && policy->num[STLS_KEY_CHAIN_ROOT] == STLS_ROOT_FORBID) {
+        stls_findings_add(findings, STLS_REASON_CHAIN_ROOT_PRESENTED, 1, index,
+                          sk_X509_value(presented, index), NULL,
+                          "presented certificate %d is the root", index);
+    }
+}
+
+/*
+ * The path broke off at `top`, whose issuer is neither presented nor an
+ * anchor.  Whether an intermediate or trust is missing cannot be told for
+ * sure; say what the evidence favours.
+ */
+static int looks_incomplete(const stls_anchors *anchors, const STACK_OF(X509) *presented,
+                            const stls_path *path, const stls_place *places)
+{
+    X509 *top = top_of(path);
+
+    if (sk_X509_num(path->certs) == 1 && !is_ca(top)) {
+        return 1; /* a leaf alone: nobody's root issues leaves directly */
+    }
+    if (has_issuer_of(anchors->not_anchors, top)) {
+        return 1; /* this host even owns the intermediate that was not sent */
+    }
+    for (int i = 0; i < sk_X509_num(presented); i++) {
+        X509 *cert = sk_X509_value(presented, i);
+        if (places[i] == STLS_EXTRA && is_ca(cert) && X509_cmp(cert, top) != 0
+            && (X509_self_signed(cert, 0) == 1 || stls_anchors_contain(anchors, cert)
+                || has_issuer_of(anchors->anchors, cert))) {
+            return 1; /* the chain goes on behind a gap */
+        }
+    }
+    return 0;
+}
+
+static void judge_top(const stls_anchors *anchors, const STACK_OF(X509) *presented,
+                      const stls_path *path, const stls_place *places, stls_findings *findings)
+{
+    X509 *top = top_of(path);
+    int index = path->presented_index[sk_X509_num(path->certs) - 1];
+    char issuer[STLS_NAME_TEXT_LEN], key_id[100], url[STLS_URL_LEN];
+    char remedy[STLS_URL_LEN + 160];
+
+    stls_name_text(X509_get_issuer_name(top), issuer);
+    if (X509_self_signed(top, 0) == 1) {
+        if (sk_X509_num(path->certs) == 1) {
+            stls_findings_add(findings, STLS_REASON_CHAIN_SELF_SIGNED, 1, index, top, NULL,
+                              "the leaf is signed by its own key");
+        } else {
+            stls_findings_add(findings, STLS_REASON_CHAIN_UNTRUSTED, 1, index, top, NULL,
+                              "the presented root is not a trust anchor");
+        }
+        return;
+    }
+
+    stls_hex_text(X509_get0_authority_key_id(top), key_id);
+    int has_url = stls_aia_url(top, NID_ad_ca_issuers, 0, url);
+    if (looks_incomplete(anchors, presented, path, places)) {
+        if (has_url) {
+            snprintf(remedy, sizeof(remedy), "append it to the served chain; published at %s", url);
+        }
+        stls_findings_add(findings, STLS_REASON_CHAIN_INCOMPLETE, 1, index, top,
+                          has_url ? remedy : NULL, "issuer '%s'%s%s%s was not sent%s", issuer,
+                          key_id[0] ? " (key id " : "", key_id, key_id[0] ? ")" : "",
+                          has_issuer_of(anchors->not_anchors, top)
+                              ? "; that it lies in the trusted certificates here does not help the "
+                                "peer's other clients"
+                              : "");
+    } else {
+        snprintf(remedy, sizeof(remedy),
+                 "if that is a root you trust, add it to the trusted certificates; if it is an "
+                 "intermediate, append it to the served chain%s%.800s",
+                 has_url ? "; published at " : "", url);
+        stls_findings_add(findings, STLS_REASON_CHAIN_UNTRUSTED, 1, index, top, remedy,
+                          "issuer '%s'%s%s%s is neither presented nor a trust anchor", issuer,
+                          key_id[0] ? " (key id " : "", key_id, key_id[0] ? ")" : "");
+    }
+}
+
+void stls_chain_judge(const stls_policy *policy, const stls_anchors *anchors,
+                      const STACK_OF(X509) *presented, const stls_path *path, stls_place *places,
+                      stls_findings *findings)
+{
+    ERR_set_mark();
+    place_all(policy, presented, path, places, findings);
+    judge_order(policy, presented, path, findings);
+    if (path->is_complete) {
+        judge_root(policy, path, presented, places, findings);
+    } else {
+        judge_top(anchors, presented, path, places, findings);
+    }
+    ERR_pop_to_mark();
+}
+
+int stls_chain_is_pinned(const stls_path *path)
+{
+    return path->is_valid && sk_X509_num(path->certs) == 1;
+}

@@ -1,0 +1,40 @@
+/* What the rules found: a list that only grows. */
+#ifndef STLS_FINDING_H
+#define STLS_FINDING_H
+
+#include "mem.h"
+
+#define STLS_NO_CERT (-1)
+
+typedef struct {
+    stls_reason reason;
+    int is_error;   /* rejects; 0: worth telling, no more */
+    int cert_index; /* presented index or STLS_NO_CERT */
+    int slot;       /* the revocation slot it belongs to, or -1 */
+    char *subject;  /* of that certificate; "" if none */
+    char *detail;
+    char *remedy; /* NULL: the reason's own */
+} stls_finding;
+
+typedef struct {
+    stls_allocator allocator;
+    stls_finding *items;
+    size_t num, cap;
+    int out_of_memory; /* a finding was lost: the check must not accept */
+} stls_findings;
+
+void stls_findings_init(stls_findings *findings, const stls_allocator *allocator);
+void stls_findings_clear(stls_findings *findings);
+
+/* `cert`, `detail` and `remedy` may be NULL; texts are copied. */
+void stls_findings_add(stls_findings *findings, stls_reason reason, int is_error, int cert_index,
+                       const X509 *cert, const char *remedy, const char *detail, ...)
+    __attribute__((format(printf, 7, 8)));
+
+int stls_findings_have_error(const stls_findings *findings);
+int stls_findings_have(const stls_findings *findings, stls_reason reason, int cert_index);
+
+/* The error to repair first, by the reasons' rank and then the lowest certificate; or NULL. */
+const stls_finding *stls_findings_primary(const stls_findings *findings);
+
+#endif

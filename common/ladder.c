@@ -1,0 +1,419 @@
+#include "ladder.h"
+
+#include <string.h>
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+#include "must_staple.h"
+
+const char *stls_source_name(int source)
+{
+    static const char *const names[STLS_NUM_SOURCES] = {"staple", "ocsp"};
+    return names[source];
+}
+
+stls_status stls_ladder_init(stls_ladder *ladder, const stls_policy *policy, const stls_path *path)
+{
+    size_t num = (size_t)sk_X509_num(path->certs) - 1; /* all but the anchor */
+
+    memset(ladder, 0, sizeof(*ladder));
+    if (policy->num[STLS_KEY_REVOCATION_SCOPE] == STLS_SCOPE_LEAF && num > 1) {
+        num = 1;
+    }
+    ladder->slots = stls_alloc(&policy->allocator, num * sizeof(*ladder->slots));
+    if (ladder->slots == NULL) {
+        return STLS_ERR_MEMORY;
+    }
+    ladder->num_slots = num;
+    for (size_t i = 0; i < num; i++) {
+        stls_slot *slot = &ladder->slots[i];
+        slot->cert = sk_X509_value(path->certs, (int)i);
+        slot->issuer = sk_X509_value(path->certs, (int)i + 1);
+        slot->cert_index = path->presented_index[i];
+        slot->is_leaf = i == 0;
+        if (stls_ocsp_question(slot->cert, slot->issuer, slot->question) != STLS_OK) {
+            return STLS_ERR_MEMORY;
+        }
+    }
+    return STLS_OK;
+}
+
+void stls_ladder_clear(stls_ladder *ladder, const stls_allocator *a)
+{
+    for (size_t i = 0; i < ladder->num_fetches; i++) {
+        stls_ocsp_request_clear(&ladder->fetches[i].request, a);
+    }
+    stls_dealloc(a, ladder->fetches);
+    stls_dealloc(a, ladder->slots);
+    memset(ladder, 0, sizeof(*ladder));
+}
+
+static void add_finding(const stls_ladder_input *in, const stls_ladder *ladder,
+                        const stls_slot *slot, stls_reason reason, int is_error,
+                        const char *detail)
+{
+    size_t before = in->findings->num;
+    stls_findings_add(in->findings, reason, is_error, slot->cert_index, slot->cert, NULL, "%s",
+                      detail != NULL ? detail : "");
+    if (in->findings->num > before) {
+        in->findings->items[before].slot = (int)(slot - ladder->slots);
+    }
+}
+
+/* 1 when the answer settles the slot; otherwise its reason is told. */
+static int take_answer(const stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
+                       const stls_ocsp_answer *answer, int source, int good_is_enough)
+{
+    if (answer->reason == STLS_REASON_OCSP_REVOKED) {
+        slot->state = STLS_SLOT_REVOKED;
+        add_finding(in, ladder, slot, answer->reason, 1, answer->detail);
+    } else if (answer->reason == STLS_REASON_NONE && good_is_enough) {
+        slot->state = STLS_SLOT_GOOD;
+    } else {
+        if (answer->reason != STLS_REASON_NONE) {
+            add_finding(in, ladder, slot, answer->reason, 0, answer->detail);
+        }
+        return 0;
+    }
+    slot->answer = *answer;
+    slot->source = source;
+    return 1;
+}
+
+/* ---- rung: staple ---------------------------------------------------------- */
+
+static void climb_staple(const stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in)
+{
+    /* A staple cannot carry this host's nonce; one that says revoked counts all the same. */
+    int good_is_enough = in->policy->num[STLS_KEY_OCSP_NONCE] == STLS_OFF;
+
+    for (size_t i = 0; i < in->num_staples; i++) {
+        const stls_staple *staple = &in->staples[i];
+        stls_ocsp_answer answer;
+        if ((int)staple->cert_index != slot->cert_index) {
+            continue;
+        }
+        slot->names_source = 1;
+        stls_ocsp_judge(&answer, in->policy, slot->cert, slot->issuer, staple->der,
+                        staple->der_len, NULL, in->now_s);
+        if (take_answer(ladder, slot, in, &answer, STLS_SOURCE_STAPLE, good_is_enough)) {
+            return;
+        }
+        /* Where the certificate demands a staple, a bad one is none (RFC 7633 section 4.3.3). */
+        if (answer.reason != STLS_REASON_NONE && slot->is_leaf && in->findings->num > 0
+            && in->policy->num[STLS_KEY_MUST_STAPLE] == STLS_MUST_STAPLE_ENFORCE
+            && stls_must_staple(slot->cert)) {
+            in->findings->items[in->findings->num - 1].is_error = 1;
+        }
+    }
+    slot->rung++;
+}
+
+/* ---- rung: OCSP ------------------------------------------------------------- */
+
+static int ocsp_url(const stls_slot *slot, const stls_policy *policy, char url[STLS_URL_LEN])
+{
+    const char *override = policy->text[STLS_KEY_OCSP_RESPONDER];
+
+    if (override[0] != '\0') {
+        if (slot->url_index > 0 || strlen(override) >= STLS_URL_LEN) {
+            return 0;
+        }
+        strcpy(url, override);
+        return 1;
+    }
+    return slot->url_index < (size_t)policy->num[STLS_KEY_MAX_URLS_PER_CERT]
+           && stls_aia_url(slot->cert, NID_ad_OCSP, slot->url_index, url);
+}
+
+static stls_status open_fetch(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
+                              const char *url, int may_use_cache)
+{
+    const stls_allocator *a = &in->policy->allocator;
+    int with_nonce = in->policy->num[STLS_KEY_OCSP_NONCE] == STLS_ON;
+    stls_open_fetch fetch = {.id = (uint32_t)ladder->num_fetches + 1,
+                             .slot = (size_t)(slot - ladder->slots),
+                             .may_use_cache = may_use_cache && !with_nonce};
+
+    if (stls_ocsp_request_make(&fetch.request, a, slot->cert, slot->issuer, url, with_nonce)
+            != STLS_OK
+        || stls_grow(a, (void **)&ladder->fetches, &ladder->cap_fetches, ladder->num_fetches,
+                     sizeof(fetch))
+               != STLS_OK) {
+        stls_ocsp_request_clear(&fetch.request, a);
+        return STLS_ERR_MEMORY;
+    }
+    ladder->fetches[ladder->num_fetches++] = fetch;
+    slot->state = STLS_SLOT_WAITING;
+    return STLS_OK;
+}
+
+static stls_status climb_ocsp(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
+                              int may_use_cache)
+{
+    char url[STLS_URL_LEN];
+
+    if (!ocsp_url(slot, in->policy, url)) {
+        slot->rung++;
+        slot->url_index = 0;
+        return STLS_OK;
+    }
+    slot->names_source = 1;
+    if ((int64_t)ladder->num_fetches >= in->policy->num[STLS_KEY_MAX_FETCHES]) {
+        add_finding(in, ladder, slot, STLS_REASON_FETCH_DENIED, 0, "max_fetches is used up");
+        slot->rung++;
+        return STLS_OK;
+    }
+    return open_fetch(ladder, slot, in, url, may_use_cache);
+}
+
+/* ---- the ladder's end -------------------------------------------------------- */
+
+static int is_short_lived(const stls_slot *slot, const stls_policy *policy)
+{
+    int64_t from_s, to_s;
+    return slot->is_leaf && stls_time_s(X509_get0_notBefore(slot->cert), &from_s)
+           && stls_time_s(X509_get0_notAfter(slot->cert), &to_s)
+           && to_s - from_s + 1 <= policy->num[STLS_KEY_SHORT_LIVED_S];
+}
+
+static void end_slot(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in)
+{
+    int is_hard = in->policy->num[STLS_KEY_REVOCATION] == STLS_REVOCATION_HARD;
+    int index = (int)(slot - ladder->slots);
+    int num_told = 0;
+    char url[STLS_URL_LEN];
+
+    if (is_short_lived(slot, in->policy)) {
+        slot->state = STLS_SLOT_EXEMPT;
+        return;
+    }
+    slot->state = STLS_SLOT_INCONCLUSIVE;
+    if (!slot->names_source && !stls_names_crl(slot->cert)
+        && !stls_aia_url(slot->cert, NID_ad_OCSP, 0, url)) {
+        if (in->policy->num[STLS_KEY_NO_REVOCATION_SOURCE] == STLS_NO_SOURCE_ALLOW) {
+            slot->state = STLS_SLOT_NOT_ASKED;
+        } else {
+            add_finding(in, ladder, slot, STLS_REASON_REVOCATION_NO_SOURCE, is_hard,
+                        "neither an OCSP responder nor a CRL is named");
+        }
+        return;
+    }
+    for (size_t i = 0; i < in->findings->num; i++) {
+        stls_finding *finding = &in->findings->items[i];
+        if (finding->slot == index) {
+            finding->is_error |= is_hard;
+            num_told++;
+        }
+    }
+    if (num_told == 0) {
+        add_finding(in, ladder, slot, STLS_REASON_REVOCATION_INCONCLUSIVE, is_hard,
+                    "none of the sources that this certificate names is in revocation_sources");
+    }
+}
+
+static stls_status climb(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in)
+{
+    stls_status status = STLS_OK;
+
+    while (slot->state == STLS_SLOT_OPEN && status == STLS_OK) {
+        if (slot->rung >= in->policy->list_len[STLS_KEY_REVOCATION_SOURCES]) {
+            end_slot(ladder, slot, in);
+            break;
+        }
+        switch (in->policy->list[STLS_KEY_REVOCATION_SOURCES][slot->rung]) {
+        case STLS_SOURCE_STAPLE:
+            climb_staple(ladder, slot, in);
+            break;
+        case STLS_SOURCE_OCSP:
+            status = climb_ocsp(ladder, slot, in, 1);
+            break;
+        default:
+            slot->rung++;
+            break;
+        }
+    }
+    return status;
+}
+
+stls_status stls_ladder_advance(stls_ladder *ladder, const stls_ladder_input *in)
+{
+    stls_status status = STLS_OK;
+    for (size_t i = 0; i < ladder->num_slots && status == STLS_OK; i++) {
+        status = climb(ladder, &ladder->slots[i], in);
+    }
+    return status;
+}
+
+int stls_ladder_is_done(const stls_ladder *ladder)
+{
+    for (size_t i = 0; i < ladder->num_slots; i++) {
+        if (ladder->slots[i].state == STLS_SLOT_OPEN
+            || ladder->slots[i].state == STLS_SLOT_WAITING) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* ---- fetches ------------------------------------------------------------------- */
+
+static int hash_flight(stls_fetch *fetch, const stls_policy *policy)
+{
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    const char *deny = policy->text[STLS_KEY_FETCH_DENY];
+    uint64_t limits[3] = {fetch->max_reply_bytes, fetch->timeout_ms, fetch->body_len};
+
+    int ok = md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL)
+             && EVP_DigestUpdate(md, fetch->question, STLS_ID_LEN)
+             && EVP_DigestUpdate(md, limits, sizeof(limits))
+             && EVP_DigestUpdate(md, deny, strlen(deny) + 1)
+             && EVP_DigestUpdate(md, fetch->url, strlen(fetch->url) + 1)
+             && EVP_DigestUpdate(md, fetch->body, fetch->body_len)
+             && EVP_DigestFinal_ex(md, fetch->flight, NULL);
+    EVP_MD_CTX_free(md);
+    return ok;
+}
+
+int stls_ladder_next_fetch(stls_ladder *ladder, const stls_policy *policy, stls_fetch *fetch)
+{
+    for (size_t i = 0; i < ladder->num_fetches; i++) {
+        stls_open_fetch *open = &ladder->fetches[i];
+        if (open->is_handed_out || open->is_answered) {
+            continue;
+        }
+        const stls_slot *slot = &ladder->slots[open->slot];
+        memset(fetch, 0, sizeof(*fetch));
+        fetch->id = open->id;
+        fetch->cert_index = (size_t)slot->cert_index;
+        fetch->is_post = open->request.der != NULL;
+        fetch->url = open->request.url;
+        fetch->body = open->request.der;
+        fetch->body_len = open->request.der_len;
+        fetch->content_type = fetch->is_post ? "application/ocsp-request" : "";
+        fetch->may_use_cache = open->may_use_cache;
+        fetch->max_reply_bytes = (size_t)policy->num[STLS_KEY_MAX_REPLY_BYTES];
+        fetch->timeout_ms = (uint32_t)policy->num[STLS_KEY_FETCH_TIMEOUT_MS];
+        memcpy(fetch->question, slot->question, STLS_ID_LEN);
+        open->is_handed_out = 1;
+        /* A zeroed flight id would share one answer among all questions. */
+        return hash_flight(fetch, policy) ? 1 : -1;
+    }
+    return 0;
+}
+
+static stls_open_fetch *find_fetch(const stls_ladder *ladder, uint32_t id)
+{
+    return id >= 1 && id <= ladder->num_fetches ? &ladder->fetches[id - 1] : NULL;
+}
+
+const stls_open_fetch *stls_ladder_find_fetch(const stls_ladder *ladder, uint32_t id)
+{
+    return find_fetch(ladder, id);
+}
+
+static void note_answer(stls_answer *out, const stls_ocsp_answer *answer,
+                        const stls_ladder_input *in)
+{
+    memset(out, 0, sizeof(*out));
+    out->conclusive = answer != NULL
+                      && (answer->reason == STLS_REASON_NONE
+                          || answer->reason == STLS_REASON_OCSP_REVOKED);
+    if (out->conclusive) {
+        out->revoked = answer->reason == STLS_REASON_OCSP_REVOKED;
+        out->produced_s = answer->this_update_s;
+        out->use_until_s = answer->use_until_s;
+        out->refresh_at_s = answer->this_update_s
+                            + (answer->use_until_s - answer->this_update_s) / 2;
+    } else {
+        out->retry_at_s = in->now_s + in->policy->num[STLS_KEY_NEGATIVE_TTL_S];
+    }
+}
+
+static stls_reason failure_reason(stls_fetch_outcome outcome)
+{
+    switch (outcome) {
+    case STLS_FETCH_TIMEOUT:
+        return STLS_REASON_FETCH_TIMEOUT;
+    case STLS_FETCH_HTTP:
+        return STLS_REASON_FETCH_HTTP;
+    case STLS_FETCH_TOO_LARGE:
+        return STLS_REASON_FETCH_TOO_LARGE;
+    case STLS_FETCH_DENIED:
+        return STLS_REASON_FETCH_DENIED;
+    default:
+        return STLS_REASON_FETCH_NETWORK;
+    }
+}
+
+static void add_fetch_failure(const stls_ladder *ladder, const stls_slot *slot,
+                              const stls_ladder_input *in, const char *url, stls_reason reason,
+                              const char *why)
+{
+    size_t before = in->findings->num;
+    stls_findings_add(in->findings, reason, 0, slot->cert_index, slot->cert, NULL, "%.400s: %.200s",
+                      url, why != NULL ? why : stls_reason_get0(reason)->text);
+    if (in->findings->num > before) {
+        in->findings->items[before].slot = (int)(slot - ladder->slots);
+    }
+}
+
+stls_status stls_ladder_feed(stls_ladder *ladder, const stls_ladder_input *in, uint32_t id,
+                             const stls_reply *reply)
+{
+    stls_open_fetch *fetch = find_fetch(ladder, id);
+    char url[STLS_URL_LEN] = "";
+
+    if (fetch == NULL || !fetch->is_handed_out || fetch->is_answered) {
+        return STLS_OK;
+    }
+    stls_slot *slot = &ladder->slots[fetch->slot];
+    fetch->is_answered = 1;
+    note_answer(&fetch->answer, NULL, in);
+    slot->state = STLS_SLOT_OPEN;
+    ocsp_url(slot, in->policy, url);
+
+    if (reply->outcome != STLS_FETCH_OK && reply->outcome != STLS_FETCH_CACHED) {
+        add_fetch_failure(ladder, slot, in, url, failure_reason(reply->outcome), reply->detail);
+        slot->url_index++;
+        return climb(ladder, slot, in);
+    }
+
+    stls_ocsp_answer answer;
+    stls_ocsp_judge(&answer, in->policy, slot->cert, slot->issuer, reply->bytes, reply->bytes_len,
+                    reply->outcome == STLS_FETCH_OK ? fetch->request.request : NULL, in->now_s);
+    note_answer(&fetch->answer, &answer, in);
+    if (reply->outcome == STLS_FETCH_CACHED) {
+        /* A cache may hold anything: what it gave is either proof or never was. */
+        int is_proof = fetch->may_use_cache && fetch->answer.conclusive;
+        if (!is_proof) {
+            stls_status status = climb_ocsp(ladder, slot, in, 0);
+            return status == STLS_OK ? climb(ladder, slot, in) : status;
+        }
+    }
+    if (take_answer(ladder, slot, in, &answer, STLS_SOURCE_OCSP, 1)) {
+        return STLS_OK;
+    }
+    slot->url_index++;
+    return climb(ladder, slot, in);
+}
+
+stls_status stls_ladder_expire(stls_ladder *ladder, const stls_ladder_input *in)
+{
+    for (size_t i = 0; i < ladder->num_fetches; i++) {
+        stls_open_fetch *fetch = &ladder->fetches[i];
+        stls_slot *slot = &ladder->slots[fetch->slot];
+        char url[STLS_URL_LEN] = "";
+        if (fetch->is_answered) {
+            continue;
+        }
+        fetch->is_answered = fetch->is_handed_out = 1;
+        note_answer(&fetch->answer, NULL, in);
+        ocsp_url(slot, in->policy, url);
+        add_fetch_failure(ladder, slot, in, url, STLS_REASON_FETCH_TIMEOUT,
+                          "fetch_total_ms is used up");
+        end_slot(ladder, slot, in);
+    }
+    return STLS_OK;
+}

@@ -1,0 +1,86 @@
+/*
+ * The revocation ladder: for every certificate below the anchor one source
+ * after the other is asked until one gives a conclusive answer.  Revoked is
+ * final; an inconclusive rung moves on to the next.
+ */
+#ifndef STLS_LADDER_H
+#define STLS_LADDER_H
+
+#include "finding.h"
+#include "ocsp_request.h"
+#include "ocsp_response.h"
+#include "path.h"
+#include "policy.h"
+
+typedef enum {
+    STLS_SLOT_OPEN = 0,
+    STLS_SLOT_WAITING,      /* for a fetch */
+    STLS_SLOT_GOOD,         /* a verified answer says so */
+    STLS_SLOT_REVOKED,      /* a verified answer says so */
+    STLS_SLOT_EXEMPT,       /* short-lived (CA/Browser Forum baseline requirements 4.9.7 ff.) */
+    STLS_SLOT_NOT_ASKED,    /* names no source, and the policy allows that */
+    STLS_SLOT_INCONCLUSIVE  /* the ladder's end */
+} stls_slot_state;
+
+typedef struct {
+    X509 *cert, *issuer; /* the path's */
+    int cert_index;
+    int is_leaf;
+    stls_slot_state state;
+    size_t rung;      /* index into revocation_sources */
+    size_t url_index; /* of the rung's URLs */
+    int names_source; /* the certificate, a staple or the policy gave something to ask */
+    int source;       /* STLS_SOURCE_* of the conclusive answer */
+    stls_ocsp_answer answer;
+    unsigned char question[STLS_ID_LEN];
+} stls_slot;
+
+typedef struct {
+    uint32_t id;
+    size_t slot;
+    int is_handed_out, is_answered, may_use_cache;
+    stls_ocsp_request request;
+    stls_answer answer;
+} stls_open_fetch;
+
+typedef struct {
+    size_t cert_index;
+    unsigned char *der;
+    size_t der_len;
+} stls_staple;
+
+typedef struct {
+    stls_slot *slots;
+    size_t num_slots;
+    stls_open_fetch *fetches;
+    size_t num_fetches, cap_fetches;
+} stls_ladder;
+
+/* What the ladder works with; borrowed for each call. */
+typedef struct {
+    const stls_policy *policy;
+    const stls_staple *staples;
+    size_t num_staples;
+    stls_findings *findings;
+    int64_t now_s;
+} stls_ladder_input;
+
+stls_status stls_ladder_init(stls_ladder *ladder, const stls_policy *policy, const stls_path *path);
+void stls_ladder_clear(stls_ladder *ladder, const stls_allocator *a);
+
+/* Climbs every open slot until it waits or has ended. */
+stls_status stls_ladder_advance(stls_ladder *ladder, const stls_ladder_input *in);
+int stls_ladder_is_done(const stls_ladder *ladder);
+
+int stls_ladder_next_fetch(stls_ladder *ladder, const stls_policy *policy, stls_fetch *fetch);
+stls_status stls_ladder_feed(stls_ladder *ladder, const stls_ladder_input *in, uint32_t id,
+                             const stls_reply *reply);
+/* Every open fetch has timed out and nothing more is asked. */
+stls_status stls_ladder_expire(stls_ladder *ladder, const stls_ladder_input *in);
+
+const stls_open_fetch *stls_ladder_find_fetch(const stls_ladder *ladder, uint32_t id);
+
+/* "staple", "ocsp" */
+const char *stls_source_name(int source);
+
+#endif

@@ -1,0 +1,36 @@
+#include "must_staple.h"
+
+#include <openssl/err.h>
+#include <openssl/tls1.h>
+#include <openssl/x509v3.h>
+
+int stls_must_staple(const X509 *cert)
+{
+    int must = 0, critical = 0;
+    ERR_set_mark();
+    TLS_FEATURE *features = X509_get_ext_d2i(cert, NID_tlsfeature, &critical, NULL);
+    for (int i = 0; i < sk_ASN1_INTEGER_num(features); i++) {
+        must |= ASN1_INTEGER_get(sk_ASN1_INTEGER_value(features, i)) == TLSEXT_TYPE_status_request;
+    }
+    /* There is one and it does not decode: take the demand as made. */
+    must |= features == NULL && critical != -1;
+    sk_ASN1_INTEGER_pop_free(features, ASN1_INTEGER_free);
+    ERR_pop_to_mark();
+    return must;
+}
+
+void stls_must_staple_judge(const stls_policy *policy, const X509 *leaf,
+                            const stls_staple *staples, size_t num_staples,
+                            stls_findings *findings)
+{
+    if (policy->num[STLS_KEY_MUST_STAPLE] != STLS_MUST_STAPLE_ENFORCE || !stls_must_staple(leaf)) {
+        return;
+    }
+    for (size_t i = 0; i < num_staples; i++) {
+        if (staples[i].cert_index == 0) {
+            return;
+        }
+    }
+    stls_findings_add(findings, STLS_REASON_STAPLE_MISSING, 1, 0, leaf, NULL,
+                      "the certificate's TLS feature extension demands status_request");
+}

@@ -1,0 +1,16 @@
+/* RFC 7633: a certificate can demand that its server staples. */
+#ifndef STLS_MUST_STAPLE_H
+#define STLS_MUST_STAPLE_H
+
+#include "finding.h"
+#include "ladder.h"
+#include "policy.h"
+
+/* Whether the certificate lists status_request among its TLS features (RFC 7633 section 6). */
+int stls_must_staple(const X509 *cert);
+
+void stls_must_staple_judge(const stls_policy *policy, const X509 *leaf,
+                            const stls_staple *staples, size_t num_staples,
+                            stls_findings *findings);
+
+#endif

@@ -1,0 +1,24 @@
+/* Is the certificate for the name that was wanted? (RFC 9525) */
+#ifndef STLS_NAME_H
+#define STLS_NAME_H
+
+#include "finding.h"
+#include "policy.h"
+
+typedef enum { STLS_NAME_NONE, STLS_NAME_DNS, STLS_NAME_IP, STLS_NAME_BAD } stls_name_type;
+
+#define STLS_MAX_NAME_LEN 255
+
+/*
+ * The reference name in the form in which it is compared: lower case, no
+ * trailing dot, no brackets around an IPv6 address.  `out` is NUL-terminated.
+ * STLS_NAME_BAD: no DNS name and no address (empty, too long, NUL, non-ASCII).
+ */
+stls_name_type stls_name_normalize(const char *name, size_t name_len,
+                                   char out[STLS_MAX_NAME_LEN + 1]);
+
+/* Compares; what is wrong becomes a finding. Returns 1 on a match. */
+int stls_name_judge(const stls_policy *policy, X509 *leaf, stls_name_type type, const char *name,
+                    stls_findings *findings);
+
+#endif

@@ -1,0 +1,238 @@
+#include "path.h"
+
+#include <string.h>
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+#include "x509_text.h"
+
+typedef struct {
+    const STACK_OF(X509) *presented;
+    const stls_anchors *anchors;
+    stls_findings *findings;
+    int num_errors;
+    int is_broken_off; /* no issuer, or one that is no anchor: told by chain.c */
+} collector;
+
+static int presented_index(const STACK_OF(X509) *presented, const X509 *cert)
+{
+    for (int i = 0; i < sk_X509_num(presented); i++) {
+        if (X509_cmp(sk_X509_value(presented, i), cert) == 0) {
+            return i;
+        }
+    }
+    return STLS_NO_CERT;
+}
+
+static stls_reason reason_of(int error)
+{
+    switch (error) {
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return STLS_REASON_CHAIN_NOT_YET_VALID;
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+        return STLS_REASON_CHAIN_EXPIRED;
+    case X509_V_ERR_CERT_SIGNATURE_FAILURE:
+    case X509_V_ERR_UNABLE_TO_DECRYPT_CERT_SIGNATURE:
+    case X509_V_ERR_UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY:
+        return STLS_REASON_CHAIN_BAD_SIGNATURE;
+    case X509_V_ERR_EE_KEY_TOO_SMALL:
+    case X509_V_ERR_CA_KEY_TOO_SMALL:
+    case X509_V_ERR_CA_MD_TOO_WEAK:
+        return STLS_REASON_CHAIN_WEAK;
+    case X509_V_ERR_INVALID_PURPOSE:
+    case X509_V_ERR_CERT_UNTRUSTED:
+    case X509_V_ERR_CERT_REJECTED:
+        return STLS_REASON_CHAIN_PURPOSE;
+    case X509_V_ERR_INVALID_CA:
+    case X509_V_ERR_INVALID_NON_CA:
+    case X509_V_ERR_PATH_LENGTH_EXCEEDED:
+    case X509_V_ERR_PATH_LOOP:
+    case X509_V_ERR_PROXY_PATH_LENGTH_EXCEEDED:
+    case X509_V_ERR_PROXY_CERTIFICATES_NOT_ALLOWED:
+    case X509_V_ERR_PERMITTED_VIOLATION:
+    case X509_V_ERR_EXCLUDED_VIOLATION:
+    case X509_V_ERR_SUBTREE_MINMAX:
+    case X509_V_ERR_UNSUPPORTED_CONSTRAINT_TYPE:
+    case X509_V_ERR_UNSUPPORTED_CONSTRAINT_SYNTAX:
+    case X509_V_ERR_UNSUPPORTED_NAME_SYNTAX:
+    case X509_V_ERR_UNNESTED_RESOURCE:
+    case X509_V_ERR_KEYUSAGE_NO_CERTSIGN:
+    case X509_V_ERR_KEYUSAGE_NO_DIGITAL_SIGNATURE:
+    case X509_V_ERR_UNHANDLED_CRITICAL_EXTENSION:
+    case X509_V_ERR_INVALID_POLICY_EXTENSION:
+    case X509_V_ERR_NO_EXPLICIT_POLICY:
+        return STLS_REASON_CHAIN_CONSTRAINT;
+    case X509_V_ERR_ERROR_IN_CERT_NOT_BEFORE_FIELD:
+    case X509_V_ERR_ERROR_IN_CERT_NOT_AFTER_FIELD:
+        return STLS_REASON_CHAIN_MALFORMED;
+    case X509_V_ERR_CERT_CHAIN_TOO_LONG:
+        return STLS_REASON_CHAIN_TOO_LONG;
+    case X509_V_ERR_OUT_OF_MEM:
+        return STLS_REASON_INTERNAL_MEMORY;
+    case X509_V_ERR_INVALID_EXTENSION:
+    case X509_V_ERR_UNSUPPORTED_EXTENSION_FEATURE:
+        return STLS_REASON_CHAIN_PROFILE;
+    default:
+        /* What X509_V_FLAG_X509_STRICT adds, and whatever later OpenSSLs add to it. */
+        return error >= X509_V_ERR_UNSUPPORTED_SIGNATURE_ALGORITHM ? STLS_REASON_CHAIN_PROFILE
+                                                                   : STLS_REASON_INTERNAL_ERROR;
+    }
+}
+
+/* Goes on after an error to find the others as well; collector.num_errors decides in the end. */
+static int collect(int ok, X509_STORE_CTX *ctx)
+{
+    if (ok) {
+        return 1;
+    }
+    collector *c = X509_STORE_CTX_get_app_data(ctx);
+    int error = X509_STORE_CTX_get_error(ctx);
+    X509 *cert = X509_STORE_CTX_get_current_cert(ctx);
+    int index = cert != NULL ? presented_index(c->presented, cert) : STLS_NO_CERT;
+
+    switch (error) {
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+        c->is_broken_off = 1;
+        c->num_errors++;
+        return 1;
+    case X509_V_ERR_OUT_OF_MEM:
+    case X509_V_ERR_UNSPECIFIED:
+        c->num_errors++;
+        stls_findings_add(c->findings, reason_of(error), 1, index, cert, NULL, "%s",
+                          X509_verify_cert_error_string(error));
+        return 0;
+    default:
+        break;
+    }
+
+    stls_reason reason = reason_of(error);
+    /* The anchor is an input of the validation (RFC 5280 section 6.1.1 (d)), not held to the
+     * profile: old roots, trusted all the same, lack extensions. */
+    if (reason == STLS_REASON_CHAIN_PROFILE && error != X509_V_ERR_EC_KEY_EXPLICIT_PARAMS
+        && cert != NULL && stls_anchors_contain(c->anchors, cert)) {
+        return 1;
+    }
+    c->num_errors++;
+    if (!stls_findings_have(c->findings, reason, index)) {
+        stls_findings_add(c->findings, reason, 1, index, cert, NULL, "%s",
+                          X509_verify_cert_error_string(error));
+    }
+    return 1;
+}
+
+static int set_up(X509_STORE_CTX *ctx, const stls_policy *policy, stls_role role, int64_t now_s)
+{
+    X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
+    unsigned long flags = X509_V_FLAG_TRUSTED_FIRST;
+
+    if (policy->num[STLS_KEY_X509_STRICT] == STLS_X509_STRICT_ON) {
+        flags |= X509_V_FLAG_X509_STRICT;
+    }
+    if (policy->num[STLS_KEY_REQUIRE_EXPLICIT_POLICY] == STLS_ON) {
+        flags |= X509_V_FLAG_EXPLICIT_POLICY;
+    }
+    if (policy->num[STLS_KEY_INHIBIT_POLICY_MAPPING] == STLS_ON) {
+        flags |= X509_V_FLAG_INHIBIT_MAP;
+    }
+    if (policy->num[STLS_KEY_INHIBIT_ANY_POLICY] == STLS_ON) {
+        flags |= X509_V_FLAG_INHIBIT_ANY;
+    }
+    flags |= X509_V_FLAG_POLICY_CHECK;
+
+    X509_VERIFY_PARAM_set_time(param, (time_t)now_s);
+    X509_VERIFY_PARAM_set_depth(param, (int)policy->num[STLS_KEY_MAX_CHAIN_LEN]);
+    X509_VERIFY_PARAM_set_auth_level(param, (int)policy->num[STLS_KEY_SECURITY_LEVEL]);
+    if (!X509_VERIFY_PARAM_set_flags(param, flags)) {
+        return 0;
+    }
+    if (policy->num[STLS_KEY_PURPOSE] == STLS_PURPOSE_ROLE) {
+        int is_server = role == STLS_ROLE_SERVER;
+        if (!X509_STORE_CTX_set_purpose(ctx, is_server ? X509_PURPOSE_SSL_SERVER
+                                                       : X509_PURPOSE_SSL_CLIENT)) {
+            return 0;
+        }
+    }
+    for (int i = 0; i < sk_ASN1_OBJECT_num(policy->cert_policies); i++) {
+        ASN1_OBJECT *oid = OBJ_dup(sk_ASN1_OBJECT_value(policy->cert_policies, i));
+        if (oid == NULL || !X509_VERIFY_PARAM_add0_policy(param, oid)) {
+            ASN1_OBJECT_free(oid);
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static stls_status record(stls_path *path, const stls_allocator *a,
+                          const STACK_OF(X509) *presented)
+{
+    int num = sk_X509_num(path->certs);
+
+    path->not_after_s = INT64_MAX;
+    path->presented_index = stls_alloc(a, (size_t)num * sizeof(int));
+    if (path->presented_index == NULL) {
+        return STLS_ERR_MEMORY;
+    }
+    for (int i = 0; i < num; i++) {
+        const X509 *cert = sk_X509_value(path->certs, i);
+        int64_t not_after_s;
+        path->presented_index[i] = presented_index(presented, cert);
+        if (stls_time_s(X509_get0_notAfter(cert), &not_after_s)
+            && not_after_s < path->not_after_s) {
+            path->not_after_s = not_after_s;
+        }
+    }
+    return STLS_OK;
+}
+
+stls_status stls_path_build(stls_path *path, const stls_policy *policy,
+                            const stls_anchors *anchors, stls_role role,
+                            const STACK_OF(X509) *presented, int64_t now_s,
+                            stls_findings *findings)
+{
+    stls_status status = STLS_ERR_MEMORY;
+    collector c = {presented, anchors, findings, 0, 0};
+
+    memset(path, 0, sizeof(*path));
+    ERR_set_mark();
+    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+    if (ctx == NULL
+        || !X509_STORE_CTX_init(ctx, anchors->store, sk_X509_value(presented, 0),
+                                (STACK_OF(X509) *)presented)
+        || !set_up(ctx, policy, role, now_s) || !X509_STORE_CTX_set_app_data(ctx, &c)) {
+        goto done;
+    }
+    X509_STORE_CTX_set_verify_cb(ctx, collect);
+
+    int verified = X509_verify_cert(ctx);
+    if (verified < 0 && c.num_errors == 0) {
+        goto done; /* could not run: out of memory for all we know */
+    }
+    path->certs = X509_STORE_CTX_get1_chain(ctx);
+    if (path->certs == NULL) {
+        goto done;
+    }
+    status = record(path, &policy->allocator, presented);
+    path->is_complete = !c.is_broken_off;
+    path->is_valid = verified == 1 && c.num_errors == 0;
+    if (status == STLS_OK && !path->is_valid && c.num_errors == 0) {
+        stls_findings_add(findings, STLS_REASON_INTERNAL_ERROR, 1, 0, sk_X509_value(presented, 0),
+                          NULL, "path validation failed: %s",
+                          X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
+    }
+done:
+    X509_STORE_CTX_free(ctx);
+    ERR_pop_to_mark();
+    return status;
+}
+
+void stls_path_clear(stls_path *path, const stls_allocator *allocator)
+{
+    sk_X509_pop_free(path->certs, X509_free);
+    stls_dealloc(allocator, path->presented_index);
+    memset(path, 0, sizeof(*path));
+}

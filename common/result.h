@@ -1,0 +1,25 @@
+#ifndef STLS_RESULT_H
+#define STLS_RESULT_H
+
+#include <stdatomic.h>
+
+#include "mem.h"
+
+struct stls_result_st {
+    stls_allocator allocator;
+    atomic_uint refs;
+    stls_verdict verdict;
+    const char *word;
+    stls_reason reason;
+    int is_pinned;
+    int64_t valid_until_s, refresh_at_s;
+    unsigned char *questions;
+    size_t num_questions;
+    char *report;
+    size_t report_len;
+    /* For the log line; NULL for none. */
+    int cert_index;
+    char *name, *subject, *detail, *remedy;
+};
+
+#endif

@@ -1,0 +1,109 @@
+#include "x509_text.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+void stls_name_text(const X509_NAME *name, char text[STLS_NAME_TEXT_LEN])
+{
+    char *data = NULL;
+    BIO *bio = BIO_new(BIO_s_mem());
+
+    text[0] = '\0';
+    if (bio != NULL && name != NULL
+        && X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253) >= 0) {
+        long len = BIO_get_mem_data(bio, &data);
+        int is_cut = len >= STLS_NAME_TEXT_LEN;
+        if (is_cut) {
+            len = STLS_NAME_TEXT_LEN - 4;
+        }
+        for (long i = 0; i < len; i++) {
+            text[i] = data[i] >= 0x20 && data[i] < 0x7f ? data[i] : '?';
+        }
+        strcpy(text + len, is_cut ? "..." : "");
+    }
+    BIO_free(bio);
+}
+
+void stls_hex_text(const ASN1_OCTET_STRING *bytes, char text[100])
+{
+    size_t used = 0;
+    int len = bytes != NULL ? ASN1_STRING_length(bytes) : 0;
+
+    text[0] = '\0';
+    for (int i = 0; i < len && i < 32; i++) {
+        used += (size_t)snprintf(text + used, 100 - used, "%s%02X", i ? ":" : "",
+                                 ASN1_STRING_get0_data(bytes)[i]);
+    }
+}
+
+/* Days since the epoch of a proleptic Gregorian date. */
+static int64_t days_from_civil(int64_t year, int month, int day)
+{
+    year -= month <= 2;
+    int64_t era = (year >= 0 ? year : year - 399) / 400;
+    int64_t year_of_era = year - era * 400;
+    int64_t day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+    int64_t day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    return era * 146097 + day_of_era - 719468;
+}
+
+int stls_time_s(const ASN1_TIME *time, int64_t *time_s)
+{
+    struct tm tm;
+
+    *time_s = 0;
+    /* ASN1_TIME_to_tm() would read the clock for NULL. */
+    if (time == NULL || !ASN1_TIME_to_tm(time, &tm)) {
+        return 0;
+    }
+    *time_s = days_from_civil(tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday) * 86400
+              + tm.tm_hour * 3600 + tm.tm_min * 60 + tm.tm_sec;
+    return 1;
+}
+
+static int copy_http_url(const ASN1_IA5STRING *uri, char url[STLS_URL_LEN])
+{
+    int len = ASN1_STRING_length(uri);
+    const unsigned char *data = ASN1_STRING_get0_data(uri);
+
+    if (len <= 7 || len >= STLS_URL_LEN || memcmp(data, "http://", 7) != 0) {
+        return 0;
+    }
+    for (int i = 0; i < len; i++) {
+        if (data[i] <= 0x20 || data[i] >= 0x7f) {
+            return 0;
+        }
+    }
+    memcpy(url, data, (size_t)len);
+    url[len] = '\0';
+    return 1;
+}
+
+int stls_aia_url(const X509 *cert, int method_nid, size_t index, char url[STLS_URL_LEN])
+{
+    int found = 0;
+    ERR_set_mark();
+    AUTHORITY_INFO_ACCESS *aia = X509_get_ext_d2i(cert, NID_info_access, NULL, NULL);
+    for (int i = 0; !found && i < sk_ACCESS_DESCRIPTION_num(aia); i++) {
+        const ACCESS_DESCRIPTION *access = sk_ACCESS_DESCRIPTION_value(aia, i);
+        if (OBJ_obj2nid(access->method) == method_nid && access->location->type == GEN_URI
+            && copy_http_url(access->location->d.uniformResourceIdentifier, url)) {
+            found = index-- == 0;
+        }
+    }
+    AUTHORITY_INFO_ACCESS_free(aia);
+    ERR_pop_to_mark();
+    if (!found) {
+        url[0] = '\0';
+    }
+    return found;
+}
+
+int stls_names_crl(const X509 *cert)
+{
+    return X509_get_ext_by_NID(cert, NID_crl_distribution_points, -1) >= 0;
+}
