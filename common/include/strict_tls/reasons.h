@@ -18,6 +18,10 @@
 #ifndef STRICT_TLS_REASONS_H
 #define STRICT_TLS_REASONS_H
 
+#include <stddef.h>
+
+#include <openssl/x509_vfy.h>
+
 /* clang-format off */
 #define STLS_REASONS(X)                                                                            \
     X(CHAIN_INCOMPLETE, 100, "chain.incomplete", "an intermediate certificate is missing from the presented chain", X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, 30, "append the missing issuer to the served chain") \
