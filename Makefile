@@ -20,7 +20,7 @@ UNIT     := $(UNIT_SRC:tests/unit/%.c=$(B)/unit/%)
 UNIT_ASAN := $(UNIT_SRC:tests/unit/%.c=$(B)/unit-asan/%)
 UNIT_AID := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
 
-.PHONY: all core unit unit-asan symbols headers clean nginx nginx-asan
+.PHONY: docs docs-check all core unit unit-asan symbols headers clean nginx nginx-asan
 all: core nginx
 
 core: $(CORE_LIB) symbols
@@ -67,6 +67,17 @@ nginx: $(CORE_LIB)
 # The same module with AddressSanitizer, for tests that preload its runtime into nginx.
 nginx-asan: $(ASAN_LIB)
 	@STLS_SANITIZE="$(SANITIZE)" nginx_module/build.sh $(B)/modules-asan $(ASAN_LIB)
+
+# Reference pages from the core's tables.
+$(B)/docs/generate: docs/generate.c $(CORE_LIB)
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(CFLAGS) $< $(CORE_LIB) $(LIBS) -o $@
+
+docs: $(B)/docs/generate
+	docs/update.sh $<
+
+docs-check: $(B)/docs/generate
+	@docs/update.sh $< --check
 
 clean:
 	rm -rf $(B)

@@ -1,8 +1,8 @@
 #include "strict_tls/strict_tls.h"
 
 static const stls_reason_info table[] = {
-#define ROW(sym, num, id, text, x509_err, rank, remedy)                                            \
-    {STLS_REASON_##sym, id, text, x509_err, rank, remedy},
+#define ROW(sym, num, id, text, x509_err, rank, rfc, who, remedy)                                  \
+    {STLS_REASON_##sym, id, text, x509_err, rank, rfc, who, remedy},
     STLS_REASONS(ROW)
 #undef ROW
 };
