@@ -227,8 +227,8 @@ stls_status stls_verdict_cache_put(stls_verdict_cache *cache,
                                    const unsigned char key[STLS_ID_LEN], stls_result *result,
                                    int64_t now_s)
 {
-    if (result == NULL || stls_result_verdict(result) == STLS_PENDING) {
-        return STLS_ERR_ARGUMENT; /* nothing is decided yet */
+    if (result == NULL) {
+        return STLS_ERR_ARGUMENT;
     }
     /* The caller may be handing back what get0 lent it. */
     stls_result_up_ref(result);

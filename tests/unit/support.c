@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <openssl/asn1t.h>
+#include <jansson.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -27,6 +27,13 @@ static struct {
 static size_t num_kept;
 static EVP_PKEY *keys[AID_NUM_KEYS];
 static aid_pki pki;
+
+/* Who issued what, so that issuers can answer for it. */
+static struct {
+    X509 *cert, *issuer;
+    size_t issuer_key;
+} issued[1024];
+static size_t num_issued;
 
 static void keep(free_fn *release, void *thing)
 {
@@ -55,6 +62,11 @@ static void free_anchors(void *thing)
     stls_anchors_free(thing);
 }
 
+static void free_result(void *thing)
+{
+    stls_result_free(thing);
+}
+
 static void free_der(void *thing)
 {
     OPENSSL_free(thing);
@@ -72,6 +84,7 @@ int aid_end(void **state)
         keys[i] = NULL;
     }
     memset(&pki, 0, sizeof(pki));
+    num_issued = 0;
     return 0;
 }
 
@@ -217,6 +230,10 @@ X509 *aid_make_cert(const aid_cert *spec)
     NEED(digest);
     NEED(X509_sign(cert, spec->issuer != NULL ? aid_key(spec->issuer_key) : key, digest));
     keep(free_cert, cert);
+    NEED(num_issued < sizeof(issued) / sizeof(issued[0]));
+    issued[num_issued].cert = cert;
+    issued[num_issued].issuer = spec->issuer;
+    issued[num_issued++].issuer_key = spec->issuer_key;
     return cert;
 }
 
@@ -458,4 +475,120 @@ stls_anchors *aid_anchors(X509 *first, ...)
 stls_anchors *aid_usual_anchors(void)
 {
     return aid_anchors(aid_usual_pki()->root, NULL);
+}
+
+/* ---- whole checks ----------------------------------------------------------- */
+
+stls_check *aid_new_check(const aid_case *c, const stls_allocator *allocator)
+{
+    const aid_pki *usual = aid_usual_pki();
+    const char *name = or_else(c->name, LEAF_NAME);
+    stls_policy *policy = aid_policy(or_else(c->policy, ""), allocator);
+    stls_anchors *anchors = c->anchors != NULL ? c->anchors : aid_usual_anchors();
+    stls_check *check = stls_check_new(policy, anchors, c->role ? c->role : STLS_ROLE_SERVER);
+
+    NEED(check);
+    stls_check_add_certs(check, c->certs != NULL ? c->certs
+                                                 : aid_stack(usual->leaf, usual->inter, NULL));
+    if (*name != '\0') {
+        stls_check_set_name(check, name, strlen(name));
+    }
+    if (c->staple.bytes != NULL) {
+        stls_check_add_staple(check, 0, c->staple.bytes, c->staple.len);
+    }
+    return check;
+}
+
+static stls_reply issuer_says_good(const aid_case *c, size_t cert_index)
+{
+    const aid_pki *usual = aid_usual_pki();
+    X509 *cert = c->certs != NULL ? sk_X509_value(c->certs, (int)cert_index)
+                                  : cert_index == 0 ? usual->leaf : usual->inter;
+    for (size_t i = 0; i < num_issued; i++) {
+        if (issued[i].cert == cert) {
+            aid_bytes der = aid_ocsp_about(cert, issued[i].issuer, issued[i].issuer_key,
+                                           V_OCSP_CERTSTATUS_GOOD);
+            return (stls_reply){STLS_FETCH_OK, der.bytes, der.len, NULL};
+        }
+    }
+    return (stls_reply){.outcome = STLS_FETCH_NETWORK, .detail = "no issuer known"};
+}
+
+stls_reply aid_reply_to(const aid_case *c, const stls_fetch *fetch)
+{
+    assert_true(fetch->cert_index < AID_MAX_CERTS);
+    const aid_reply *reply = &c->replies[fetch->cert_index];
+    if (reply->outcome == 0) {
+        return issuer_says_good(c, fetch->cert_index);
+    }
+    return (stls_reply){reply->outcome, reply->bytes.bytes, reply->bytes.len, NULL};
+}
+
+stls_verdict aid_finish(const aid_case *c, stls_check *check, size_t *num_fetches)
+{
+    stls_verdict verdict = stls_check_start(check, NOW_S);
+    stls_fetch fetch;
+
+    *num_fetches = 0;
+    while (stls_check_next_fetch(check, &fetch)) {
+        stls_reply reply = aid_reply_to(c, &fetch);
+        verdict = stls_check_feed(check, fetch.id, &reply, NOW_S);
+        ++*num_fetches;
+    }
+    return verdict;
+}
+
+static stls_result *judge(const aid_case *c, size_t *num_fetches)
+{
+    stls_check *check = aid_new_check(c, NULL);
+    stls_verdict verdict = aid_finish(c, check, num_fetches);
+    stls_result *result = stls_check_get1_result(check);
+
+    stls_check_free(check); /* the result outlives it */
+    NEED(result);
+    keep(free_result, result);
+    assert_int_equal(stls_result_verdict(result), verdict);
+    assert_true(verdict != STLS_PENDING);
+    return result;
+}
+
+stls_result *aid_judge(const aid_case *c)
+{
+    size_t num_fetches;
+    return judge(c, &num_fetches);
+}
+
+size_t aid_count_fetches(const aid_case *c)
+{
+    size_t num_fetches;
+    judge(c, &num_fetches);
+    return num_fetches;
+}
+
+size_t aid_findings(const stls_result *result, stls_reason reason, const char *severity)
+{
+    size_t len, num = 0, i;
+    json_t *report, *finding;
+
+    const char *text = stls_result_get0_report(result, &len);
+    NEED(report = json_loadb(text, len, 0, NULL));
+    json_array_foreach (json_object_get(report, "findings"), i, finding) {
+        const char *id = json_string_value(json_object_get(finding, "reason"));
+        const char *how = json_string_value(json_object_get(finding, "severity"));
+        num += strcmp(id, stls_reason_id(reason)) == 0
+               && (severity == NULL || strcmp(how, severity) == 0);
+    }
+    json_decref(report);
+    return num;
+}
+
+void aid_assert_result(const stls_result *result, stls_verdict verdict, stls_reason reason,
+                       const char *what, const char *file, int line)
+{
+    if (stls_result_verdict(result) != verdict || stls_result_reason(result) != reason) {
+        char log[600];
+        stls_result_log_line(result, NULL, log, sizeof(log));
+        fail_msg("%s:%d: %s: wanted verdict %d and %s, got: %s", file, line, what, verdict,
+                 stls_reason_id(reason), log);
+    }
 }

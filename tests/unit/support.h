@@ -27,7 +27,7 @@
 #define HOUR_S INT64_C(3600)
 #define DAY_S INT64_C(86400)
 
-/* cmocka group teardown: frees all certificates, responses, policies and anchors made so far. */
+/* cmocka group teardown: frees everything made so far. */
 int aid_end(void **state);
 
 /* ---- memory --------------------------------------------------------------- */
@@ -149,5 +149,48 @@ stls_policy *aid_policy(const char *text, const stls_allocator *allocator);
 /* Frozen; ends with NULL. */
 stls_anchors *aid_anchors(X509 *first, ...);
 stls_anchors *aid_usual_anchors(void);
+
+/* ---- whole checks ----------------------------------------------------------- */
+
+#define AID_MAX_CERTS 16
+
+/* How a fetch about one certificate ends. */
+typedef struct {
+    stls_fetch_outcome outcome; /* 0: the certificate's issuer says good */
+    aid_bytes bytes;
+} aid_reply;
+
+/* Zeroed, it is the usual leaf and intermediate in order, which is accepted. */
+typedef struct {
+    const char *policy;
+    stls_anchors *anchors;
+    stls_role role;
+    STACK_OF(X509) *certs;
+    const char *name;  /* NULL: LEAF_NAME; "" is none */
+    aid_bytes staple;  /* of the leaf */
+    aid_reply replies[AID_MAX_CERTS]; /* by presented index */
+} aid_case;
+
+/* With everything in it that the case says, ready to start; the caller frees it. */
+stls_check *aid_new_check(const aid_case *c, const stls_allocator *allocator);
+/* What the case has to say to a fetch. */
+stls_reply aid_reply_to(const aid_case *c, const stls_fetch *fetch);
+/* Carries out all fetches that are named until the verdict is final. */
+stls_verdict aid_finish(const aid_case *c, stls_check *check, size_t *num_fetches);
+/* All at once. */
+stls_result *aid_judge(const aid_case *c);
+size_t aid_count_fetches(const aid_case *c);
+
+/* How many findings there are, "error", "note" or NULL for both. */
+size_t aid_findings(const stls_result *result, stls_reason reason, const char *severity);
+
+/* The result has this verdict and this primary reason. */
+#define assert_result(result, wanted_verdict, wanted_reason)                                       \
+    aid_assert_result(result, wanted_verdict, wanted_reason, "", __FILE__, __LINE__)
+#define assert_case(what, c, wanted_verdict, wanted_reason)                                        \
+    aid_assert_result(aid_judge(c), wanted_verdict, wanted_reason, what, __FILE__, __LINE__)
+
+void aid_assert_result(const stls_result *result, stls_verdict verdict, stls_reason reason,
+                       const char *what, const char *file, int line);
 
 #endif

@@ -314,7 +314,11 @@ void stls_verdict_cache_free(stls_verdict_cache *cache);
 stls_result *stls_verdict_cache_get0(stls_verdict_cache *cache,
                                      const unsigned char key[STLS_ID_LEN], int64_t now_s);
 
-/* Replaces what was there. Results that are already past valid_until_s are not stored. */
+/*
+ * Replaces what was there.  Results that are already past valid_until_s are
+ * not stored.  A trust-phase result (STLS_PENDING) may be stored under a key
+ * of its own: a hit then says "trusted so far" without validating again.
+ */
 stls_status stls_verdict_cache_put(stls_verdict_cache *cache,
                                    const unsigned char key[STLS_ID_LEN], stls_result *result,
                                    int64_t now_s);
