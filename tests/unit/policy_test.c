@@ -270,11 +270,14 @@ static void equal_values_mean_equal_ids(void **state)
     for (size_t i = 0; i < STLS_NUM_KEYS; i++) {
         char text[200];
         const char *last = strrchr(keys[i].values, ',');
-        const char *other = keys[i].type == STLS_TYPE_INT           ? strstr(keys[i].values, "..") + 2
-                            : i == STLS_KEY_CERT_POLICIES           ? "1.2.3"
-                            : i == STLS_KEY_OCSP_RESPONDER          ? "http://a.example/"
-                            : last != NULL                          ? last + 1
-                                                                    : "";
+        const char *other = last != NULL ? last + 1 : "";
+        if (keys[i].type == STLS_TYPE_INT) {
+            other = strstr(keys[i].values, "..") + 2;
+        } else if (i == STLS_KEY_CERT_POLICIES) {
+            other = "1.2.3";
+        } else if (i == STLS_KEY_OCSP_RESPONDER) {
+            other = "http://a.example/";
+        }
         snprintf(text, sizeof(text), "%s=%s", keys[i].name, other);
         if (i != STLS_KEY_PRESET
             && memcmp(stls_policy_get0_id(aid_policy("", NULL)),

@@ -163,12 +163,15 @@ static void add_ext(X509 *cert, X509 *issuer, int nid, const char *value)
     if (value == NULL || *value == '\0') {
         return;
     }
-    X509V3_set_ctx_nodb(&ctx);
+    CONF *conf = NCONF_new(NULL); /* empty, yet some extensions insist on one */
+    NEED(conf);
     X509V3_set_ctx(&ctx, issuer, cert, NULL, NULL, 0);
-    X509_EXTENSION *ext = X509V3_EXT_nconf_nid(NULL, &ctx, nid, value);
+    X509V3_set_nconf(&ctx, conf);
+    X509_EXTENSION *ext = X509V3_EXT_nconf_nid(conf, &ctx, nid, value);
     NEED(ext);
     NEED(X509_add_ext(cert, ext, -1));
     X509_EXTENSION_free(ext);
+    NCONF_free(conf);
 }
 
 static const char *or_else(const char *value, const char *fallback)

@@ -1,0 +1,418 @@
+#include "support.h"
+
+#include <stdio.h>
+
+#include <openssl/rsa.h>
+
+typedef struct {
+    const char *what;
+    const char *policy;
+    STACK_OF(X509) *certs;
+    stls_reason reason; /* NONE: accepted; others may be found beside it */
+} row;
+
+static void judge_rows(const row *rows, size_t num, stls_role role)
+{
+    for (size_t i = 0; i < num; i++) {
+        char policy[200];
+        snprintf(policy, sizeof(policy), "revocation=off %s", rows[i].policy);
+        aid_case c = {.policy = policy, .certs = rows[i].certs, .role = role};
+        stls_result *result = aid_judge(&c);
+        if (rows[i].reason == STLS_REASON_NONE || stls_result_verdict(result) != STLS_REJECT
+            || aid_findings(result, rows[i].reason, "error") == 0) {
+            aid_assert_result(result, rows[i].reason ? STLS_REJECT : STLS_ACCEPT, rows[i].reason,
+                              rows[i].what, __FILE__, __LINE__);
+        }
+    }
+}
+
+#define JUDGE(rows) judge_rows(rows, sizeof(rows) / sizeof(rows[0]), STLS_ROLE_SERVER)
+
+/* A chain from a leaf spec under the usual intermediate. */
+static STACK_OF(X509) *with_leaf(const aid_cert *leaf)
+{
+    return aid_stack(aid_make_cert(leaf), aid_usual_pki()->inter, NULL);
+}
+
+static aid_cert inter_spec(void)
+{
+    aid_cert spec = {.subject = "CN=Another,O=Lab", .key = 6, .is_ca = 1};
+    spec.issuer = aid_usual_pki()->root;
+    spec.issuer_key = 0;
+    return spec;
+}
+
+/* The usual leaf under an intermediate of this spec. */
+static STACK_OF(X509) *with_inter(const aid_cert *inter)
+{
+    aid_cert leaf = aid_leaf_spec();
+    leaf.issuer = aid_make_cert(inter);
+    leaf.issuer_key = inter->key;
+    leaf.key_id = inter->version == 1 ? "" : NULL; /* it has none to refer to */
+    return aid_stack(aid_make_cert(&leaf), leaf.issuer, NULL);
+}
+
+static STACK_OF(X509) *leaf_of_validity(int64_t from_s, int64_t to_s)
+{
+    aid_cert spec = aid_leaf_spec();
+    spec.not_before_s = from_s;
+    spec.not_after_s = to_s;
+    return with_leaf(&spec);
+}
+
+static STACK_OF(X509) *inter_of_validity(int64_t from_s, int64_t to_s)
+{
+    aid_cert spec = inter_spec();
+    spec.not_before_s = from_s;
+    spec.not_after_s = to_s;
+    return with_inter(&spec);
+}
+
+static void validity(void **state)
+{
+    int64_t past = NOW_S - 100 * DAY_S, future = NOW_S + 100 * DAY_S;
+    const row rows[] = {
+        {"leaf ends in a second", "", leaf_of_validity(past, NOW_S + 1), 0},
+        {"leaf ended a second ago", "", leaf_of_validity(past, NOW_S - 1),
+         STLS_REASON_CHAIN_EXPIRED},
+        {"leaf ended years ago", "",
+         leaf_of_validity(past - 9000 * DAY_S, past - 8000 * DAY_S), STLS_REASON_CHAIN_EXPIRED},
+        {"leaf begins this second", "", leaf_of_validity(NOW_S, future), 0},
+        {"leaf begins in a second", "", leaf_of_validity(NOW_S + 1, future),
+         STLS_REASON_CHAIN_NOT_YET_VALID},
+        {"leaf ends before it begins", "", leaf_of_validity(future, past),
+         STLS_REASON_CHAIN_EXPIRED},
+        {"leaf without end", "", leaf_of_validity(past, INT64_C(253402300799)), 0},
+        {"intermediate ended", "", inter_of_validity(past, NOW_S - 1), STLS_REASON_CHAIN_EXPIRED},
+        {"intermediate begins later", "", inter_of_validity(NOW_S + 1, future),
+         STLS_REASON_CHAIN_NOT_YET_VALID},
+    };
+    (void)state;
+    JUDGE(rows);
+}
+
+static void expired_root_is_no_anchor(void **state)
+{
+    aid_cert spec = {.subject = "CN=Old Root,O=Lab", .key = 5, .is_ca = 1};
+    (void)state;
+    spec.not_before_s = NOW_S - 900 * DAY_S;
+    spec.not_after_s = NOW_S - 1;
+    X509 *root = aid_make_cert(&spec);
+    aid_cert inter = inter_spec();
+    inter.issuer = root;
+    inter.issuer_key = 5;
+    aid_case c = {.policy = "revocation=off",
+                  .certs = with_inter(&inter),
+                  .anchors = aid_anchors(root, NULL)};
+    assert_case("expired root", &c, STLS_REJECT, STLS_REASON_CHAIN_EXPIRED);
+}
+
+static void signatures(void **state)
+{
+    const aid_pki *pki = aid_usual_pki();
+    aid_cert wrong_key = aid_leaf_spec();
+    wrong_key.issuer_key = 5;
+
+    (void)state;
+    const row rows[] = {
+        {"leaf's altered", "", aid_stack(aid_spoil_signature(pki->leaf), pki->inter, NULL),
+         STLS_REASON_CHAIN_BAD_SIGNATURE},
+        {"intermediate's altered", "", aid_stack(pki->leaf, aid_spoil_signature(pki->inter), NULL),
+         STLS_REASON_CHAIN_BAD_SIGNATURE},
+        {"leaf's by another key", "", with_leaf(&wrong_key), STLS_REASON_CHAIN_BAD_SIGNATURE},
+    };
+    JUDGE(rows);
+}
+
+static void strength(void **state)
+{
+    EVP_PKEY *weak = EVP_RSA_gen(1024);
+    aid_cert key = aid_leaf_spec(), digest = aid_leaf_spec(), inter_digest = inter_spec();
+    key.own_key = weak;
+    digest.digest = "SHA1";
+    inter_digest.digest = "SHA1";
+
+    (void)state;
+    assert_non_null(weak);
+    const row rows[] = {
+        {"RSA 1024", "", with_leaf(&key), STLS_REASON_CHAIN_WEAK},
+        {"RSA 1024 at level 1", "security_level=1", with_leaf(&key), 0},
+        {"SHA-1", "", with_leaf(&digest), STLS_REASON_CHAIN_WEAK},
+        {"SHA-1 at level 1", "security_level=1", with_leaf(&digest), STLS_REASON_CHAIN_WEAK},
+        {"SHA-1 at level 0", "security_level=0", with_leaf(&digest), 0},
+        {"SHA-1 on the intermediate", "", with_inter(&inter_digest), STLS_REASON_CHAIN_WEAK},
+        {"P-256 at level 3", "security_level=3",
+         aid_stack(aid_usual_pki()->leaf, aid_usual_pki()->inter, NULL), 0},
+        {"P-256 at level 4", "security_level=4",
+         aid_stack(aid_usual_pki()->leaf, aid_usual_pki()->inter, NULL), STLS_REASON_CHAIN_WEAK},
+    };
+    JUDGE(rows);
+    EVP_PKEY_free(weak);
+}
+
+static STACK_OF(X509) *leaf_of_usage(const char *eku, const char *key_usage)
+{
+    aid_cert spec = aid_leaf_spec();
+    spec.eku = eku;
+    spec.key_usage = key_usage;
+    return with_leaf(&spec);
+}
+
+static void purpose(void **state)
+{
+    aid_cert inter = inter_spec();
+    inter.eku = "clientAuth";
+    const row server[] = {
+        {"serverAuth", "", leaf_of_usage("serverAuth", NULL), 0},
+        {"serverAuth and clientAuth", "", leaf_of_usage("serverAuth,clientAuth", NULL), 0},
+        {"no extended key usage", "", leaf_of_usage("", NULL), 0},
+        {"clientAuth", "", leaf_of_usage("clientAuth", NULL), STLS_REASON_CHAIN_PURPOSE},
+        {"codeSigning", "", leaf_of_usage("codeSigning", NULL), STLS_REASON_CHAIN_PURPOSE},
+        {"OCSPSigning", "", leaf_of_usage("OCSPSigning", NULL), STLS_REASON_CHAIN_PURPOSE},
+        {"any purpose will do", "purpose=any", leaf_of_usage("clientAuth", NULL), 0},
+        {"key may sign certificates only", "", leaf_of_usage(NULL, "critical,keyCertSign"),
+         STLS_REASON_CHAIN_PURPOSE},
+        {"intermediate for clients only", "", with_inter(&inter), STLS_REASON_CHAIN_PURPOSE},
+    };
+    const row client[] = {
+        {"clientAuth", "", leaf_of_usage("clientAuth", NULL), 0},
+        {"serverAuth", "", leaf_of_usage("serverAuth", NULL), STLS_REASON_CHAIN_PURPOSE},
+        {"serverAuth, any purpose will do", "purpose=any", leaf_of_usage("serverAuth", NULL), 0},
+        {"intermediate for clients only", "", leaf_of_usage("", NULL), 0},
+    };
+    (void)state;
+    JUDGE(server);
+    judge_rows(client, sizeof(client) / sizeof(client[0]), STLS_ROLE_CLIENT);
+}
+
+static STACK_OF(X509) *constrained(const char *names)
+{
+    aid_cert spec = inter_spec();
+    spec.name_constraints = names;
+    return with_inter(&spec);
+}
+
+static void constraints(void **state)
+{
+    const aid_pki *pki = aid_usual_pki();
+    aid_cert no_ca = inter_spec(), no_bc = inter_spec(), no_sign = inter_spec();
+    aid_cert critical = aid_leaf_spec(), uncritical = aid_leaf_spec(), by_leaf = aid_leaf_spec();
+    aid_cert below = inter_spec();
+    no_ca.basic_constraints = "critical,CA:FALSE";
+    no_bc.basic_constraints = "";
+    no_sign.key_usage = "critical,cRLSign";
+    critical.unknown = "critical,DER:0500";
+    uncritical.unknown = "DER:0500";
+    by_leaf.issuer = pki->leaf; /* a leaf plays the CA */
+    by_leaf.issuer_key = 2;
+    by_leaf.key = 5;
+    below.issuer = pki->inter; /* which has pathlen:0 */
+    below.issuer_key = 1;
+    STACK_OF(X509) *too_deep = with_inter(&below);
+    sk_X509_push(too_deep, pki->inter);
+
+    (void)state;
+    const row rows[] = {
+        {"issuer is no CA", "", with_inter(&no_ca), STLS_REASON_CHAIN_CONSTRAINT},
+        {"issuer has no basic constraints", "x509_strict=off", with_inter(&no_bc),
+         STLS_REASON_CHAIN_CONSTRAINT},
+        {"issuer may not sign certificates", "", with_inter(&no_sign),
+         STLS_REASON_CHAIN_CONSTRAINT},
+        {"issued by a leaf", "",
+         aid_stack(aid_make_cert(&by_leaf), pki->leaf, pki->inter, NULL),
+         STLS_REASON_CHAIN_CONSTRAINT},
+        {"path length", "", too_deep, STLS_REASON_CHAIN_CONSTRAINT},
+        {"unknown critical extension", "", with_leaf(&critical), STLS_REASON_CHAIN_CONSTRAINT},
+        {"unknown extension", "", with_leaf(&uncritical), 0},
+        {"permitted name", "", constrained("critical,permitted;DNS:example.com"), 0},
+        {"name not permitted", "", constrained("critical,permitted;DNS:example.org"),
+         STLS_REASON_CHAIN_CONSTRAINT},
+        {"excluded name", "", constrained("critical,excluded;DNS:api.example.com"),
+         STLS_REASON_CHAIN_CONSTRAINT},
+        {"another name excluded", "", constrained("critical,excluded;DNS:www.example.com"), 0},
+    };
+    JUDGE(rows);
+}
+
+static STACK_OF(X509) *with_policies(const char *leaf_policies, const char *inter_policies,
+                                     const char *inter_constraints)
+{
+    aid_cert inter = inter_spec(), leaf = aid_leaf_spec();
+    inter.policies = inter_policies;
+    inter.policy_constraints = inter_constraints;
+    leaf.issuer = aid_make_cert(&inter);
+    leaf.issuer_key = inter.key;
+    leaf.policies = leaf_policies;
+    return aid_stack(aid_make_cert(&leaf), leaf.issuer, NULL);
+}
+
+static void certificate_policies(void **state)
+{
+    const row rows[] = {
+        {"none, none wanted", "", with_policies(NULL, NULL, NULL), 0},
+        {"some, none wanted", "", with_policies("1.2.3.4", "1.2.3.4", NULL), 0},
+        {"none, explicit wanted", "require_explicit_policy=on", with_policies(NULL, NULL, NULL),
+         STLS_REASON_CHAIN_CONSTRAINT},
+        {"some, any wanted", "require_explicit_policy=on cert_policies=2.5.29.32.0",
+         with_policies("1.2.3.4", "1.2.3.4", NULL), 0},
+        {"any above, any wanted", "require_explicit_policy=on cert_policies=2.5.29.32.0",
+         with_policies("1.2.3.4", "anyPolicy", NULL), 0},
+        {"the chain demands one and has it", "cert_policies=1.2.3.4",
+         with_policies("1.2.3.4", "1.2.3.4", "critical,requireExplicitPolicy:0"), 0},
+        {"any above, inhibited",
+         "require_explicit_policy=on cert_policies=2.5.29.32.0 inhibit_any_policy=on",
+         with_policies("1.2.3.4", "anyPolicy", NULL), STLS_REASON_CHAIN_CONSTRAINT},
+        {"differing", "require_explicit_policy=on cert_policies=2.5.29.32.0",
+         with_policies("1.2.3.4", "1.2.3.5", NULL), STLS_REASON_CHAIN_CONSTRAINT},
+        {"the wanted one", "require_explicit_policy=on cert_policies=1.2.3.4",
+         with_policies("1.2.3.4", "1.2.3.4", NULL), 0},
+        {"one of the wanted", "require_explicit_policy=on cert_policies=1.2.3.9,1.2.3.4",
+         with_policies("1.2.3.4", "1.2.3.4", NULL), 0},
+        {"not the wanted one", "require_explicit_policy=on cert_policies=1.2.3.5",
+         with_policies("1.2.3.4", "1.2.3.4", NULL), STLS_REASON_CHAIN_CONSTRAINT},
+        {"the chain demands one", "",
+         with_policies(NULL, NULL, "critical,requireExplicitPolicy:0"),
+         STLS_REASON_CHAIN_CONSTRAINT},
+    };
+    (void)state;
+    JUDGE(rows);
+}
+
+static STACK_OF(X509) *leaf_without_key_ids(void)
+{
+    aid_cert spec = aid_leaf_spec();
+    spec.key_id = "";
+    return with_leaf(&spec);
+}
+
+static STACK_OF(X509) *inter_of_basics(const char *basic_constraints)
+{
+    aid_cert spec = inter_spec();
+    spec.basic_constraints = basic_constraints;
+    return with_inter(&spec);
+}
+
+static STACK_OF(X509) *inter_without_own_key_id(void)
+{
+    aid_cert inter = inter_spec();
+    inter.own_key_id = "";
+    aid_cert leaf = aid_leaf_spec();
+    leaf.issuer = aid_make_cert(&inter);
+    leaf.issuer_key = inter.key;
+    leaf.key_id = "";
+    return aid_stack(aid_make_cert(&leaf), leaf.issuer, NULL);
+}
+
+static void profile(void **state)
+{
+    const row rows[] = {
+        {"no authority key id", "", leaf_without_key_ids(), STLS_REASON_CHAIN_PROFILE},
+        {"no authority key id, allowed", "x509_strict=off", leaf_without_key_ids(), 0},
+        {"no authority key id, private", "preset=private revocation=off", leaf_without_key_ids(),
+         0},
+        {"basic constraints not critical", "", inter_of_basics("CA:TRUE"),
+         STLS_REASON_CHAIN_PROFILE},
+        {"basic constraints not critical, allowed", "x509_strict=off", inter_of_basics("CA:TRUE"),
+         0},
+        {"no subject key id in a CA", "", inter_without_own_key_id(), STLS_REASON_CHAIN_PROFILE},
+        {"no subject key id in a CA, allowed", "x509_strict=off", inter_without_own_key_id(), 0},
+    };
+    (void)state;
+    JUDGE(rows);
+}
+
+/* Trusted roots of the nineties lack what the profile demands. */
+static void anchor_is_not_held_to_the_profile(void **state)
+{
+    static const struct {
+        const char *what;
+        int version;
+        const char *basic_constraints, *key_usage, *own_key_id;
+    } roots[] = {
+        {"basic constraints not critical", 3, "CA:TRUE", NULL, NULL},
+        {"no key usage", 3, NULL, "", NULL},
+        {"no key id", 3, NULL, NULL, ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
+        aid_cert spec = {.subject = "CN=Old Root,O=Lab", .key = 5, .is_ca = 1};
+        spec.version = roots[i].version;
+        spec.basic_constraints = roots[i].basic_constraints;
+        spec.key_usage = roots[i].key_usage;
+        spec.own_key_id = roots[i].own_key_id;
+        X509 *root = aid_make_cert(&spec);
+        aid_cert inter = inter_spec();
+        inter.issuer = root;
+        inter.issuer_key = 5;
+        if (spec.own_key_id != NULL) {
+            inter.key_id = "DER:3006800401020304"; /* names a key id that the root has not */
+        }
+        aid_case c = {.policy = "revocation=off",
+                      .certs = with_inter(&inter),
+                      .anchors = aid_anchors(root, NULL)};
+        assert_case(roots[i].what, &c, STLS_ACCEPT, STLS_REASON_NONE);
+    }
+}
+
+static void old_versions_below_the_anchor(void **state)
+{
+    aid_cert inter = inter_spec();
+    inter.version = 1;
+    aid_cert leaf = aid_leaf_spec();
+    leaf.version = 1;
+    const row rows[] = {
+        {"intermediate of version 1", "x509_strict=off", with_inter(&inter),
+         STLS_REASON_CHAIN_CONSTRAINT},
+    };
+    (void)state;
+    JUDGE(rows);
+    aid_case c = {.policy = "revocation=off x509_strict=off", .certs = with_leaf(&leaf)};
+    assert_case("leaf of version 1", &c, STLS_REJECT, STLS_REASON_NAME_NO_IDENTITY);
+}
+
+/* Of several defects all are found, and the one to repair first is told. */
+static void all_defects_are_found(void **state)
+{
+    aid_cert spec = aid_leaf_spec();
+    (void)state;
+    spec.not_after_s = NOW_S - DAY_S;
+    spec.eku = "clientAuth";
+    spec.key_id = "";
+    spec.san = "DNS:other.example.com";
+    aid_case c = {.policy = "revocation=off", .certs = with_leaf(&spec)};
+    stls_result *result = aid_judge(&c);
+    assert_result(result, STLS_REJECT, STLS_REASON_CHAIN_EXPIRED);
+    assert_int_equal(aid_findings(result, STLS_REASON_CHAIN_EXPIRED, "error"), 1);
+    assert_int_equal(aid_findings(result, STLS_REASON_CHAIN_PURPOSE, "error"), 1);
+    assert_int_equal(aid_findings(result, STLS_REASON_CHAIN_PROFILE, "error"), 1);
+    assert_int_equal(aid_findings(result, STLS_REASON_NAME_MISMATCH, "error"), 1);
+}
+
+static void verdict_ends_with_the_first_certificate(void **state)
+{
+    (void)state;
+    aid_case c = {.policy = "revocation=off verdict_max_age_s=86400",
+                  .certs = leaf_of_validity(NOW_S - DAY_S, NOW_S + 1000)};
+    assert_int_equal(stls_result_valid_until_s(aid_judge(&c)), NOW_S + 1000);
+    c.certs = inter_of_validity(NOW_S - DAY_S, NOW_S + 900);
+    assert_int_equal(stls_result_valid_until_s(aid_judge(&c)), NOW_S + 900);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(validity),
+        cmocka_unit_test(expired_root_is_no_anchor),
+        cmocka_unit_test(signatures),
+        cmocka_unit_test(strength),
+        cmocka_unit_test(purpose),
+        cmocka_unit_test(constraints),
+        cmocka_unit_test(certificate_policies),
+        cmocka_unit_test(profile),
+        cmocka_unit_test(anchor_is_not_held_to_the_profile),
+        cmocka_unit_test(old_versions_below_the_anchor),
+        cmocka_unit_test(all_defects_are_found),
+        cmocka_unit_test(verdict_ends_with_the_first_certificate),
+    };
+    return cmocka_run_group_tests_name("path", tests, NULL, aid_end);
+}
