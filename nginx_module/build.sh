@@ -22,7 +22,7 @@ if [ ! -f "$work/objs/Makefile" ] || [ "$here/config" -nt "$work/objs/Makefile" 
     export STLS_CORE_LIB="$lib" STLS_SANITIZE="${STLS_SANITIZE:-}"
     if [ -f conf_flags ]; then
         # Debian's own flags, so that the module's signature equals the packaged binary's.
-        bash -c '. ./conf_flags && ./configure "${NGINX_CONF_FLAGS[@]}" --add-dynamic-module="$1"' \
+        bash -c '. ./conf_flags && ./configure "${NGX_CONF_FLAGS[@]}" --add-dynamic-module="$1"' \
             configure "$here" > configure.log || { tail -n 20 configure.log >&2; exit 1; }
     else
         ./configure --with-compat --with-threads --with-http_ssl_module --with-http_v2_module \
