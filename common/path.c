@@ -157,6 +157,11 @@ static int set_up(X509_STORE_CTX *ctx, const stls_policy *policy, stls_role role
             return 0;
         }
     }
+    /* An empty set means no policy at all to OpenSSL; unset means any to us (RFC 5280 6.1.1 (c)). */
+    if (policy->cert_policies == NULL
+        && !X509_VERIFY_PARAM_add0_policy(param, OBJ_nid2obj(NID_any_policy))) {
+        return 0;
+    }
     for (int i = 0; i < sk_ASN1_OBJECT_num(policy->cert_policies); i++) {
         ASN1_OBJECT *oid = OBJ_dup(sk_ASN1_OBJECT_value(policy->cert_policies, i));
         if (oid == NULL || !X509_VERIFY_PARAM_add0_policy(param, oid)) {
