@@ -26,7 +26,8 @@ stls_check *stls_check_new(stls_policy *policy, stls_anchors *anchors, stls_role
     check->verdict = STLS_PENDING;
     stls_findings_init(&check->findings, &check->allocator);
     check->presented = sk_X509_new_null();
-    if (check->presented == NULL) {
+    check->crl_issuers = sk_X509_new_null();
+    if (check->presented == NULL || check->crl_issuers == NULL) {
         stls_check_free(check);
         return NULL;
     }
@@ -45,6 +46,11 @@ void stls_check_free(stls_check *check)
         stls_dealloc(&allocator, check->staples[i].der);
     }
     stls_dealloc(&allocator, check->staples);
+    for (size_t i = 0; i < check->num_crls; i++) {
+        stls_crl_free(check->crls[i]);
+    }
+    stls_dealloc(&allocator, check->crls);
+    sk_X509_pop_free(check->crl_issuers, X509_free);
     stls_dealloc(&allocator, check->places);
     stls_findings_clear(&check->findings);
     sk_X509_pop_free(check->presented, X509_free);
@@ -148,6 +154,43 @@ stls_status stls_check_add_staple(stls_check *check, size_t cert_index, const un
     }
     check->staples[check->num_staples++] = staple;
     return STLS_OK;
+}
+
+stls_status stls_check_add_crl(stls_check *check, stls_crl *crl)
+{
+    if (check->phase != STLS_PHASE_COLLECT && check->phase != STLS_PHASE_TRUST) {
+        return STLS_ERR_STATE;
+    }
+    if (crl == NULL || crl->phase != STLS_CRL_READY) {
+        return STLS_ERR_ARGUMENT;
+    }
+    if (stls_grow(&check->allocator, (void **)&check->crls, &check->cap_crls, check->num_crls,
+                  sizeof(crl))
+        != STLS_OK) {
+        return lose(check, STLS_ERR_MEMORY);
+    }
+    check->crls[check->num_crls++] = stls_crl_up_ref(crl);
+    return STLS_OK;
+}
+
+static stls_status push_crl_issuer(stls_check *check, X509 *cert)
+{
+    if (!X509_up_ref(cert)) {
+        return lose(check, STLS_ERR_MEMORY);
+    }
+    if (!sk_X509_push(check->crl_issuers, cert)) {
+        X509_free(cert);
+        return lose(check, STLS_ERR_MEMORY);
+    }
+    return STLS_OK;
+}
+
+stls_status stls_check_add_crl_issuer(stls_check *check, X509 *cert)
+{
+    if (check->phase != STLS_PHASE_COLLECT && check->phase != STLS_PHASE_TRUST) {
+        return STLS_ERR_STATE;
+    }
+    return push_crl_issuer(check, cert);
 }
 
 /* ---- the verdict --------------------------------------------------------------- */
@@ -288,8 +331,9 @@ stls_verdict stls_check_trust(stls_check *check, int64_t now_s)
 
 static stls_ladder_input ladder_input(stls_check *check)
 {
-    return (stls_ladder_input){check->policy, check->staples, check->num_staples,
-                               &check->findings, check->now_s};
+    return (stls_ladder_input){check->policy,      check->staples,   check->num_staples,
+                               check->anchors,     check->path.certs, check->crl_issuers,
+                               &check->findings,   check->now_s};
 }
 
 static stls_verdict settle(stls_check *check, stls_status status)
@@ -306,6 +350,18 @@ static stls_verdict settle(stls_check *check, stls_status status)
         check->passed |= STLS_PASSED_REVOCATION;
     }
     return finish(check);
+}
+
+static stls_status begin_ladder(stls_check *check)
+{
+    stls_status status = stls_ladder_init(&check->ladder, check->policy, &check->path);
+    for (size_t i = 0; i < check->num_crls && status == STLS_OK; i++) {
+        status = stls_ladder_add_crl(&check->ladder, &check->allocator, check->crls[i]);
+    }
+    for (int i = 0; i < sk_X509_num(check->presented) && status == STLS_OK; i++) {
+        status = push_crl_issuer(check, sk_X509_value(check->presented, i));
+    }
+    return status;
 }
 
 stls_verdict stls_check_start(stls_check *check, int64_t now_s)
@@ -333,7 +389,7 @@ stls_verdict stls_check_start(stls_check *check, int64_t now_s)
             return finish(check);
         }
     }
-    stls_status status = stls_ladder_init(&check->ladder, check->policy, &check->path);
+    stls_status status = begin_ladder(check);
     if (status == STLS_OK) {
         stls_ladder_input in = ladder_input(check);
         status = stls_ladder_advance(&check->ladder, &in);
@@ -364,6 +420,17 @@ stls_verdict stls_check_feed(stls_check *check, uint32_t id, const stls_reply *r
     check->now_s = now_s;
     stls_ladder_input in = ladder_input(check);
     return settle(check, stls_ladder_feed(&check->ladder, &in, id, reply));
+}
+
+stls_verdict stls_check_feed_crl(stls_check *check, uint32_t id, stls_crl *crl, int is_cached,
+                                 int64_t now_s)
+{
+    if (check->phase != STLS_PHASE_ASK) {
+        return check->verdict;
+    }
+    check->now_s = now_s;
+    stls_ladder_input in = ladder_input(check);
+    return settle(check, stls_ladder_feed_crl(&check->ladder, &in, id, crl, is_cached));
 }
 
 stls_status stls_check_get_answer(const stls_check *check, uint32_t id, stls_answer *answer)

@@ -39,6 +39,9 @@ struct stls_check_st {
     stls_staple *staples;
     size_t num_staples, cap_staples;
     stls_ladder ladder;
+    stls_crl **crls; /* given by the host before the start */
+    size_t num_crls, cap_crls;
+    STACK_OF(X509) *crl_issuers; /* presented, then given */
     int64_t now_s; /* of the latest call */
     stls_verdict verdict;
     int would_reject; /* report mode: the verdict that enforce would have given is REJECT */

@@ -1,15 +1,17 @@
 #include "ladder.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
 #include "must_staple.h"
+#include "rung.h"
 
 const char *stls_source_name(int source)
 {
-    static const char *const names[STLS_NUM_SOURCES] = {"staple", "ocsp"};
+    static const char *const names[STLS_NUM_SOURCES] = {"staple", "ocsp", "crl"};
     return names[source];
 }
 
@@ -44,14 +46,17 @@ void stls_ladder_clear(stls_ladder *ladder, const stls_allocator *a)
     for (size_t i = 0; i < ladder->num_fetches; i++) {
         stls_ocsp_request_clear(&ladder->fetches[i].request, a);
     }
+    for (size_t i = 0; i < ladder->num_crls; i++) {
+        stls_crl_free(ladder->crls[i]);
+    }
+    stls_dealloc(a, ladder->crls);
     stls_dealloc(a, ladder->fetches);
     stls_dealloc(a, ladder->slots);
     memset(ladder, 0, sizeof(*ladder));
 }
 
-static void add_finding(const stls_ladder_input *in, const stls_ladder *ladder,
-                        const stls_slot *slot, stls_reason reason, int is_error,
-                        const char *detail)
+void stls_rung_tell(const stls_ladder_input *in, const stls_ladder *ladder, const stls_slot *slot,
+                    stls_reason reason, int is_error, const char *detail)
 {
     size_t before = in->findings->num;
     stls_findings_add(in->findings, reason, is_error, slot->cert_index, slot->cert, NULL, "%s",
@@ -61,19 +66,16 @@ static void add_finding(const stls_ladder_input *in, const stls_ladder *ladder,
     }
 }
 
-/* 1 when the answer settles the slot; otherwise its reason is told. */
-static int take_answer(const stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
-                       const stls_ocsp_answer *answer, int source, int good_is_enough)
+int stls_rung_take(const stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
+                   const stls_ocsp_answer *answer, int source)
 {
-    if (answer->reason == STLS_REASON_OCSP_REVOKED) {
+    if (answer->reason == STLS_REASON_OCSP_REVOKED || answer->reason == STLS_REASON_CRL_REVOKED) {
         slot->state = STLS_SLOT_REVOKED;
-        add_finding(in, ladder, slot, answer->reason, 1, answer->detail);
-    } else if (answer->reason == STLS_REASON_NONE && good_is_enough) {
+        stls_rung_tell(in, ladder, slot, answer->reason, 1, answer->detail);
+    } else if (answer->reason == STLS_REASON_NONE) {
         slot->state = STLS_SLOT_GOOD;
     } else {
-        if (answer->reason != STLS_REASON_NONE) {
-            add_finding(in, ladder, slot, answer->reason, 0, answer->detail);
-        }
+        stls_rung_tell(in, ladder, slot, answer->reason, 0, answer->detail);
         return 0;
     }
     slot->answer = *answer;
@@ -97,7 +99,10 @@ static void climb_staple(const stls_ladder *ladder, stls_slot *slot, const stls_
         slot->names_source = 1;
         stls_ocsp_judge(&answer, in->policy, slot->cert, slot->issuer, staple->der,
                         staple->der_len, NULL, in->now_s);
-        if (take_answer(ladder, slot, in, &answer, STLS_SOURCE_STAPLE, good_is_enough)) {
+        if (answer.reason == STLS_REASON_NONE && !good_is_enough) {
+            continue;
+        }
+        if (stls_rung_take(ladder, slot, in, &answer, STLS_SOURCE_STAPLE)) {
             return;
         }
         /* Where the certificate demands a staple, a bad one is none (RFC 7633 section 4.3.3). */
@@ -127,17 +132,31 @@ static int ocsp_url(const stls_slot *slot, const stls_policy *policy, char url[S
            && stls_aia_url(slot->cert, NID_ad_OCSP, slot->url_index, url);
 }
 
-static stls_status open_fetch(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
-                              const char *url, int may_use_cache)
+stls_status stls_rung_fetch(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
+                            const char *url, int is_crl, int may_use_cache)
 {
     const stls_allocator *a = &in->policy->allocator;
-    int with_nonce = in->policy->num[STLS_KEY_OCSP_NONCE] == STLS_ON;
+    int with_nonce = !is_crl && in->policy->num[STLS_KEY_OCSP_NONCE] == STLS_ON;
     stls_open_fetch fetch = {.id = (uint32_t)ladder->num_fetches + 1,
                              .slot = (size_t)(slot - ladder->slots),
+                             .is_crl = is_crl,
                              .may_use_cache = may_use_cache && !with_nonce};
 
-    if (stls_ocsp_request_make(&fetch.request, a, slot->cert, slot->issuer, url, with_nonce)
-            != STLS_OK
+    if ((int64_t)ladder->num_fetches >= in->policy->num[STLS_KEY_MAX_FETCHES]) {
+        stls_rung_tell(in, ladder, slot, STLS_REASON_FETCH_DENIED, 0, "max_fetches is used up");
+        slot->rung++;
+        slot->url_index = 0;
+        return STLS_OK;
+    }
+    stls_status status = STLS_OK;
+    if (is_crl) {
+        fetch.request.url = stls_strdup(a, url);
+        status = fetch.request.url != NULL ? STLS_OK : STLS_ERR_MEMORY;
+    } else {
+        status = stls_ocsp_request_make(&fetch.request, a, slot->cert, slot->issuer, url,
+                                        with_nonce);
+    }
+    if (status != STLS_OK
         || stls_grow(a, (void **)&ladder->fetches, &ladder->cap_fetches, ladder->num_fetches,
                      sizeof(fetch))
                != STLS_OK) {
@@ -160,12 +179,7 @@ static stls_status climb_ocsp(stls_ladder *ladder, stls_slot *slot, const stls_l
         return STLS_OK;
     }
     slot->names_source = 1;
-    if ((int64_t)ladder->num_fetches >= in->policy->num[STLS_KEY_MAX_FETCHES]) {
-        add_finding(in, ladder, slot, STLS_REASON_FETCH_DENIED, 0, "max_fetches is used up");
-        slot->rung++;
-        return STLS_OK;
-    }
-    return open_fetch(ladder, slot, in, url, may_use_cache);
+    return stls_rung_fetch(ladder, slot, in, url, 0, may_use_cache);
 }
 
 /* ---- the ladder's end -------------------------------------------------------- */
@@ -195,7 +209,7 @@ static void end_slot(stls_ladder *ladder, stls_slot *slot, const stls_ladder_inp
         if (in->policy->num[STLS_KEY_NO_REVOCATION_SOURCE] == STLS_NO_SOURCE_ALLOW) {
             slot->state = STLS_SLOT_NOT_ASKED;
         } else {
-            add_finding(in, ladder, slot, STLS_REASON_REVOCATION_NO_SOURCE, is_hard,
+            stls_rung_tell(in, ladder, slot, STLS_REASON_REVOCATION_NO_SOURCE, is_hard,
                         "neither an OCSP responder nor a CRL is named");
         }
         return;
@@ -208,7 +222,7 @@ static void end_slot(stls_ladder *ladder, stls_slot *slot, const stls_ladder_inp
         }
     }
     if (num_told == 0) {
-        add_finding(in, ladder, slot, STLS_REASON_REVOCATION_INCONCLUSIVE, is_hard,
+        stls_rung_tell(in, ladder, slot, STLS_REASON_REVOCATION_INCONCLUSIVE, is_hard,
                     "none of the sources that this certificate names is in revocation_sources");
     }
 }
@@ -228,6 +242,9 @@ static stls_status climb(stls_ladder *ladder, stls_slot *slot, const stls_ladder
             break;
         case STLS_SOURCE_OCSP:
             status = climb_ocsp(ladder, slot, in, 1);
+            break;
+        case STLS_SOURCE_CRL:
+            status = stls_rung_crl_climb(ladder, slot, in, 1);
             break;
         default:
             slot->rung++;
@@ -276,6 +293,14 @@ static int hash_flight(stls_fetch *fetch, const stls_policy *policy)
     return ok;
 }
 
+/* A CRL is the same whoever asks for it. */
+static int hash_crl_question(stls_fetch *fetch)
+{
+    char text[STLS_URL_LEN + 32];
+    int len = snprintf(text, sizeof(text), "strict-tls crl question %s", fetch->url);
+    return len > 0 && EVP_Digest(text, (size_t)len, fetch->question, NULL, EVP_sha256(), NULL);
+}
+
 int stls_ladder_next_fetch(stls_ladder *ladder, const stls_policy *policy, stls_fetch *fetch)
 {
     for (size_t i = 0; i < ladder->num_fetches; i++) {
@@ -292,11 +317,18 @@ int stls_ladder_next_fetch(stls_ladder *ladder, const stls_policy *policy, stls_
         fetch->body = open->request.der;
         fetch->body_len = open->request.der_len;
         fetch->content_type = fetch->is_post ? "application/ocsp-request" : "";
+        fetch->is_crl = open->is_crl;
         fetch->may_use_cache = open->may_use_cache;
-        fetch->max_reply_bytes = (size_t)policy->num[STLS_KEY_MAX_REPLY_BYTES];
-        fetch->timeout_ms = (uint32_t)policy->num[STLS_KEY_FETCH_TIMEOUT_MS];
-        memcpy(fetch->question, slot->question, STLS_ID_LEN);
+        fetch->max_reply_bytes = (size_t)policy->num[open->is_crl ? STLS_KEY_MAX_CRL_BYTES
+                                                                  : STLS_KEY_MAX_REPLY_BYTES];
+        fetch->timeout_ms = (uint32_t)policy->num[open->is_crl ? STLS_KEY_CRL_FETCH_TOTAL_MS
+                                                               : STLS_KEY_FETCH_TIMEOUT_MS];
         open->is_handed_out = 1;
+        if (!open->is_crl) {
+            memcpy(fetch->question, slot->question, STLS_ID_LEN);
+        } else if (!hash_crl_question(fetch)) {
+            return -1;
+        }
         /* A zeroed flight id would share one answer among all questions. */
         return hash_flight(fetch, policy) ? 1 : -1;
     }
@@ -359,28 +391,42 @@ static void add_fetch_failure(const stls_ladder *ladder, const stls_slot *slot,
     }
 }
 
-stls_status stls_ladder_feed(stls_ladder *ladder, const stls_ladder_input *in, uint32_t id,
-                             const stls_reply *reply)
+static void fetch_url(const stls_ladder *ladder, const stls_open_fetch *fetch,
+                      const stls_ladder_input *in, char url[STLS_URL_LEN])
+{
+    const stls_slot *slot = &ladder->slots[fetch->slot];
+    url[0] = '\0';
+    if (fetch->is_crl) {
+        stls_rung_crl_url(ladder, slot, in, url);
+    } else {
+        ocsp_url(slot, in->policy, url);
+    }
+}
+
+/* The open fetch that this id names, or NULL; from here on it is answered. */
+static stls_open_fetch *begin_answer(stls_ladder *ladder, const stls_ladder_input *in, uint32_t id)
 {
     stls_open_fetch *fetch = find_fetch(ladder, id);
-    char url[STLS_URL_LEN] = "";
-
     if (fetch == NULL || !fetch->is_handed_out || fetch->is_answered) {
-        return STLS_OK;
+        return NULL;
     }
-    stls_slot *slot = &ladder->slots[fetch->slot];
     fetch->is_answered = 1;
     note_answer(&fetch->answer, NULL, in);
-    slot->state = STLS_SLOT_OPEN;
-    ocsp_url(slot, in->policy, url);
+    ladder->slots[fetch->slot].state = STLS_SLOT_OPEN;
+    return fetch;
+}
 
-    if (reply->outcome != STLS_FETCH_OK && reply->outcome != STLS_FETCH_CACHED) {
-        add_fetch_failure(ladder, slot, in, url, failure_reason(reply->outcome), reply->detail);
-        slot->url_index++;
-        return climb(ladder, slot, in);
-    }
+static void free_openssl(void *bytes)
+{
+    OPENSSL_free(bytes);
+}
 
+static stls_status feed_ocsp(stls_ladder *ladder, stls_open_fetch *fetch,
+                             const stls_ladder_input *in, const stls_reply *reply)
+{
+    stls_slot *slot = &ladder->slots[fetch->slot];
     stls_ocsp_answer answer;
+
     stls_ocsp_judge(&answer, in->policy, slot->cert, slot->issuer, reply->bytes, reply->bytes_len,
                     reply->outcome == STLS_FETCH_OK ? fetch->request.request : NULL, in->now_s);
     note_answer(&fetch->answer, &answer, in);
@@ -392,11 +438,97 @@ stls_status stls_ladder_feed(stls_ladder *ladder, const stls_ladder_input *in, u
             return status == STLS_OK ? climb(ladder, slot, in) : status;
         }
     }
-    if (take_answer(ladder, slot, in, &answer, STLS_SOURCE_OCSP, 1)) {
+    if (stls_rung_take(ladder, slot, in, &answer, STLS_SOURCE_OCSP)) {
         return STLS_OK;
     }
     slot->url_index++;
     return climb(ladder, slot, in);
+}
+
+static stls_status feed_crl(stls_ladder *ladder, stls_open_fetch *fetch,
+                            const stls_ladder_input *in, stls_crl *crl, int is_cached)
+{
+    stls_slot *slot = &ladder->slots[fetch->slot];
+    stls_answer answer = fetch->answer;
+    size_t index = (size_t)(fetch - ladder->fetches);
+
+    stls_status status = stls_rung_crl_take(ladder, slot, in, crl,
+                                            is_cached && fetch->may_use_cache, &answer);
+    ladder->fetches[index].answer = answer; /* a new fetch may have moved the array */
+    return status == STLS_OK ? climb(ladder, slot, in) : status;
+}
+
+/* Bytes of a CRL, indexed in one go: for hosts that may take their time. */
+static stls_status feed_crl_bytes(stls_ladder *ladder, stls_open_fetch *fetch,
+                                  const stls_ladder_input *in, const stls_reply *reply)
+{
+    stls_slot *slot = &ladder->slots[fetch->slot];
+    stls_status status = STLS_OK;
+    unsigned char *copy = OPENSSL_memdup(reply->bytes, reply->bytes_len ? reply->bytes_len : 1);
+    stls_crl *crl = copy != NULL ? stls_crl_new(&in->policy->allocator, copy, reply->bytes_len,
+                                                free_openssl)
+                                 : NULL;
+    if (crl == NULL) {
+        return STLS_ERR_MEMORY;
+    }
+    stls_crl_state state;
+    do {
+        state = stls_crl_step(crl, SIZE_MAX / 2);
+    } while (state == STLS_CRL_MORE);
+    if (state == STLS_CRL_DONE) {
+        status = feed_crl(ladder, fetch, in, crl, reply->outcome == STLS_FETCH_CACHED);
+    } else {
+        stls_rung_tell(in, ladder, slot, STLS_REASON_CRL_MALFORMED, 0, "not a DER-encoded CRL");
+        stls_rung_crl_skip(slot);
+        status = climb(ladder, slot, in);
+    }
+    stls_crl_free(crl);
+    return status;
+}
+
+stls_status stls_ladder_feed(stls_ladder *ladder, const stls_ladder_input *in, uint32_t id,
+                             const stls_reply *reply)
+{
+    char url[STLS_URL_LEN];
+    stls_open_fetch *fetch = begin_answer(ladder, in, id);
+
+    if (fetch == NULL) {
+        return STLS_OK;
+    }
+    if (reply->outcome == STLS_FETCH_OK || reply->outcome == STLS_FETCH_CACHED) {
+        return fetch->is_crl ? feed_crl_bytes(ladder, fetch, in, reply)
+                             : feed_ocsp(ladder, fetch, in, reply);
+    }
+    stls_slot *slot = &ladder->slots[fetch->slot];
+    fetch_url(ladder, fetch, in, url);
+    add_fetch_failure(ladder, slot, in, url, failure_reason(reply->outcome), reply->detail);
+    if (fetch->is_crl) {
+        stls_rung_crl_skip(slot);
+    } else {
+        slot->url_index++;
+    }
+    return climb(ladder, slot, in);
+}
+
+stls_status stls_ladder_feed_crl(stls_ladder *ladder, const stls_ladder_input *in, uint32_t id,
+                                 stls_crl *crl, int is_cached)
+{
+    const stls_open_fetch *open = find_fetch(ladder, id);
+    if (open == NULL || !open->is_crl || crl == NULL || crl->phase != STLS_CRL_READY) {
+        return STLS_OK;
+    }
+    stls_open_fetch *fetch = begin_answer(ladder, in, id);
+    return fetch != NULL ? feed_crl(ladder, fetch, in, crl, is_cached) : STLS_OK;
+}
+
+stls_status stls_ladder_add_crl(stls_ladder *ladder, const stls_allocator *a, stls_crl *crl)
+{
+    if (stls_grow(a, (void **)&ladder->crls, &ladder->cap_crls, ladder->num_crls, sizeof(crl))
+        != STLS_OK) {
+        return STLS_ERR_MEMORY;
+    }
+    ladder->crls[ladder->num_crls++] = stls_crl_up_ref(crl);
+    return STLS_OK;
 }
 
 stls_status stls_ladder_expire(stls_ladder *ladder, const stls_ladder_input *in)
@@ -410,7 +542,7 @@ stls_status stls_ladder_expire(stls_ladder *ladder, const stls_ladder_input *in)
         }
         fetch->is_answered = fetch->is_handed_out = 1;
         note_answer(&fetch->answer, NULL, in);
-        ocsp_url(slot, in->policy, url);
+        fetch_url(ladder, fetch, in, url);
         add_fetch_failure(ladder, slot, in, url, STLS_REASON_FETCH_TIMEOUT,
                           "fetch_total_ms is used up");
         end_slot(ladder, slot, in);

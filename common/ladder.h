@@ -6,6 +6,7 @@
 #ifndef STLS_LADDER_H
 #define STLS_LADDER_H
 
+#include "crl_judge.h"
 #include "finding.h"
 #include "ocsp_request.h"
 #include "ocsp_response.h"
@@ -31,6 +32,7 @@ typedef struct {
     size_t url_index; /* of the rung's URLs */
     int names_source; /* the certificate, a staple or the policy gave something to ask */
     int source;       /* STLS_SOURCE_* of the conclusive answer */
+    int asks_delta;   /* the CRL rung waits for, or has had, the delta that its base names */
     stls_ocsp_answer answer;
     unsigned char question[STLS_ID_LEN];
 } stls_slot;
@@ -39,7 +41,8 @@ typedef struct {
     uint32_t id;
     size_t slot;
     int is_handed_out, is_answered, may_use_cache;
-    stls_ocsp_request request;
+    stls_ocsp_request request; /* of a CRL only the URL */
+    int is_crl;
     stls_answer answer;
 } stls_open_fetch;
 
@@ -54,6 +57,8 @@ typedef struct {
     size_t num_slots;
     stls_open_fetch *fetches;
     size_t num_fetches, cap_fetches;
+    stls_crl **crls; /* given and fetched */
+    size_t num_crls, cap_crls;
 } stls_ladder;
 
 /* What the ladder works with; borrowed for each call. */
@@ -61,6 +66,9 @@ typedef struct {
     const stls_policy *policy;
     const stls_staple *staples;
     size_t num_staples;
+    const stls_anchors *anchors;
+    const STACK_OF(X509) *path;
+    const STACK_OF(X509) *crl_issuers; /* presented and given: who may have signed a CRL */
     stls_findings *findings;
     int64_t now_s;
 } stls_ladder_input;
@@ -75,12 +83,17 @@ int stls_ladder_is_done(const stls_ladder *ladder);
 int stls_ladder_next_fetch(stls_ladder *ladder, const stls_policy *policy, stls_fetch *fetch);
 stls_status stls_ladder_feed(stls_ladder *ladder, const stls_ladder_input *in, uint32_t id,
                              const stls_reply *reply);
+/* The same for a CRL that the host has indexed. */
+stls_status stls_ladder_feed_crl(stls_ladder *ladder, const stls_ladder_input *in, uint32_t id,
+                                 stls_crl *crl, int is_cached);
+/* Makes a CRL known to every slot; takes a reference. */
+stls_status stls_ladder_add_crl(stls_ladder *ladder, const stls_allocator *a, stls_crl *crl);
 /* Every open fetch has timed out and nothing more is asked. */
 stls_status stls_ladder_expire(stls_ladder *ladder, const stls_ladder_input *in);
 
 const stls_open_fetch *stls_ladder_find_fetch(const stls_ladder *ladder, uint32_t id);
 
-/* "staple", "ocsp" */
+/* "staple", "ocsp", "crl" */
 const char *stls_source_name(int source);
 
 #endif

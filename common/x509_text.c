@@ -103,6 +103,33 @@ int stls_aia_url(const X509 *cert, int method_nid, size_t index, char url[STLS_U
     return found;
 }
 
+int stls_point_url(const CRL_DIST_POINTS *points, size_t index, char url[STLS_URL_LEN])
+{
+    for (int i = 0; i < sk_DIST_POINT_num(points); i++) {
+        const DIST_POINT_NAME *name = sk_DIST_POINT_value(points, i)->distpoint;
+        const GENERAL_NAMES *names = name != NULL && name->type == 0 ? name->name.fullname : NULL;
+        for (int k = 0; k < sk_GENERAL_NAME_num(names); k++) {
+            const GENERAL_NAME *one = sk_GENERAL_NAME_value(names, k);
+            if (one->type == GEN_URI && copy_http_url(one->d.uniformResourceIdentifier, url)
+                && index-- == 0) {
+                return 1;
+            }
+        }
+    }
+    url[0] = '\0';
+    return 0;
+}
+
+int stls_crl_url(const X509 *cert, size_t index, char url[STLS_URL_LEN])
+{
+    ERR_set_mark();
+    CRL_DIST_POINTS *points = X509_get_ext_d2i(cert, NID_crl_distribution_points, NULL, NULL);
+    int found = stls_point_url(points, index, url);
+    CRL_DIST_POINTS_free(points);
+    ERR_pop_to_mark();
+    return found;
+}
+
 int stls_names_crl(const X509 *cert)
 {
     return X509_get_ext_by_NID(cert, NID_crl_distribution_points, -1) >= 0;

@@ -3,6 +3,8 @@
 #ifndef STLS_X509_TEXT_H
 #define STLS_X509_TEXT_H
 
+#include <openssl/x509v3.h>
+
 #include "mem.h"
 
 #define STLS_NAME_TEXT_LEN 384
@@ -23,6 +25,12 @@ int stls_time_s(const ASN1_TIME *time, int64_t *time_s);
  * 4.2.2.1): printable, no longer than STLS_URL_LEN - 1.  0 when there is none.
  */
 int stls_aia_url(const X509 *cert, int method_nid, size_t index, char url[STLS_URL_LEN]);
+
+/* The `index`-th http:// URL among these points' full names (RFC 5280 section 4.2.1.13). */
+int stls_point_url(const CRL_DIST_POINTS *points, size_t index, char url[STLS_URL_LEN]);
+
+/* The same of the certificate's CRL distribution points. */
+int stls_crl_url(const X509 *cert, size_t index, char url[STLS_URL_LEN]);
 
 /* Whether the certificate has a CRL distribution point (RFC 5280 section 4.2.1.13). */
 int stls_names_crl(const X509 *cert);

@@ -35,12 +35,13 @@
     X(NAME_CN_FALLBACK, "name_cn_fallback", ENUM, "off", "off,on", "compare the subject's CN where the certificate has no DNS or IP subject alternative name") \
     X(REVOCATION, "revocation", ENUM, "hard", "hard,soft,off", "what an inconclusive answer means: hard rejects, soft accepts and reports, off asks nothing") \
     X(REVOCATION_SCOPE, "revocation_scope", ENUM, "chain", "chain,leaf", "ask about every certificate below the trust anchor, or about the leaf only") \
-    X(REVOCATION_SOURCES, "revocation_sources", LIST, "staple,ocsp", "staple,ocsp", "which sources are asked, in this order") \
+    X(REVOCATION_SOURCES, "revocation_sources", LIST, "staple,ocsp,crl", "staple,ocsp,crl", "which sources are asked, in this order") \
     X(NO_REVOCATION_SOURCE, "no_revocation_source", ENUM, "fail", "fail,allow", "what to do with a certificate that names no responder and no CRL") \
     X(SHORT_LIVED_S, "short_lived_s", INT, "604800", "0..31536000", "leaf certificates living no longer than this need no revocation answer; 0 exempts none") \
     X(MUST_STAPLE, "must_staple", ENUM, "enforce", "enforce,ignore", "RFC 7633: a leaf that demands a stapled answer must come with one") \
     X(OCSP_NONCE, "ocsp_nonce", ENUM, "off", "off,on", "send a nonce and demand it back; cached and stapled answers are then refused") \
     X(OCSP_MAX_AGE_S, "ocsp_max_age_s", INT, "604800", "60..31536000", "how long an OCSP answer without nextUpdate is good, from thisUpdate") \
+    X(CRL_MAX_AGE_S, "crl_max_age_s", INT, "604800", "60..31536000", "how long a CRL without nextUpdate is good, from thisUpdate") \
     X(CLOCK_SKEW_S, "clock_skew_s", INT, "300", "0..86400", "tolerated clock difference to responders") \
     X(VERDICT_MAX_AGE_S, "verdict_max_age_s", INT, "3600", "1..604800", "how long an accepting verdict may be reused") \
     X(NEGATIVE_TTL_S, "negative_ttl_s", INT, "30", "0..3600", "how long a rejecting, inconclusive or soft verdict and a failed fetch are remembered") \
@@ -48,6 +49,8 @@
     X(FETCH_TIMEOUT_MS, "fetch_timeout_ms", INT, "3000", "1..600000", "time limit of one fetch") \
     X(FETCH_TOTAL_MS, "fetch_total_ms", INT, "8000", "1..600000", "time limit of all fetches of one check together") \
     X(MAX_REPLY_BYTES, "max_reply_bytes", INT, "65536", "512..16777216", "largest OCSP answer accepted") \
+    X(CRL_FETCH_TOTAL_MS, "crl_fetch_total_ms", INT, "30000", "1..3600000", "time limit of one CRL download; it goes on in the background after a handshake has given up") \
+    X(MAX_CRL_BYTES, "max_crl_bytes", INT, "67108864", "1024..1073741824", "largest CRL accepted") \
     X(MAX_FETCHES, "max_fetches", INT, "16", "0..1000", "how many fetches one check may ask for") \
     X(MAX_URLS_PER_CERT, "max_urls_per_cert", INT, "2", "1..16", "how many URLs of one certificate are tried") \
     X(MAX_FETCHES_IN_FLIGHT, "max_fetches_in_flight", INT, "64", "1..10000", "how many fetches one process has in flight at once") \

@@ -56,6 +56,11 @@
     X(OCSP_ERROR_STATUS, 307, "ocsp.error_status", "the responder answered with an error status", X509_V_ERR_OCSP_VERIFY_FAILED, 67, "RFC 6960 2.3", "CA", "the responder refused or could not answer: ask the CA") \
     X(OCSP_MALFORMED, 308, "ocsp.malformed", "the OCSP answer cannot be decoded", X509_V_ERR_OCSP_VERIFY_FAILED, 68, "RFC 6960 4.2.1", "CA", "the responder must send a DER-encoded basic OCSP response") \
     X(OCSP_NONCE_MISMATCH, 309, "ocsp.nonce_mismatch", "the OCSP answer does not carry the nonce that was sent", X509_V_ERR_OCSP_VERIFY_FAILED, 69, "RFC 9654 2.1", "CA or you", "use a responder that supports nonces, or set ocsp_nonce off") \
+    X(CRL_REVOKED, 400, "crl.revoked", "the CRL lists the certificate as revoked", X509_V_ERR_CERT_REVOKED, 21, "RFC 5280 6.3", "peer", "replace the revoked certificate") \
+    X(CRL_STALE, 401, "crl.stale", "the CRL is past its nextUpdate or maximum age", X509_V_ERR_CRL_HAS_EXPIRED, 75, "RFC 5280 5.1.2.5", "CA", "the CA must publish a current CRL") \
+    X(CRL_BAD_SIGNATURE, 402, "crl.bad_signature", "the CRL's signature does not verify or its signer is not authorized", X509_V_ERR_CRL_SIGNATURE_FAILURE, 76, "RFC 5280 6.3.3", "CA", "the CRL was altered or signed with another key: ask the CA") \
+    X(CRL_WRONG_SCOPE, 403, "crl.wrong_scope", "the CRL is not about this kind of certificate", X509_V_ERR_DIFFERENT_CRL_SCOPE, 77, "RFC 5280 5.2.5", "CA", "the CA must publish a CRL that covers this certificate at its distribution point") \
+    X(CRL_MALFORMED, 404, "crl.malformed", "the CRL cannot be decoded", X509_V_ERR_CRL_PATH_VALIDATION_ERROR, 78, "RFC 5280 5.1", "CA", "the CA must publish a DER-encoded CRL") \
     X(STAPLE_MISSING, 500, "staple.missing", "the certificate demands a stapled OCSP answer and none was sent", X509_V_ERR_OCSP_VERIFY_NEEDED, 26, "RFC 7633 4", "peer", "turn OCSP stapling on at the peer (RFC 7633 must-staple)") \
     X(FETCH_TIMEOUT, 600, "fetch.timeout", "the responder did not answer in time", X509_V_ERR_OCSP_VERIFY_NEEDED, 74, "RFC 6960 2.4", "network", "make the responder reachable from this machine, or raise fetch_timeout_ms") \
     X(FETCH_NETWORK, 601, "fetch.network", "the responder could not be reached", X509_V_ERR_OCSP_VERIFY_NEEDED, 73, "RFC 6960 2.4", "network", "make the responder reachable from this machine (resolver, firewall, HTTP proxy)") \

@@ -65,6 +65,7 @@ typedef struct stls_check_st stls_check;
 typedef struct stls_result_st stls_result;
 typedef struct stls_verdict_cache_st stls_verdict_cache;
 typedef struct stls_http_st stls_http;
+typedef struct stls_crl_st stls_crl;
 
 #define STLS_ID_LEN 32 /* every id and cache key is a SHA-256 */
 
@@ -139,6 +140,32 @@ size_t stls_anchors_count(const stls_anchors *anchors);
 /* SHA-256 over the set; changes when the content does. Only when frozen, else NULL. */
 const unsigned char *stls_anchors_get0_id(const stls_anchors *anchors);
 
+/* ---- crl.c: a CRL, walked once, answered from afterwards ------------------- */
+
+/*
+ * A CRL out of `der`, which it owns from here on (also when this fails) and
+ * gives to `free_der` (NULL: leave it alone) in the end.  Nothing is decoded
+ * yet.  NULL when out of memory.
+ */
+stls_crl *stls_crl_new(const stls_allocator *allocator, unsigned char *der, size_t der_len,
+                       void (*free_der)(void *der));
+
+typedef enum { STLS_CRL_MORE = 0, STLS_CRL_DONE = 1, STLS_CRL_FAILED = -1 } stls_crl_state;
+
+/*
+ * Walks on through about `budget_bytes` of it: a megabyte takes a few
+ * milliseconds.  STLS_CRL_DONE: indexed, and immutable from here on.  Nothing
+ * is verified: that happens where it is fed to a check.
+ */
+stls_crl_state stls_crl_step(stls_crl *crl, size_t budget_bytes);
+
+stls_crl *stls_crl_up_ref(stls_crl *crl);
+void stls_crl_free(stls_crl *crl);
+
+/* Bytes held, index included. */
+size_t stls_crl_memory_len(const stls_crl *crl);
+uint32_t stls_crl_num_entries(const stls_crl *crl);
+
 /* ---- check.c: one peer, one check ---------------------------------------- */
 
 /* What the peer is. */
@@ -179,6 +206,12 @@ stls_verdict stls_check_trust(stls_check *check, int64_t now_s);
 stls_status stls_check_add_staple(stls_check *check, size_t cert_index, const unsigned char *der,
                                   size_t der_len);
 
+/* A CRL that is at hand anyway, walked through. Takes a reference. Before start. */
+stls_status stls_check_add_crl(stls_check *check, stls_crl *crl);
+
+/* A certificate that may have signed a CRL, for indirect CRLs. Takes a reference. Before start. */
+stls_status stls_check_add_crl_issuer(stls_check *check, X509 *cert);
+
 /*
  * Phase two: revocation.  Runs phase one first if that was not done.
  * STLS_PENDING: carry out the fetches that stls_check_next_fetch() names.
@@ -194,6 +227,7 @@ typedef struct {
     const unsigned char *body;
     size_t body_len;
     const char *content_type; /* of the body; "" for GET */
+    int is_crl;               /* the answer is a CRL: see stls_check_feed_crl() */
     int may_use_cache;        /* 0: only a fresh answer will do */
     size_t max_reply_bytes;
     uint32_t timeout_ms;
@@ -228,6 +262,15 @@ typedef struct {
  */
 stls_verdict stls_check_feed(stls_check *check, uint32_t id, const stls_reply *reply,
                              int64_t now_s);
+
+/*
+ * Answers fetch `id`, one with is_crl set, by a CRL that the host has walked
+ * through (stls_crl_step() said DONE).  Takes a reference.  Its signature is
+ * verified here: cheap, since its digest is known.  Without this, feed the
+ * bytes and wait for the walk.
+ */
+stls_verdict stls_check_feed_crl(stls_check *check, uint32_t id, stls_crl *crl, int is_cached,
+                                 int64_t now_s);
 
 /* Whether and how long the answer just fed for `id` may be cached. */
 typedef struct {

@@ -1,0 +1,31 @@
+/* What the rungs of the ladder share. */
+#ifndef STLS_RUNG_H
+#define STLS_RUNG_H
+
+#include "ladder.h"
+
+/* Tells something about a slot; it becomes an error only if the slot ends inconclusive. */
+void stls_rung_tell(const stls_ladder_input *in, const stls_ladder *ladder, const stls_slot *slot,
+                    stls_reason reason, int is_error, const char *detail);
+
+/* 1 when the answer settles the slot; otherwise its reason is told. */
+int stls_rung_take(const stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
+                   const stls_ocsp_answer *answer, int source);
+
+/* One more fetch for this slot, which waits from here on; with max_fetches used up it climbs on. */
+stls_status stls_rung_fetch(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
+                            const char *url, int is_crl, int may_use_cache);
+
+/* ---- rung_crl.c ---- */
+
+stls_status stls_rung_crl_climb(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
+                                int may_use_cache);
+/* The fetch failed: on to the next URL. */
+void stls_rung_crl_skip(stls_slot *slot);
+int stls_rung_crl_url(const stls_ladder *ladder, const stls_slot *slot,
+                      const stls_ladder_input *in, char url[STLS_URL_LEN]);
+/* A CRL arrived for this slot. Takes no reference of its own when it fails. */
+stls_status stls_rung_crl_take(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
+                               stls_crl *crl, int is_cached, stls_answer *answer);
+
+#endif
