@@ -20,11 +20,13 @@
 
 typedef void free_fn(void *);
 
-static struct {
+typedef struct {
     free_fn *free;
     void *thing;
-} kept[4096];
-static size_t num_kept;
+} kept_thing;
+
+static kept_thing *kept;
+static size_t num_kept, cap_kept;
 static EVP_PKEY *keys[AID_NUM_KEYS];
 static aid_pki pki;
 
@@ -37,7 +39,10 @@ static size_t num_issued;
 
 static void keep(free_fn *release, void *thing)
 {
-    NEED(num_kept < sizeof(kept) / sizeof(kept[0]));
+    if (num_kept == cap_kept) {
+        cap_kept = cap_kept ? 2 * cap_kept : 256;
+        NEED(kept = realloc(kept, cap_kept * sizeof(*kept)));
+    }
     kept[num_kept].free = release;
     kept[num_kept++].thing = thing;
 }
@@ -79,6 +84,9 @@ int aid_end(void **state)
         num_kept--;
         kept[num_kept].free(kept[num_kept].thing);
     }
+    free(kept);
+    kept = NULL;
+    cap_kept = 0;
     for (size_t i = 0; i < AID_NUM_KEYS; i++) {
         EVP_PKEY_free(keys[i]);
         keys[i] = NULL;
