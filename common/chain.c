@@ -130,7 +130,7 @@ static int looks_incomplete(const stls_anchors *anchors, const STACK_OF(X509) *p
     X509 *top = top_of(path);
 
     if (sk_X509_num(path->certs) == 1 && !is_ca(top)) {
-        return 1; /* a leaf alone: nobody's root issues leaves directly */
+        return 1; /* a leaf alone: roots seldom issue leaves directly */
     }
     if (has_issuer_of(anchors->not_anchors, top)) {
         return 1; /* this host even owns the intermediate that was not sent */
@@ -144,6 +144,23 @@ static int looks_incomplete(const stls_anchors *anchors, const STACK_OF(X509) *p
         }
     }
     return 0;
+}
+
+/* An extension that does not decode keeps OpenSSL from taking the certificate for an issuer. */
+static int judge_decoding(const STACK_OF(X509) *presented, const stls_path *path,
+                          const stls_place *places, stls_findings *findings)
+{
+    int num_errors = 0;
+    for (int i = 0; i < sk_X509_num(presented); i++) {
+        X509 *cert = sk_X509_value(presented, i);
+        if (X509_get_extension_flags(cert) & EXFLAG_INVALID) {
+            int is_error = !path->is_complete || places[i] == STLS_ON_PATH;
+            stls_findings_add(findings, STLS_REASON_CHAIN_MALFORMED, is_error, i, cert, NULL,
+                              "an extension of presented certificate %d cannot be decoded", i);
+            num_errors += is_error;
+        }
+    }
+    return num_errors;
 }
 
 static void judge_top(const stls_anchors *anchors, const STACK_OF(X509) *presented,
@@ -169,11 +186,13 @@ static void judge_top(const stls_anchors *anchors, const STACK_OF(X509) *present
     stls_hex_text(X509_get0_authority_key_id(top), key_id);
     int has_url = stls_aia_url(top, NID_ad_ca_issuers, 0, url);
     if (looks_incomplete(anchors, presented, path, places)) {
-        if (has_url) {
-            snprintf(remedy, sizeof(remedy), "append it to the served chain; published at %s", url);
-        }
+        snprintf(remedy, sizeof(remedy), "append it to the served chain%s%s%s",
+                 has_url ? "; published at " : "", url,
+                 sk_X509_num(path->certs) == 1
+                     ? "; if it is a root of your own, add it to the trusted certificates"
+                     : "");
         stls_findings_add(findings, STLS_REASON_CHAIN_INCOMPLETE, 1, index, top,
-                          has_url ? remedy : NULL, "issuer '%s'%s%s%s was not sent%s", issuer,
+                          remedy, "issuer '%s'%s%s%s was not sent%s", issuer,
                           key_id[0] ? " (key id " : "", key_id, key_id[0] ? ")" : "",
                           has_issuer_of(anchors->not_anchors, top)
                               ? "; that it lies in the trusted certificates here does not help the "
@@ -197,9 +216,10 @@ void stls_chain_judge(const stls_policy *policy, const stls_anchors *anchors,
     ERR_set_mark();
     place_all(policy, presented, path, places, findings);
     judge_order(policy, presented, path, findings);
+    int num_malformed = judge_decoding(presented, path, places, findings);
     if (path->is_complete) {
         judge_root(policy, path, presented, places, findings);
-    } else {
+    } else if (num_malformed == 0) {
         judge_top(anchors, presented, path, places, findings);
     }
     ERR_pop_to_mark();

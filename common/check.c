@@ -207,7 +207,8 @@ static void compute_validity(stls_check *check)
 
     check->valid_until_s = check->now_s + policy->num[STLS_KEY_VERDICT_MAX_AGE_S];
     check->refresh_at_s = INT64_MAX;
-    if (check->path.certs != NULL) {
+    /* What is past its date is rejected for that; the rejection has a life of its own. */
+    if (check->path.certs != NULL && check->verdict != STLS_REJECT && !check->would_reject) {
         check->valid_until_s = min_s(check->valid_until_s, check->path.not_after_s);
     }
     for (size_t i = 0; i < check->ladder.num_slots; i++) {
@@ -383,8 +384,9 @@ stls_verdict stls_check_start(stls_check *check, int64_t now_s)
         return finish(check);
     }
     if (check->role == STLS_ROLE_SERVER) {
-        stls_must_staple_judge(check->policy, sk_X509_value(check->presented, 0), check->staples,
-                               check->num_staples, &check->findings);
+        stls_must_staple_judge(check->policy, sk_X509_value(check->path.certs, 0),
+                               sk_X509_value(check->path.certs, 1), check->staples,
+                               check->num_staples, now_s, &check->findings);
         if (stls_findings_have_error(&check->findings)) {
             return finish(check);
         }

@@ -6,7 +6,6 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
-#include "must_staple.h"
 #include "rung.h"
 
 const char *stls_source_name(int source)
@@ -75,7 +74,9 @@ int stls_rung_take(const stls_ladder *ladder, stls_slot *slot, const stls_ladder
     } else if (answer->reason == STLS_REASON_NONE) {
         slot->state = STLS_SLOT_GOOD;
     } else {
-        stls_rung_tell(in, ladder, slot, answer->reason, 0, answer->detail);
+        /* A failure of our own proves nothing either, and soft must not turn it into a pass. */
+        stls_rung_tell(in, ladder, slot, answer->reason,
+                       answer->reason == STLS_REASON_INTERNAL_MEMORY, answer->detail);
         return 0;
     }
     slot->answer = *answer;
@@ -104,12 +105,6 @@ static void climb_staple(const stls_ladder *ladder, stls_slot *slot, const stls_
         }
         if (stls_rung_take(ladder, slot, in, &answer, STLS_SOURCE_STAPLE)) {
             return;
-        }
-        /* Where the certificate demands a staple, a bad one is none (RFC 7633 section 4.3.3). */
-        if (answer.reason != STLS_REASON_NONE && slot->is_leaf && in->findings->num > 0
-            && in->policy->num[STLS_KEY_MUST_STAPLE] == STLS_MUST_STAPLE_ENFORCE
-            && stls_must_staple(slot->cert)) {
-            in->findings->items[in->findings->num - 1].is_error = 1;
         }
     }
     slot->rung++;
@@ -142,7 +137,9 @@ stls_status stls_rung_fetch(stls_ladder *ladder, stls_slot *slot, const stls_lad
                              .is_crl = is_crl,
                              .may_use_cache = may_use_cache && !with_nonce};
 
-    if ((int64_t)ladder->num_fetches >= in->policy->num[STLS_KEY_MAX_FETCHES]) {
+    /* Asking again because a cache's answer was refused is the same question. */
+    ladder->num_asked += may_use_cache || with_nonce;
+    if ((int64_t)ladder->num_asked > in->policy->num[STLS_KEY_MAX_FETCHES]) {
         stls_rung_tell(in, ladder, slot, STLS_REASON_FETCH_DENIED, 0, "max_fetches is used up");
         slot->rung++;
         slot->url_index = 0;
@@ -173,7 +170,7 @@ static stls_status climb_ocsp(stls_ladder *ladder, stls_slot *slot, const stls_l
 {
     char url[STLS_URL_LEN];
 
-    if (!ocsp_url(slot, in->policy, url)) {
+    if (ladder->is_expired || !ocsp_url(slot, in->policy, url)) {
         slot->rung++;
         slot->url_index = 0;
         return STLS_OK;
@@ -197,20 +194,18 @@ static void end_slot(stls_ladder *ladder, stls_slot *slot, const stls_ladder_inp
     int is_hard = in->policy->num[STLS_KEY_REVOCATION] == STLS_REVOCATION_HARD;
     int index = (int)(slot - ladder->slots);
     int num_told = 0;
-    char url[STLS_URL_LEN];
 
     if (is_short_lived(slot, in->policy)) {
         slot->state = STLS_SLOT_EXEMPT;
         return;
     }
     slot->state = STLS_SLOT_INCONCLUSIVE;
-    if (!slot->names_source && !stls_names_crl(slot->cert)
-        && !stls_aia_url(slot->cert, NID_ad_OCSP, 0, url)) {
+    if (!slot->names_source && !stls_names_crl(slot->cert) && !stls_names_ocsp(slot->cert)) {
         if (in->policy->num[STLS_KEY_NO_REVOCATION_SOURCE] == STLS_NO_SOURCE_ALLOW) {
             slot->state = STLS_SLOT_NOT_ASKED;
         } else {
             stls_rung_tell(in, ladder, slot, STLS_REASON_REVOCATION_NO_SOURCE, is_hard,
-                        "neither an OCSP responder nor a CRL is named");
+                           "neither an OCSP responder nor a CRL is named");
         }
         return;
     }
@@ -223,7 +218,8 @@ static void end_slot(stls_ladder *ladder, stls_slot *slot, const stls_ladder_inp
     }
     if (num_told == 0) {
         stls_rung_tell(in, ladder, slot, STLS_REASON_REVOCATION_INCONCLUSIVE, is_hard,
-                    "none of the sources that this certificate names is in revocation_sources");
+                       "the sources that this certificate names are not in revocation_sources, or "
+                       "not usable: only http:// URLs are");
     }
 }
 
@@ -426,14 +422,19 @@ static stls_status feed_ocsp(stls_ladder *ladder, stls_open_fetch *fetch,
 {
     stls_slot *slot = &ladder->slots[fetch->slot];
     stls_ocsp_answer answer;
+    size_t len = reply->bytes_len;
 
-    stls_ocsp_judge(&answer, in->policy, slot->cert, slot->issuer, reply->bytes, reply->bytes_len,
+    if ((int64_t)len > in->policy->num[STLS_KEY_MAX_REPLY_BYTES]) {
+        len = 0; /* a host that did not keep the bound: undecodable */
+    }
+    stls_ocsp_judge(&answer, in->policy, slot->cert, slot->issuer, reply->bytes, len,
                     reply->outcome == STLS_FETCH_OK ? fetch->request.request : NULL, in->now_s);
     note_answer(&fetch->answer, &answer, in);
     if (reply->outcome == STLS_FETCH_CACHED) {
         /* A cache may hold anything: what it gave is either proof or never was. */
         int is_proof = fetch->may_use_cache && fetch->answer.conclusive;
         if (!is_proof) {
+            fetch->answer.retry_at_s = 0; /* the cache failed, not the responder */
             stls_status status = climb_ocsp(ladder, slot, in, 0);
             return status == STLS_OK ? climb(ladder, slot, in) : status;
         }
@@ -533,7 +534,10 @@ stls_status stls_ladder_add_crl(stls_ladder *ladder, const stls_allocator *a, st
 
 stls_status stls_ladder_expire(stls_ladder *ladder, const stls_ladder_input *in)
 {
-    for (size_t i = 0; i < ladder->num_fetches; i++) {
+    stls_status status = STLS_OK;
+
+    ladder->is_expired = 1;
+    for (size_t i = 0; i < ladder->num_fetches && status == STLS_OK; i++) {
         stls_open_fetch *fetch = &ladder->fetches[i];
         stls_slot *slot = &ladder->slots[fetch->slot];
         char url[STLS_URL_LEN] = "";
@@ -545,7 +549,9 @@ stls_status stls_ladder_expire(stls_ladder *ladder, const stls_ladder_input *in)
         fetch_url(ladder, fetch, in, url);
         add_fetch_failure(ladder, slot, in, url, STLS_REASON_FETCH_TIMEOUT,
                           "fetch_total_ms is used up");
-        end_slot(ladder, slot, in);
+        /* Rungs that need no fetch may still prove something: a staple that says revoked. */
+        slot->state = STLS_SLOT_OPEN;
+        status = climb(ladder, slot, in);
     }
-    return STLS_OK;
+    return status;
 }

@@ -57,6 +57,8 @@ typedef struct {
     size_t num_slots;
     stls_open_fetch *fetches;
     size_t num_fetches, cap_fetches;
+    size_t num_asked; /* of max_fetches */
+    int is_expired;   /* nothing more is fetched */
     stls_crl **crls; /* given and fetched */
     size_t num_crls, cap_crls;
 } stls_ladder;

@@ -19,18 +19,25 @@ int stls_must_staple(const X509 *cert)
     return must;
 }
 
-void stls_must_staple_judge(const stls_policy *policy, const X509 *leaf,
-                            const stls_staple *staples, size_t num_staples,
+void stls_must_staple_judge(const stls_policy *policy, X509 *leaf, X509 *issuer,
+                            const stls_staple *staples, size_t num_staples, int64_t now_s,
                             stls_findings *findings)
 {
+    stls_ocsp_answer answer = {.reason = STLS_REASON_STAPLE_MISSING,
+                               .detail = "the certificate demands a stapled answer"};
+
     if (policy->num[STLS_KEY_MUST_STAPLE] != STLS_MUST_STAPLE_ENFORCE || !stls_must_staple(leaf)) {
         return;
     }
     for (size_t i = 0; i < num_staples; i++) {
-        if (staples[i].cert_index == 0) {
+        if (staples[i].cert_index != 0) {
+            continue;
+        }
+        stls_ocsp_judge(&answer, policy, leaf, issuer, staples[i].der, staples[i].der_len, NULL,
+                        now_s);
+        if (answer.reason == STLS_REASON_NONE) {
             return;
         }
     }
-    stls_findings_add(findings, STLS_REASON_STAPLE_MISSING, 1, 0, leaf, NULL,
-                      "the certificate's TLS feature extension demands status_request");
+    stls_findings_add(findings, answer.reason, 1, 0, leaf, NULL, "%s", answer.detail);
 }

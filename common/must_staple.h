@@ -9,8 +9,9 @@
 /* Whether the certificate lists status_request among its TLS features (RFC 7633 section 6). */
 int stls_must_staple(const X509 *cert);
 
-void stls_must_staple_judge(const stls_policy *policy, const X509 *leaf,
-                            const stls_staple *staples, size_t num_staples,
+/* One is needed, and one that proves something: a bad staple is none (section 4.3.3). */
+void stls_must_staple_judge(const stls_policy *policy, X509 *leaf, X509 *issuer,
+                            const stls_staple *staples, size_t num_staples, int64_t now_s,
                             stls_findings *findings);
 
 #endif

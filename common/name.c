@@ -26,7 +26,8 @@ stls_name_type stls_name_normalize(const char *name, size_t name_len,
     if (name == NULL) {
         return STLS_NAME_NONE;
     }
-    if (name_len >= 2 && name[0] == '[' && name[name_len - 1] == ']') {
+    int has_brackets = name_len >= 2 && name[0] == '[' && name[name_len - 1] == ']';
+    if (has_brackets) {
         name++;
         name_len -= 2;
     }
@@ -43,10 +44,13 @@ stls_name_type stls_name_normalize(const char *name, size_t name_len,
     }
     out[name_len] = '\0';
     if (is_ip(out)) {
-        return STLS_NAME_IP;
+        return has_brackets && strchr(out, ':') == NULL ? STLS_NAME_BAD : STLS_NAME_IP;
     }
     if (out[name_len - 1] == '.') {
         out[--name_len] = '\0';
+    }
+    if (has_brackets || is_ip(out)) {
+        return STLS_NAME_BAD; /* an address with a dot behind it is none, and no DNS name either */
     }
     for (size_t i = 0; i < name_len; i++) {
         int is_empty_label = out[i] == '.' && (i == 0 || out[i - 1] == '.');

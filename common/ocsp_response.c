@@ -7,7 +7,10 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "signature.h"
 #include "x509_text.h"
+
+#define MAX_SIGNERS 4
 
 static void set(stls_ocsp_answer *answer, stls_reason reason, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -50,28 +53,6 @@ static int is_signed_by(const OCSP_BASICRESP *basic, const X509 *cert)
                                OCSP_resp_get0_signature(basic),
                                (void *)OCSP_resp_get0_respdata(basic), key)
                   == 1;
-}
-
-/* The signature's digest holds the policy's security level, as the path's signatures do. */
-static int is_strong_enough(const OCSP_BASICRESP *basic, int level)
-{
-    static const int min_bits[] = {0, 80, 112, 128, 192, 256};
-    const ASN1_OBJECT *object = NULL;
-    int digest_nid = NID_undef;
-
-    if (level <= 0) {
-        return 1;
-    }
-    X509_ALGOR_get0(&object, NULL, NULL, OCSP_resp_get0_tbs_sigalg(basic));
-    if (!OBJ_find_sigid_algs(OBJ_obj2nid(object), &digest_nid, NULL)) {
-        return 0;
-    }
-    if (digest_nid == NID_undef) {
-        return 1; /* EdDSA and RSA-PSS carry it elsewhere; their verification settles it */
-    }
-    const EVP_MD *md = EVP_get_digestbynid(digest_nid);
-    int bits = digest_nid == NID_sha1 ? 63 : md != NULL ? EVP_MD_get_size(md) * 4 : 0;
-    return digest_nid != NID_md5 && bits >= min_bits[level];
 }
 
 /*
@@ -125,9 +106,10 @@ static int judge_signer(stls_ocsp_answer *answer, const stls_policy *policy,
     int is_issuer_named = is_named(basic, issuer);
     int num_named = is_issuer_named;
 
-    if (!is_strong_enough(basic, (int)policy->num[STLS_KEY_SECURITY_LEVEL])) {
+    if (!stls_signature_is_strong(OCSP_resp_get0_tbs_sigalg(basic),
+                                  (int)policy->num[STLS_KEY_SECURITY_LEVEL])) {
         set(answer, STLS_REASON_OCSP_BAD_SIGNATURE,
-            "signed with a digest below security_level %d",
+            "the CA must sign with a stronger digest: this one is below security_level %d",
             (int)policy->num[STLS_KEY_SECURITY_LEVEL]);
         return 0;
     }
@@ -142,7 +124,10 @@ static int judge_signer(stls_ocsp_answer *answer, const stls_policy *policy,
         if (!is_named(basic, signer)) {
             continue;
         }
-        num_named++;
+        /* Each costs a public key operation, and whoever sent this chose how many there are. */
+        if (num_named++ >= MAX_SIGNERS) {
+            break;
+        }
         if (!is_signed_by(basic, signer)) {
             continue;
         }
@@ -174,23 +159,11 @@ static int judge_signer(stls_ocsp_answer *answer, const stls_policy *policy,
 
 /* ---- what it says --------------------------------------------------------- */
 
-/* The whole CertID: both hashes and the serial, under the hash that the response chose. */
-static int is_about(OCSP_SINGLERESP *single, const X509 *cert, const X509 *issuer)
+/* The whole CertID: both hashes and the serial, under whichever hash the response chose. */
+static int is_about(OCSP_SINGLERESP *single, const OCSP_CERTID *sha1, const OCSP_CERTID *sha256)
 {
-    ASN1_OBJECT *object = NULL;
     const OCSP_CERTID *theirs = OCSP_SINGLERESP_get0_id(single);
-
-    if (!OCSP_id_get0_info(NULL, &object, NULL, NULL, (OCSP_CERTID *)theirs)) {
-        return 0;
-    }
-    int nid = OBJ_obj2nid(object);
-    if (nid != NID_sha1 && nid != NID_sha256) {
-        return 0;
-    }
-    OCSP_CERTID *ours = OCSP_cert_to_id(nid == NID_sha1 ? EVP_sha1() : EVP_sha256(), cert, issuer);
-    int same = ours != NULL && OCSP_id_cmp(ours, theirs) == 0;
-    OCSP_CERTID_free(ours);
-    return same;
+    return OCSP_id_cmp(sha1, theirs) == 0 || OCSP_id_cmp(sha256, theirs) == 0;
 }
 
 /* RFC 6960 section 4.2.2.1, against the host's time. */
@@ -241,11 +214,17 @@ static void judge_single(stls_ocsp_answer *answer, const stls_policy *policy,
     int why = -1;
     int status = OCSP_single_get0_status(single, &why, &revoked_at, &this_update, &next_update);
 
-    if (!is_fresh(answer, policy, this_update, next_update, now_s)) {
-        return;
-    }
     if (OCSP_SINGLERESP_get_ext_by_critical(single, 1, -1) >= 0) {
         set(answer, STLS_REASON_OCSP_MALFORMED, "unknown critical extension in the answer");
+        return;
+    }
+    int fresh = is_fresh(answer, policy, this_update, next_update, now_s);
+    /* Revocation is for good, so that a stale answer still proves it; only a hold may have been
+     * lifted since (RFC 5280 section 5.3.1). */
+    int stays_revoked = status == V_OCSP_CERTSTATUS_REVOKED
+                        && why != OCSP_REVOKED_STATUS_CERTIFICATEHOLD
+                        && answer->reason == STLS_REASON_OCSP_STALE;
+    if (!fresh && !stays_revoked) {
         return;
     }
     switch (status) {
@@ -270,11 +249,17 @@ static void judge_singles(stls_ocsp_answer *answer, const stls_policy *policy,
                           OCSP_BASICRESP *basic, X509 *cert, X509 *issuer, int64_t now_s)
 {
     int num = OCSP_resp_count(basic), num_about = 0;
+    OCSP_CERTID *sha1 = OCSP_cert_to_id(EVP_sha1(), cert, issuer);
+    OCSP_CERTID *sha256 = OCSP_cert_to_id(EVP_sha256(), cert, issuer);
 
+    if (sha1 == NULL || sha256 == NULL) {
+        set(answer, STLS_REASON_INTERNAL_MEMORY, "out of memory while judging an OCSP answer");
+        goto done;
+    }
     for (int i = 0; i < num; i++) {
         OCSP_SINGLERESP *single = OCSP_resp_get0(basic, i);
         stls_ocsp_answer one = {.reason = STLS_REASON_INTERNAL_ERROR, .revocation_reason = -1};
-        if (!is_about(single, cert, issuer)) {
+        if (!is_about(single, sha1, sha256)) {
             continue;
         }
         judge_single(&one, policy, single, now_s);
@@ -291,6 +276,9 @@ static void judge_singles(stls_ocsp_answer *answer, const stls_policy *policy,
                      : "none of the %d answers is about this certificate",
             num);
     }
+done:
+    OCSP_CERTID_free(sha1);
+    OCSP_CERTID_free(sha256);
 }
 
 void stls_ocsp_judge(stls_ocsp_answer *answer, const stls_policy *policy, X509 *cert, X509 *issuer,
@@ -328,13 +316,19 @@ void stls_ocsp_judge(stls_ocsp_answer *answer, const stls_policy *policy, X509 *
         set(answer, STLS_REASON_OCSP_MALFORMED, "unknown critical extension in the response");
         goto done;
     }
-    /* 1 equal, 2 none in both, 3 only in the response: fine; 0 differs, -1 missing. */
-    if (request != NULL && OCSP_check_nonce(request, basic) <= 0) {
-        set(answer, STLS_REASON_OCSP_NONCE_MISMATCH, "the nonce did not come back");
-        goto done;
-    }
     judge_singles(answer, policy, basic, cert, issuer, now_s);
+    /* A replayed "good" is what the nonce is against; "revoked" stays true without it.
+     * 1 equal, 2 none in both, 3 only in the response: fine; 0 differs, -1 missing. */
+    if (answer->reason == STLS_REASON_NONE && request != NULL
+        && OCSP_check_nonce(request, basic) <= 0) {
+        set(answer, STLS_REASON_OCSP_NONCE_MISMATCH, "the nonce did not come back");
+    }
 done:
+    /* Without memory nothing was judged: that must not pass for an answer that proves nothing. */
+    if (answer->reason != STLS_REASON_NONE && answer->reason != STLS_REASON_OCSP_REVOKED
+        && ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_MALLOC_FAILURE) {
+        set(answer, STLS_REASON_INTERNAL_MEMORY, "out of memory while judging an OCSP answer");
+    }
     OCSP_BASICRESP_free(basic);
     OCSP_RESPONSE_free(response);
     ERR_pop_to_mark();

@@ -13,6 +13,7 @@ typedef struct {
     stls_findings *findings;
     int num_errors;
     int is_broken_off; /* no issuer, or one that is no anchor: told by chain.c */
+    int is_unproven;   /* nobody trusted vouches for these certificates */
 } collector;
 
 static int presented_index(const STACK_OF(X509) *presented, const X509 *cert)
@@ -83,10 +84,12 @@ static stls_reason reason_of(int error)
 /* Goes on after an error to find the others as well; collector.num_errors decides in the end. */
 static int collect(int ok, X509_STORE_CTX *ctx)
 {
-    if (ok) {
-        return 1;
-    }
     collector *c = X509_STORE_CTX_get_app_data(ctx);
+    if (ok) {
+        /* Dates are all looked at when the leaf's turn ends; what comes then (name constraints over
+         * thousands of names) is work that nobody untrusted may cause. */
+        return !c->is_unproven || X509_STORE_CTX_get_error_depth(ctx) > 0;
+    }
     int error = X509_STORE_CTX_get_error(ctx);
     X509 *cert = X509_STORE_CTX_get_current_cert(ctx);
     int index = cert != NULL ? presented_index(c->presented, cert) : STLS_NO_CERT;
@@ -97,14 +100,19 @@ static int collect(int ok, X509_STORE_CTX *ctx)
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-        c->is_broken_off = 1;
+        c->is_broken_off = c->is_unproven = 1;
         c->num_errors++;
         return 1;
     case X509_V_ERR_OUT_OF_MEM:
-    case X509_V_ERR_UNSPECIFIED:
         c->num_errors++;
-        stls_findings_add(c->findings, reason_of(error), 1, index, cert, NULL, "%s",
+        stls_findings_add(c->findings, STLS_REASON_INTERNAL_MEMORY, 1, index, cert, NULL, "%s",
                           X509_verify_cert_error_string(error));
+        return 0;
+    case X509_V_ERR_UNSPECIFIED:
+        /* What OpenSSL says where names times constraints exceed its bound. */
+        c->num_errors++;
+        stls_findings_add(c->findings, STLS_REASON_CHAIN_CONSTRAINT, 1, index, cert, NULL,
+                          "the certificate's names or constraints are too many to compare");
         return 0;
     default:
         break;
@@ -113,14 +121,20 @@ static int collect(int ok, X509_STORE_CTX *ctx)
     stls_reason reason = reason_of(error);
     /* The anchor is an input of the validation (RFC 5280 section 6.1.1 (d)), not held to the
      * profile: old roots, trusted all the same, lack extensions. */
-    if (reason == STLS_REASON_CHAIN_PROFILE && error != X509_V_ERR_EC_KEY_EXPLICIT_PARAMS
-        && cert != NULL && stls_anchors_contain(c->anchors, cert)) {
+    int is_anchor = cert != NULL && stls_anchors_contain(c->anchors, cert);
+    if (is_anchor && error != X509_V_ERR_EC_KEY_EXPLICIT_PARAMS
+        && (reason == STLS_REASON_CHAIN_PROFILE
+            || (error == X509_V_ERR_INVALID_CA && X509_get_version(cert) == X509_VERSION_1))) {
         return 1;
     }
     c->num_errors++;
+    c->is_unproven |= reason == STLS_REASON_CHAIN_BAD_SIGNATURE;
     if (!stls_findings_have(c->findings, reason, index)) {
-        stls_findings_add(c->findings, reason, 1, index, cert, NULL, "%s",
-                          X509_verify_cert_error_string(error));
+        stls_findings_add(c->findings, reason, 1, index, cert,
+                          is_anchor && index == STLS_NO_CERT
+                              ? "replace this root in the trusted certificates"
+                              : NULL,
+                          "%s", X509_verify_cert_error_string(error));
     }
     return 1;
 }
@@ -200,7 +214,7 @@ stls_status stls_path_build(stls_path *path, const stls_policy *policy,
                             stls_findings *findings)
 {
     stls_status status = STLS_ERR_MEMORY;
-    collector c = {presented, anchors, findings, 0, 0};
+    collector c = {presented, anchors, findings, 0, 0, 0};
 
     memset(path, 0, sizeof(*path));
     ERR_set_mark();
@@ -222,8 +236,9 @@ stls_status stls_path_build(stls_path *path, const stls_policy *policy,
         goto done;
     }
     status = record(path, &policy->allocator, presented);
-    path->is_complete = !c.is_broken_off;
-    path->is_valid = verified == 1 && c.num_errors == 0;
+    X509 *top = sk_X509_value(path->certs, sk_X509_num(path->certs) - 1);
+    path->is_complete = !c.is_broken_off && stls_anchors_contain(anchors, top);
+    path->is_valid = verified == 1 && c.num_errors == 0 && path->is_complete;
     if (status == STLS_OK && !path->is_valid && c.num_errors == 0) {
         stls_findings_add(findings, STLS_REASON_INTERNAL_ERROR, 1, 0, sk_X509_value(presented, 0),
                           NULL, "path validation failed: %s",

@@ -42,7 +42,8 @@ static json_t *render_serial(const X509 *cert)
 {
     json_t *out = NULL;
     BIGNUM *number = ASN1_INTEGER_to_BN(X509_get0_serialNumber(cert), NULL);
-    char *hex = number != NULL ? BN_bn2hex(number) : NULL;
+    /* RFC 5280 section 4.1.2.2 allows 20 octets; a peer may send thousands. */
+    char *hex = number != NULL && BN_num_bytes(number) <= 40 ? BN_bn2hex(number) : NULL;
     out = hex != NULL ? json_string(hex) : json_null();
     OPENSSL_free(hex);
     BN_free(number);

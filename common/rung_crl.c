@@ -58,7 +58,7 @@ stls_status stls_rung_crl_climb(stls_ladder *ladder, stls_slot *slot, const stls
 
     if (ladder->num_crls > 0 && may_use_cache) {
         judge(ladder, slot, in, &answer);
-        if (answer.reason == STLS_REASON_NONE && !slot->asks_delta
+        if (answer.reason == STLS_REASON_NONE && !slot->asks_delta && !ladder->is_expired
             && delta_url(ladder, slot, url)) {
             slot->names_source = slot->asks_delta = 1;
             return stls_rung_fetch(ladder, slot, in, url, 1, 1);
@@ -69,7 +69,7 @@ stls_status stls_rung_crl_climb(stls_ladder *ladder, stls_slot *slot, const stls
             return STLS_OK;
         }
     }
-    if (slot->asks_delta || !stls_rung_crl_url(ladder, slot, in, url)) {
+    if (ladder->is_expired || slot->asks_delta || !stls_rung_crl_url(ladder, slot, in, url)) {
         if (ladder->num_crls > 0 && slot->url_index == 0) {
             slot->names_source = 1;
             stls_rung_tell(in, ladder, slot, answer.reason, 0, answer.detail);

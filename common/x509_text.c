@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include <openssl/err.h>
@@ -70,7 +71,7 @@ static int copy_http_url(const ASN1_IA5STRING *uri, char url[STLS_URL_LEN])
     int len = ASN1_STRING_length(uri);
     const unsigned char *data = ASN1_STRING_get0_data(uri);
 
-    if (len <= 7 || len >= STLS_URL_LEN || memcmp(data, "http://", 7) != 0) {
+    if (len <= 7 || len >= STLS_URL_LEN || strncasecmp((const char *)data, "http://", 7) != 0) {
         return 0;
     }
     for (int i = 0; i < len; i++) {
@@ -128,6 +129,22 @@ int stls_crl_url(const X509 *cert, size_t index, char url[STLS_URL_LEN])
     CRL_DIST_POINTS_free(points);
     ERR_pop_to_mark();
     return found;
+}
+
+int stls_names_ocsp(const X509 *cert)
+{
+    if (X509_get_ext_by_NID(cert, NID_info_access, -1) < 0) {
+        return 0;
+    }
+    ERR_set_mark();
+    AUTHORITY_INFO_ACCESS *aia = X509_get_ext_d2i(cert, NID_info_access, NULL, NULL);
+    int named = aia == NULL; /* one that does not decode may have named anything */
+    for (int i = 0; i < sk_ACCESS_DESCRIPTION_num(aia); i++) {
+        named |= OBJ_obj2nid(sk_ACCESS_DESCRIPTION_value(aia, i)->method) == NID_ad_OCSP;
+    }
+    AUTHORITY_INFO_ACCESS_free(aia);
+    ERR_pop_to_mark();
+    return named;
 }
 
 int stls_names_crl(const X509 *cert)

@@ -32,6 +32,9 @@ int stls_point_url(const CRL_DIST_POINTS *points, size_t index, char url[STLS_UR
 /* The same of the certificate's CRL distribution points. */
 int stls_crl_url(const X509 *cert, size_t index, char url[STLS_URL_LEN]);
 
+/* Whether it names an OCSP responder at all, be its URL usable or not (section 4.2.2.1). */
+int stls_names_ocsp(const X509 *cert);
+
 /* Whether the certificate has a CRL distribution point (RFC 5280 section 4.2.1.13). */
 int stls_names_crl(const X509 *cert);
 

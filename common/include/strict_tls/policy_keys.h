@@ -38,7 +38,7 @@
     X(REVOCATION_SOURCES, "revocation_sources", LIST, "staple,ocsp,crl", "staple,ocsp,crl", "which sources are asked, in this order") \
     X(NO_REVOCATION_SOURCE, "no_revocation_source", ENUM, "fail", "fail,allow", "what to do with a certificate that names no responder and no CRL") \
     X(SHORT_LIVED_S, "short_lived_s", INT, "604800", "0..31536000", "leaf certificates living no longer than this need no revocation answer; 0 exempts none") \
-    X(MUST_STAPLE, "must_staple", ENUM, "enforce", "enforce,ignore", "RFC 7633: a leaf that demands a stapled answer must come with one") \
+    X(MUST_STAPLE, "must_staple", ENUM, "enforce", "enforce,ignore", "RFC 7633: a leaf that demands a stapled answer must come with one that proves something; not asked with revocation off") \
     X(OCSP_NONCE, "ocsp_nonce", ENUM, "off", "off,on", "send a nonce and demand it back; cached and stapled answers are then refused") \
     X(OCSP_MAX_AGE_S, "ocsp_max_age_s", INT, "604800", "60..31536000", "how long an OCSP answer without nextUpdate is good, from thisUpdate") \
     X(CRL_MAX_AGE_S, "crl_max_age_s", INT, "604800", "60..31536000", "how long a CRL without nextUpdate is good, from thisUpdate") \

@@ -236,7 +236,11 @@ typedef struct {
                                             and of a cache of failures */
 } stls_fetch;
 
-/* 1 and `*fetch` filled, each fetch once; 0 when there is none right now. */
+/*
+ * 1 and `*fetch` filled, each fetch once; 0 when there is none right now.  Look
+ * at stls_check_verdict() behind the last one: running out of memory here ends
+ * the check.
+ */
 int stls_check_next_fetch(stls_check *check, stls_fetch *fetch);
 
 typedef enum {
@@ -279,7 +283,7 @@ typedef struct {
     int64_t produced_s;   /* thisUpdate: of two conclusive answers the later is the newer */
     int64_t use_until_s;  /* the last moment this answer serves */
     int64_t refresh_at_s; /* half its life: fetch a newer one in the background from here on */
-    int64_t retry_at_s;   /* if not conclusive: do not ask again before */
+    int64_t retry_at_s;   /* if not conclusive: do not ask again before; 0: it was CACHED, ask now */
 } stls_answer;
 stls_status stls_check_get_answer(const stls_check *check, uint32_t id, stls_answer *answer);
 
