@@ -1,0 +1,76 @@
+"""nginx front ends: the same locations, once as stock nginx has them and once strict."""
+from . import net
+from .nginx import Nginx
+from .scenarios import NAME
+
+# Responders are on loopback here; the rest keeps a silent one from taking long.
+LAB_POLICY = {"fetch_deny": "none", "fetch_timeout_ms": "700"}
+
+STRICT_HEADERS = """
+    add_header X-Strict-TLS-Verdict $strict_tls_verdict always;
+    add_header X-Strict-TLS-Reason $strict_tls_reason always;
+    add_header X-Strict-TLS-Report $strict_tls_report always;
+"""
+
+
+def directives(policy, responder_url=""):
+    """Policy keys as nginx directives."""
+    return "".join(f"    strict_tls_{key} {value.format(url=responder_url)};\n"
+                   for key, value in policy.items())
+
+
+def location(path, scene, *, strict, policy=None, name=NAME, protocols="TLSv1.2 TLSv1.3",
+             responder_url="", kind="proxy", extra="", target=None):
+    """A location that passes to the scene's backend.
+
+    strict False: verification as a careful admin sets it up today; True or
+    "report": strict_tls, and nothing else but the trust.
+    """
+    scheme = {"proxy": "https://", "grpc": "grpcs://", "uwsgi": "suwsgi://"}[kind]
+    target = target or scene.backend.address
+    lines = [
+        f"{kind}_pass {scheme}{target}{'/' if kind == 'proxy' and '$' not in target else ''};",
+        f"{kind}_ssl_name {name};",
+        f"{kind}_ssl_protocols {protocols};",
+    ]
+    if scene.client:
+        lines += [f"{kind}_ssl_certificate {scene.client};",
+                  f"{kind}_ssl_certificate_key {scene.client_key};"]
+    if strict:
+        lines += [f"strict_tls {strict if isinstance(strict, str) else 'on'};",
+                  f"strict_tls_trusted_certificate {scene.trust};"]
+    else:
+        lines += [f"{kind}_ssl_verify on;", f"{kind}_ssl_verify_depth 9;",
+                  f"{kind}_ssl_trusted_certificate {scene.trust};",
+                  f"{kind}_ssl_server_name on;"]
+    text = "".join(f"    {line}\n" for line in lines)
+    if strict and policy:
+        text += directives(policy, responder_url)
+    return f"location {path} {{\n{text}{extra}}}\n"
+
+
+def server(port, locations, extra=""):
+    return f"server {{\nlisten {net.HOST}:{port};\n{extra}\n{''.join(locations)}}}\n"
+
+
+def http(*servers, strict=True, policy=LAB_POLICY, extra=""):
+    """The http block's content: strict headers and the lab's policy for every server."""
+    head = STRICT_HEADERS + directives(policy) if strict else ""
+    return head + extra + "\n" + "".join(servers)
+
+
+def scenario_front(lab, folder, *, strict, versions=(("", "TLSv1.2 TLSv1.3"),), policy=LAB_POLICY,
+                   scenarios=None, **nginx):
+    """(nginx, port) with a location /ID for every scenario, per TLS version under its prefix."""
+    locations = []
+    for prefix, protocols in versions:
+        for scenario in scenarios or lab.scenarios:
+            locations.append(location(
+                f"= {prefix}/{scenario.id}", lab.scenes[scenario.id], strict=strict,
+                policy=scenario.policy, name=scenario.name, protocols=protocols,
+                responder_url=f"http://{net.HOST}:{lab.responder.port}"))
+    port = net.free_port()
+    front = Nginx(folder, "strict" if strict else "stock", **nginx)
+    front.configure(http(server(port, locations), strict=strict, policy=policy))
+    front.start([port])
+    return front, port

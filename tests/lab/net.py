@@ -1,0 +1,92 @@
+"""Loopback ports, waiting for them, and an HTTP client that hides nothing."""
+import errno
+import http.client
+import random
+import socket
+import time
+from dataclasses import dataclass
+
+HOST = "127.0.0.1"
+
+# Below Linux's range for outgoing connections: a port probed here is not taken
+# by someone's client socket before the server gets to it.
+_PORTS = range(20000, 32000)
+_taken = set()
+
+
+def free_port():
+    """A loopback port that nobody listens on and that was not handed out before."""
+    while True:
+        port = random.choice(_PORTS)
+        if port in _taken:
+            continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError as failure:
+                if failure.errno != errno.EADDRINUSE:
+                    raise
+                continue
+        _taken.add(port)
+        return port
+
+
+class RefusingPort:
+    """A port that is bound and never listened on: connections to it are refused for sure."""
+
+    def __init__(self):
+        self._socket = socket.socket()
+        self.port = free_port()
+        self._socket.bind((HOST, self.port))
+
+    def close(self):
+        self._socket.close()
+
+
+def listens(port):
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def wait_until(condition, what, timeout_s=10.0, step_s=0.02):
+    """The first true value of condition(); TimeoutError naming `what` otherwise."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {timeout_s:g} s for {what}")
+        time.sleep(step_s)
+
+
+@dataclass(frozen=True)
+class Response:
+    status: int
+    headers: dict  # names in lower case
+    body: bytes
+    seconds: float
+
+    @property
+    def text(self):
+        return self.body.decode("utf-8", "replace")
+
+
+def get(port, path="/", *, headers=None, timeout_s=20.0, method="GET", body=None):
+    """One request on one connection; nothing is retried or followed."""
+    started = time.monotonic()
+    connection = http.client.HTTPConnection(HOST, port, timeout=timeout_s)
+    try:
+        connection.request(method, path, body=body, headers=headers or {})
+        answer = connection.getresponse()
+        content = answer.read()
+        return Response(
+            answer.status,
+            {name.lower(): value for name, value in answer.getheaders()},
+            content,
+            time.monotonic() - started,
+        )
+    finally:
+        connection.close()

@@ -1,0 +1,166 @@
+"""An nginx of our own: prefix, pid and logs in its folder, ended by its own id."""
+import os
+import re
+import signal
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import net
+from .process import Process
+
+NGINX = "/usr/sbin/nginx"
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = ROOT / "build/modules/ngx_http_strict_tls_module.so"
+MODULE_ASAN = ROOT / "build/modules-asan/ngx_http_strict_tls_module.so"
+
+TEMP_FOLDERS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+_VERDICT = re.compile(r"strict-tls: (accept|reject|would_reject) ")
+_FIELD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|[^ ,]+)')
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One line of the error log, taken apart."""
+
+    word: str
+    fields: dict
+    level: str
+    line: str = field(repr=False, default="")
+
+    @property
+    def reason(self):
+        return self.fields.get("reason")
+
+
+def parse_verdict(line):
+    """The Verdict in a log line, or None."""
+    found = _VERDICT.search(line)
+    if not found:
+        return None
+    # nginx appends its own ", client: ..." to the message.
+    fields = {}
+    for key, value in _FIELD.findall(line[found.end():]):
+        if value.startswith('"'):
+            value = re.sub(r"\\(.)", r"\1", value[1:-1])
+        fields.setdefault(key, value)
+    level = re.search(r" \[(\w+)\] ", line)
+    return Verdict(found[1], fields, level[1] if level else "", line)
+
+
+class Nginx:
+    def __init__(self, folder, name="nginx", *, module=None, workers=1, wrap=(), level="info",
+                 ready_s=15.0):
+        """module: load this .so; wrap: command words before nginx, such as valgrind's."""
+        self.folder = Path(folder)
+        self.name = name
+        self.module = module
+        self.workers = workers
+        self.level = level
+        self.error_log = self.folder / "error.log"
+        self.conf = self.folder / "nginx.conf"
+        self._wrap = list(wrap)
+        self._ready_s = ready_s
+        self._process = None
+        self._mark = 0
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    # ---- configuration ------------------------------------------------------
+
+    def configure(self, http, main=""):
+        """Writes the configuration; takes effect on start() or reload()."""
+        temp = "\n".join(f"    {kind}_temp_path {self.folder}/{kind};" for kind in TEMP_FOLDERS)
+        load = f"load_module {self.module};\n" if self.module else ""
+        # Workers keep root, where we are root: the lab's keys and folders are ours alone.
+        self.conf.write_text(
+            f"{load}daemon off;\nuser root;\nworker_processes {self.workers};\n"
+            f"pid {self.folder}/nginx.pid;\nerror_log {self.error_log} {self.level};\n"
+            f"worker_shutdown_timeout 5s;\n{main}\n"
+            "events { worker_connections 2048; }\n"
+            f"http {{\n{temp}\n    access_log off;\n{http}\n}}\n")
+
+    def _command(self, *words):
+        return [*self._wrap, NGINX, "-p", self.folder, "-c", self.conf, "-e", self.error_log,
+                *words]
+
+    def test(self):
+        """(exit status, output) of nginx -t."""
+        done = subprocess.run(list(map(str, self._command("-t"))), capture_output=True, text=True,
+                              timeout=60)
+        return done.returncode, done.stdout + done.stderr
+
+    # ---- life -----------------------------------------------------------------
+
+    def start(self, ports=()):
+        try:
+            self._process = Process(self._command(), folder=self.folder, name=self.name,
+                                    ports=ports, ready_s=self._ready_s)
+            self._process.wait_ready()
+        except RuntimeError as failure:
+            raise RuntimeError(f"{failure}\n{self.errors()[-4000:]}") from None
+        return self
+
+    def stop(self, sig=signal.SIGTERM, grace_s=10.0):
+        """Exit status; None if it had to be killed or did not run."""
+        if self._process:
+            process, self._process = self._process, None
+            return process.stop(sig, grace_s)
+        return None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.stop()
+
+    def reload(self):
+        """New configuration, new workers; returns when the new ones are there."""
+        before = set(self.worker_pids())
+        os.kill(self.pid, signal.SIGHUP)
+        net.wait_until(
+            lambda: len(set(self.worker_pids()) - before) >= self.workers,
+            f"{self.name} to reload", 20.0)
+
+    def alive(self):
+        return bool(self._process) and self._process.alive()
+
+    @property
+    def pid(self):
+        return int((self.folder / "nginx.pid").read_text())
+
+    def worker_pids(self):
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [int(child) for child in children
+                if b"worker process" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+    def rss_kib(self):
+        """Resident memory of all workers."""
+        total = 0
+        for pid in self.worker_pids():
+            status = Path(f"/proc/{pid}/status").read_text()
+            total += int(re.search(r"VmRSS:\s+(\d+)", status)[1])
+        return total
+
+    # ---- what it said -----------------------------------------------------------
+
+    def errors(self):
+        if not self.error_log.exists():
+            return ""
+        return self.error_log.read_text(errors="replace")
+
+    def mark(self):
+        """verdicts() and new_errors() tell about what comes after."""
+        self._mark = self.error_log.stat().st_size
+
+    def new_errors(self):
+        if not self.error_log.exists():
+            return ""
+        with self.error_log.open("rb") as log:
+            log.seek(self._mark)
+            return log.read().decode(errors="replace")
+
+    def verdicts(self):
+        """The strict-tls lines since mark()."""
+        found = map(parse_verdict, self.new_errors().splitlines())
+        return [verdict for verdict in found if verdict]
