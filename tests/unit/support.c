@@ -529,6 +529,9 @@ stls_reply aid_reply_to(const aid_case *c, const stls_fetch *fetch)
 {
     assert_true(fetch->cert_index < AID_MAX_CERTS);
     const aid_reply *reply = &c->replies[fetch->cert_index];
+    if (reply->outcome == 0 && fetch->is_crl) {
+        return (stls_reply){.outcome = STLS_FETCH_NETWORK, .detail = "nobody publishes CRLs"};
+    }
     if (reply->outcome == 0) {
         return issuer_says_good(c, fetch->cert_index);
     }
