@@ -20,7 +20,7 @@ UNIT     := $(UNIT_SRC:tests/unit/%.c=$(B)/unit/%)
 UNIT_ASAN := $(UNIT_SRC:tests/unit/%.c=$(B)/unit-asan/%)
 UNIT_AID := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
 
-.PHONY: docs docs-check all core unit unit-asan symbols headers clean nginx nginx-asan
+.PHONY: fuzz pkits docs docs-check all core unit unit-asan symbols headers clean nginx nginx-asan
 all: core nginx
 
 core: $(CORE_LIB) symbols
@@ -78,6 +78,28 @@ docs: $(B)/docs/generate
 
 docs-check: $(B)/docs/generate
 	@docs/update.sh $< --check
+
+# Fuzz targets: libFuzzer with AddressSanitizer and UBSan, seeds made by the unit tests' factory.
+FUZZ_CC     := clang
+FUZZ_FLAGS  := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -O1 -g
+FUZZ        := $(patsubst tests/fuzz/fuzz_%.c,$(B)/fuzz/fuzz_%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+
+$(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.c tests/fuzz/fuzz.h $(CORE_SRC)
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(BASE) $(FUZZ_FLAGS) -Itests/fuzz $< tests/fuzz/fuzz.c $(CORE_SRC) $(LIBS) -o $@
+
+$(B)/fuzz/seeds: tests/fuzz/seeds.c $(UNIT_AID) $(CORE_LIB)
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(CFLAGS) -Itests/unit $< $(UNIT_AID) $(CORE_LIB) $(LIBS) -lcmocka -o $@
+
+fuzz: $(FUZZ) $(B)/fuzz/seeds
+
+# NIST PKITS through the core's CRL rung.
+$(B)/pkits_test: tests/pkits/pkits_test.c $(CORE_LIB)
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(CFLAGS) -D_DEFAULT_SOURCE $< $(CORE_LIB) $(LIBS) -o $@
+
+pkits: $(B)/pkits_test
 
 clean:
 	rm -rf $(B)
