@@ -13,21 +13,26 @@ version=$(sed -n 's/^#define NGINX_VERSION *"\(.*\)"/\1/p' "$src/src/core/nginx.
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 work=$out/nginx-$version
-if [ ! -f "$work/objs/Makefile" ] || [ "$here/config" -nt "$work/objs/Makefile" ]; then
+if [ ! -f "$work/objs/Makefile" ] || [ "$here/config" -nt "$work/objs/Makefile" ] \
+    || [ "$here/build.sh" -nt "$work/objs/Makefile" ]; then
     rm -rf "$work"
     mkdir -p "$work"
     cp -rL "$src/." "$work/"
     cd "$work"
     [ -x configure ] || cp auto/configure configure
     export STLS_CORE_LIB="$lib" STLS_SANITIZE="${STLS_SANITIZE:-}"
+    cc_opt='-g -O2 -fPIC -fstack-protector-strong -Wformat -Werror=format-security'
+    [ -n "$STLS_SANITIZE" ] || cc_opt="$cc_opt -D_FORTIFY_SOURCE=2"
+    ld_opt='-Wl,-z,relro -Wl,-z,now'
     if [ -f conf_flags ]; then
         # Debian's own flags, so that the module's signature equals the packaged binary's.
-        bash -c '. ./conf_flags && ./configure "${NGX_CONF_FLAGS[@]}" --add-dynamic-module="$1"' \
-            configure "$here" > configure.log || { tail -n 20 configure.log >&2; exit 1; }
+        bash -c '. ./conf_flags && ./configure "${NGX_CONF_FLAGS[@]}" --with-cc-opt="$2" \
+            --with-ld-opt="$3" --add-dynamic-module="$1"' configure "$here" "$cc_opt" "$ld_opt" \
+            > configure.log || { tail -n 20 configure.log >&2; exit 1; }
     else
         ./configure --with-compat --with-threads --with-http_ssl_module --with-http_v2_module \
-            --with-stream=dynamic --with-stream_ssl_module --with-cc-opt=-fPIC \
-            --add-dynamic-module="$here" > configure.log || { tail -n 20 configure.log >&2; exit 1; }
+            --with-stream=dynamic --with-stream_ssl_module --with-cc-opt="$cc_opt" \
+            --with-ld-opt="$ld_opt" --add-dynamic-module="$here" > configure.log || { tail -n 20 configure.log >&2; exit 1; }
     fi
 fi
 make -s -C "$work" -f objs/Makefile modules > "$work/make.log" 2>&1 || { cat "$work/make.log" >&2; exit 1; }

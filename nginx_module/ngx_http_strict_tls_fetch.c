@@ -1,0 +1,674 @@
+/*
+ * One question is asked once: by one job of this worker, and by one worker of
+ * all.  Whoever wants the same answer meanwhile waits for it.
+ */
+
+#include "ngx_http_strict_tls.h"
+
+
+#define NGX_HTTP_STRICT_TLS_POLL_MIN  10
+#define NGX_HTTP_STRICT_TLS_POLL_MAX  50
+
+
+static ngx_http_strict_tls_fetch_t *ngx_http_strict_tls_fetch_create(
+    ngx_http_strict_tls_job_t *job, stls_fetch *want, u_char *flight);
+static ngx_int_t ngx_http_strict_tls_fetch_known(
+    ngx_http_strict_tls_job_t *job, stls_fetch *want, u_char *flight,
+    ngx_http_strict_tls_found_t *found);
+static void ngx_http_strict_tls_fetch_begin(
+    ngx_http_strict_tls_fetch_t *fetch);
+static void ngx_http_strict_tls_fetch_timer(ngx_event_t *ev);
+static void ngx_http_strict_tls_fetch_poll(ngx_http_strict_tls_fetch_t *fetch);
+static void ngx_http_strict_tls_fetch_deliver(ngx_event_t *ev);
+static void ngx_http_strict_tls_fetch_remember(
+    ngx_http_strict_tls_fetch_t *fetch, stls_answer *answer);
+static const u_char *ngx_http_strict_tls_fetch_bytes(
+    ngx_http_strict_tls_fetch_t *fetch, size_t *len);
+static void ngx_http_strict_tls_flight(ngx_http_strict_tls_loc_conf_t *conf,
+    stls_fetch *want, u_char *flight);
+static ngx_msec_t ngx_http_strict_tls_lease_for(ngx_msec_t timeout);
+
+
+/* Feeds the job at once if the answer is known, otherwise makes it wait. */
+
+void
+ngx_http_strict_tls_fetch(ngx_http_strict_tls_job_t *job, stls_fetch *want)
+{
+    u_char                        flight[STLS_ID_LEN];
+    uint32_t                      hash;
+    ngx_str_t                     name;
+    stls_reply                    reply;
+    ngx_http_strict_tls_wait_t   *wait;
+    ngx_http_strict_tls_fetch_t  *fetch;
+    ngx_http_strict_tls_found_t   found;
+
+    ngx_memzero(&found, sizeof(ngx_http_strict_tls_found_t));
+    fetch = NULL;
+
+    ngx_http_strict_tls_flight(job->conf, want, flight);
+
+    /* an answer to a nonce is of no use to anybody else */
+
+    if (!job->conf->nonce) {
+
+        if (ngx_http_strict_tls_fetch_known(job, want, flight, &found)
+            == NGX_OK)
+        {
+            return;
+        }
+
+        ngx_memcpy(&hash, flight, sizeof(uint32_t));
+        name.data = flight;
+        name.len = STLS_ID_LEN;
+
+        fetch = (ngx_http_strict_tls_fetch_t *)
+                    ngx_str_rbtree_lookup(&job->worker->shared, &name, hash);
+    }
+
+    wait = ngx_calloc(sizeof(ngx_http_strict_tls_wait_t), ngx_cycle->log);
+
+    if (wait && fetch == NULL) {
+        fetch = ngx_http_strict_tls_fetch_create(job, want, flight);
+
+        if (fetch) {
+            fetch->lease = found.lease;
+            found.lease = 0;
+        }
+    }
+
+    if (found.lease) {
+        ngx_http_strict_tls_cache_release(job->worker->conf->zone, flight,
+                                          found.lease);
+    }
+
+    if (wait == NULL || fetch == NULL) {
+
+        if (wait) {
+            ngx_free(wait);
+        }
+
+        ngx_memzero(&reply, sizeof(stls_reply));
+        reply.outcome = STLS_FETCH_NETWORK;
+        reply.detail = "out of memory";
+
+        (void) stls_check_feed(job->check, want->id, &reply, ngx_time());
+        return;
+    }
+
+    wait->fetch = fetch;
+    wait->job = job;
+    wait->id = want->id;
+    wait->may_use_cache = want->may_use_cache;
+
+    ngx_queue_insert_tail(&job->waits, &wait->job_queue);
+    ngx_queue_insert_tail(&fetch->waits, &wait->queue);
+
+    if (fetch->started) {
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                       "strict tls job %p joins fetch %p", job, fetch);
+        return;
+    }
+
+    fetch->started = ngx_current_msec ? ngx_current_msec : 1;
+
+    if (job->conf->nonce || fetch->lease) {
+        ngx_http_strict_tls_fetch_begin(fetch);
+        return;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "strict tls fetch %p: another worker asks", fetch);
+
+    ngx_add_timer(&fetch->timer, fetch->poll);
+}
+
+
+/*
+ * NGX_OK: the job was fed from the zone.  NGX_DECLINED with found->lease: this
+ * worker asks.  NGX_DECLINED without: another one does, or this one already.
+ */
+
+static ngx_int_t
+ngx_http_strict_tls_fetch_known(ngx_http_strict_tls_job_t *job,
+    stls_fetch *want, u_char *flight, ngx_http_strict_tls_found_t *found)
+{
+    stls_reply                    reply;
+    ngx_http_strict_tls_lookup_t  lookup;
+
+    ngx_memzero(&lookup, sizeof(ngx_http_strict_tls_lookup_t));
+
+    lookup.question = want->question;
+    lookup.flight = flight;
+    lookup.lease_for = ngx_http_strict_tls_lease_for(want->timeout_ms);
+    lookup.since = ngx_current_msec;
+    lookup.any_age = want->may_use_cache;
+    lookup.refresh = job->refresh;
+
+    ngx_memzero(&reply, sizeof(stls_reply));
+
+    switch (ngx_http_strict_tls_cache_look(job->worker->conf->zone, &lookup,
+                                           found))
+    {
+    case ngx_http_strict_tls_cache_answer:
+        reply.outcome = STLS_FETCH_CACHED;
+        reply.bytes = found->bytes;
+        reply.bytes_len = found->len;
+        break;
+
+    case ngx_http_strict_tls_cache_failure:
+        reply.outcome = found->outcome;
+
+        if (found->outcome == STLS_FETCH_OK) {
+            reply.bytes = found->bytes;
+            reply.bytes_len = found->len;
+
+        } else {
+            reply.detail = (char *) found->bytes;
+        }
+
+        break;
+
+    default:
+        return NGX_DECLINED;
+    }
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "strict tls job %p: known outcome %d, %uz bytes",
+                   job, (int) reply.outcome, found->len);
+
+    (void) stls_check_feed(job->check, want->id, &reply, ngx_time());
+
+    ngx_free(found->bytes);
+    found->bytes = NULL;
+
+    return NGX_OK;
+}
+
+
+static ngx_http_strict_tls_fetch_t *
+ngx_http_strict_tls_fetch_create(ngx_http_strict_tls_job_t *job,
+    stls_fetch *want, u_char *flight)
+{
+    uint32_t                       hash;
+    ngx_http_strict_tls_fetch_t   *fetch;
+    ngx_http_strict_tls_worker_t  *worker;
+
+    worker = job->worker;
+
+    fetch = ngx_calloc(sizeof(ngx_http_strict_tls_fetch_t), ngx_cycle->log);
+    if (fetch == NULL) {
+        return NULL;
+    }
+
+    fetch->http = stls_http_new(want, job->conf->http_proxy != NULL);
+
+    if (fetch->http == NULL
+        || stls_http_parse_url(want->url, &fetch->target, NULL) != STLS_OK)
+    {
+        stls_http_free(fetch->http);
+        ngx_free(fetch);
+        return NULL;
+    }
+
+    fetch->worker = worker;
+    fetch->policy = stls_policy_up_ref(job->conf->policy);
+    fetch->resolver = job->conf->resolver;
+    fetch->http_proxy = job->conf->http_proxy;
+    fetch->timeout = ngx_min(want->timeout_ms, job->conf->fetch_total);
+    fetch->poll = NGX_HTTP_STRICT_TLS_POLL_MIN;
+    fetch->may_use_cache = want->may_use_cache;
+    fetch->refresh = job->refresh;
+
+    ngx_memcpy(fetch->flight, flight, STLS_ID_LEN);
+    ngx_memcpy(fetch->question, want->question, STLS_ID_LEN);
+
+    /* a responder that is down is no error of ours: the verdict tells of it */
+
+    fetch->log = *ngx_cycle->log;
+
+    if (fetch->log.log_level >= NGX_LOG_ERR
+        && fetch->log.log_level <= NGX_LOG_DEBUG)
+    {
+        fetch->log.log_level = NGX_LOG_CRIT;
+    }
+
+    fetch->timer.handler = ngx_http_strict_tls_fetch_timer;
+    fetch->timer.data = fetch;
+    fetch->timer.log = ngx_cycle->log;
+    fetch->timer.cancelable = 1;
+
+    fetch->done.handler = ngx_http_strict_tls_fetch_deliver;
+    fetch->done.data = fetch;
+    fetch->done.log = ngx_cycle->log;
+
+    ngx_queue_init(&fetch->waits);
+    ngx_queue_insert_tail(&worker->fetches, &fetch->queue);
+
+    if (!job->conf->nonce) {
+        fetch->is_shared = 1;
+
+        ngx_memcpy(&hash, flight, sizeof(uint32_t));
+        fetch->node.node.key = hash;
+        fetch->node.str.data = fetch->flight;
+        fetch->node.str.len = STLS_ID_LEN;
+
+        ngx_rbtree_insert(&worker->shared, &fetch->node.node);
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "strict tls fetch %p: \"%s\"", fetch, want->url);
+
+    return fetch;
+}
+
+
+static void
+ngx_http_strict_tls_fetch_begin(ngx_http_strict_tls_fetch_t *fetch)
+{
+    int64_t  max;
+
+    max = stls_policy_get_int(fetch->policy, STLS_KEY_MAX_FETCHES_IN_FLIGHT);
+
+    if (fetch->worker->nfetches >= max) {
+
+        /* the next moment may be quieter: not to be remembered */
+        fetch->is_private_failure = 1;
+
+        ngx_http_strict_tls_fetch_over(fetch, STLS_FETCH_DENIED,
+                                       "%L fetches are in flight already "
+                                       "(max_fetches_in_flight)", max);
+        return;
+    }
+
+    fetch->is_counted = 1;
+    fetch->worker->nfetches++;
+
+    ngx_add_timer(&fetch->timer, fetch->timeout);
+
+    ngx_http_strict_tls_exchange(fetch);
+}
+
+
+static void
+ngx_http_strict_tls_fetch_timer(ngx_event_t *ev)
+{
+    ngx_http_strict_tls_fetch_t  *fetch;
+
+    fetch = ev->data;
+
+    if (fetch->state == ngx_http_strict_tls_polling) {
+        ngx_http_strict_tls_fetch_poll(fetch);
+        return;
+    }
+
+    ngx_http_strict_tls_fetch_over(fetch, STLS_FETCH_TIMEOUT,
+                                   "no answer within %M ms (%s)",
+                                   fetch->timeout,
+                                   ngx_http_strict_tls_exchange_step(fetch));
+}
+
+
+/* Has the worker that asks got its answer, or does it keep us waiting? */
+
+static void
+ngx_http_strict_tls_fetch_poll(ngx_http_strict_tls_fetch_t *fetch)
+{
+    ngx_http_strict_tls_found_t   found;
+    ngx_http_strict_tls_lookup_t  lookup;
+
+    ngx_memzero(&lookup, sizeof(ngx_http_strict_tls_lookup_t));
+
+    lookup.question = fetch->question;
+    lookup.flight = fetch->flight;
+    lookup.lease_for = ngx_http_strict_tls_lease_for(fetch->timeout);
+    lookup.since = fetch->started - 1;
+    lookup.any_age = fetch->may_use_cache;
+    lookup.refresh = fetch->refresh;
+
+    switch (ngx_http_strict_tls_cache_look(fetch->worker->conf->zone, &lookup,
+                                           &found))
+    {
+    case ngx_http_strict_tls_cache_answer:
+        fetch->is_second_hand = 1;
+        fetch->bytes = found.bytes;
+        fetch->len = found.len;
+        ngx_http_strict_tls_fetch_over(fetch, STLS_FETCH_CACHED, "");
+        break;
+
+    case ngx_http_strict_tls_cache_failure:
+        fetch->is_second_hand = 1;
+
+        if (found.outcome == STLS_FETCH_OK) {
+            fetch->bytes = found.bytes;
+            fetch->len = found.len;
+            ngx_http_strict_tls_fetch_over(fetch, STLS_FETCH_OK, "");
+
+        } else {
+            ngx_http_strict_tls_fetch_over(fetch, found.outcome, "%s",
+                                           found.bytes);
+            ngx_free(found.bytes);
+        }
+
+        break;
+
+    case ngx_http_strict_tls_cache_busy:
+        fetch->poll = ngx_min(fetch->poll * 2, NGX_HTTP_STRICT_TLS_POLL_MAX);
+        ngx_add_timer(&fetch->timer, fetch->poll);
+        break;
+
+    case ngx_http_strict_tls_cache_yours:
+        fetch->lease = found.lease;
+        ngx_http_strict_tls_fetch_begin(fetch);
+        break;
+    }
+}
+
+
+/* Ends the exchange; those who wait are told from the event loop, not here. */
+
+void
+ngx_http_strict_tls_fetch_over(ngx_http_strict_tls_fetch_t *fetch,
+    stls_fetch_outcome outcome, const char *fmt, ...)
+{
+    u_char   *last;
+    va_list   args;
+
+    if (fetch->state == ngx_http_strict_tls_over) {
+        return;
+    }
+
+    va_start(args, fmt);
+    last = ngx_vslprintf(fetch->detail,
+                         fetch->detail + NGX_HTTP_STRICT_TLS_DETAIL_LEN - 1,
+                         fmt, args);
+    va_end(args);
+
+    *last = '\0';
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "strict tls fetch %p: outcome %d %s",
+                   fetch, (int) outcome, fetch->detail);
+
+    if (fetch->timer.timer_set) {
+        ngx_del_timer(&fetch->timer);
+    }
+
+    ngx_http_strict_tls_exchange_close(fetch);
+
+    if (fetch->is_counted) {
+        fetch->is_counted = 0;
+        fetch->worker->nfetches--;
+    }
+
+    fetch->state = ngx_http_strict_tls_over;
+    fetch->outcome = outcome;
+
+    ngx_post_event(&fetch->done, &ngx_posted_events);
+}
+
+
+static void
+ngx_http_strict_tls_fetch_deliver(ngx_event_t *ev)
+{
+    ngx_queue_t                    fed, *q;
+    stls_reply                     reply;
+    stls_answer                    answer, one;
+    ngx_http_strict_tls_job_t     *job;
+    ngx_http_strict_tls_wait_t    *wait;
+    ngx_http_strict_tls_fetch_t   *fetch;
+    ngx_http_strict_tls_worker_t  *worker;
+
+    fetch = ev->data;
+    worker = fetch->worker;
+
+    ngx_memzero(&reply, sizeof(stls_reply));
+    reply.bytes = ngx_http_strict_tls_fetch_bytes(fetch, &reply.bytes_len);
+    reply.detail = (char *) fetch->detail;
+
+    ngx_memzero(&answer, sizeof(stls_answer));
+    ngx_queue_init(&fed);
+
+    /* each check judges for itself; what one finds conclusive is kept */
+
+    while (!ngx_queue_empty(&fetch->waits)) {
+        q = ngx_queue_head(&fetch->waits);
+        wait = ngx_queue_data(q, ngx_http_strict_tls_wait_t, queue);
+
+        ngx_queue_remove(&wait->queue);
+        ngx_queue_insert_tail(&fed, &wait->queue);
+        wait->fetch = NULL;
+
+        /* one that wanted no cached answer waited for this one all along */
+
+        reply.outcome = fetch->outcome;
+
+        if (fetch->outcome == STLS_FETCH_CACHED && !wait->may_use_cache) {
+            reply.outcome = STLS_FETCH_OK;
+        }
+
+        (void) stls_check_feed(wait->job->check, wait->id, &reply, ngx_time());
+
+        if (stls_check_get_answer(wait->job->check, wait->id, &one)
+            != STLS_OK)
+        {
+            continue;
+        }
+
+        if (one.conclusive) {
+            if (!answer.conclusive) {
+                answer = one;
+            }
+
+        } else if (!answer.conclusive && one.retry_at_s > answer.retry_at_s) {
+            answer = one;
+        }
+    }
+
+    ngx_http_strict_tls_fetch_remember(fetch, &answer);
+    ngx_http_strict_tls_fetch_free(fetch);
+
+    /* what was just learned may end verdicts that follow from it here */
+    ngx_http_strict_tls_sync(worker);
+
+    while (!ngx_queue_empty(&fed)) {
+        q = ngx_queue_head(&fed);
+        wait = ngx_queue_data(q, ngx_http_strict_tls_wait_t, queue);
+        job = wait->job;
+
+        ngx_http_strict_tls_wait_free(wait);
+        ngx_http_strict_tls_job_advance(job);
+    }
+
+    ERR_clear_error();
+}
+
+
+static void
+ngx_http_strict_tls_fetch_remember(ngx_http_strict_tls_fetch_t *fetch,
+    stls_answer *answer)
+{
+    size_t           len;
+    const u_char    *bytes;
+    ngx_shm_zone_t  *zone;
+
+    if (fetch->is_second_hand || fetch->is_private_failure) {
+        return;
+    }
+
+    zone = fetch->worker->conf->zone;
+    bytes = ngx_http_strict_tls_fetch_bytes(fetch, &len);
+
+    if (fetch->outcome != STLS_FETCH_OK) {
+        bytes = fetch->detail;
+        len = ngx_strlen(fetch->detail);
+
+    } else if (answer->conclusive) {
+        ngx_http_strict_tls_cache_put_answer(zone, fetch->question, answer,
+                                             bytes, len);
+        return;
+    }
+
+    /*
+     * An answer that settles nothing (tryLater, a bad signature) is kept as it
+     * came: who is fed it again within the time finds the same reason.
+     */
+
+    if (fetch->is_shared) {
+        ngx_http_strict_tls_cache_put_failure(zone, fetch->flight,
+                                              fetch->outcome,
+                                              answer->retry_at_s, bytes, len);
+    }
+}
+
+
+static const u_char *
+ngx_http_strict_tls_fetch_bytes(ngx_http_strict_tls_fetch_t *fetch,
+    size_t *len)
+{
+    *len = 0;
+
+    if (fetch->bytes) {
+        *len = fetch->len;
+        return fetch->bytes;
+    }
+
+    if (fetch->outcome == STLS_FETCH_OK) {
+        return stls_http_get0_body(fetch->http, len);
+    }
+
+    return NULL;
+}
+
+
+ngx_uint_t
+ngx_http_strict_tls_wait_is_last(ngx_http_strict_tls_wait_t *wait)
+{
+    return wait->fetch
+           && wait->fetch->state != ngx_http_strict_tls_polling
+           && ngx_queue_head(&wait->fetch->waits)
+              == ngx_queue_last(&wait->fetch->waits);
+}
+
+
+/* No more time for it: remembered as a timeout, and told to nobody. */
+
+void
+ngx_http_strict_tls_fetch_give_up(ngx_http_strict_tls_fetch_t *fetch)
+{
+    int64_t  ttl;
+    u_char  *last;
+
+    if (!fetch->is_shared || fetch->state == ngx_http_strict_tls_over) {
+        return;
+    }
+
+    ttl = stls_policy_get_int(fetch->policy, STLS_KEY_NEGATIVE_TTL_S);
+
+    last = ngx_slprintf(fetch->detail,
+                        fetch->detail + NGX_HTTP_STRICT_TLS_DETAIL_LEN - 1,
+                        "no answer within %M ms (%s)",
+                        ngx_current_msec - fetch->started,
+                        ngx_http_strict_tls_exchange_step(fetch));
+
+    ngx_http_strict_tls_cache_put_failure(fetch->worker->conf->zone,
+                                          fetch->flight, STLS_FETCH_TIMEOUT,
+                                          ngx_time() + ttl, fetch->detail,
+                                          last - fetch->detail);
+}
+
+
+/* The last one to stop waiting ends the fetch. */
+
+void
+ngx_http_strict_tls_wait_free(ngx_http_strict_tls_wait_t *wait)
+{
+    ngx_http_strict_tls_fetch_t  *fetch;
+
+    fetch = wait->fetch;
+
+    ngx_queue_remove(&wait->queue);
+    ngx_queue_remove(&wait->job_queue);
+    ngx_free(wait);
+
+    if (fetch && ngx_queue_empty(&fetch->waits)) {
+        ngx_http_strict_tls_fetch_free(fetch);
+    }
+}
+
+
+void
+ngx_http_strict_tls_fetch_free(ngx_http_strict_tls_fetch_t *fetch)
+{
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "strict tls fetch %p ends", fetch);
+
+    if (fetch->lease) {
+        ngx_http_strict_tls_cache_release(fetch->worker->conf->zone,
+                                          fetch->flight, fetch->lease);
+    }
+
+    if (fetch->is_shared) {
+        ngx_rbtree_delete(&fetch->worker->shared, &fetch->node.node);
+    }
+
+    ngx_queue_remove(&fetch->queue);
+
+    if (fetch->is_counted) {
+        fetch->worker->nfetches--;
+    }
+
+    if (fetch->timer.timer_set) {
+        ngx_del_timer(&fetch->timer);
+    }
+
+    if (fetch->done.posted) {
+        ngx_delete_posted_event(&fetch->done);
+    }
+
+    ngx_http_strict_tls_exchange_close(fetch);
+
+    stls_http_free(fetch->http);
+    stls_policy_free(fetch->policy);
+
+    if (fetch->bytes) {
+        ngx_free(fetch->bytes);
+    }
+
+    ngx_free(fetch);
+}
+
+
+/* What went through another HTTP proxy failed for reasons of its own. */
+
+static void
+ngx_http_strict_tls_flight(ngx_http_strict_tls_loc_conf_t *conf,
+    stls_fetch *want, u_char *flight)
+{
+    u_char       buf[STLS_ID_LEN + NGX_SOCKADDR_STRLEN];
+    size_t       len;
+    ngx_addr_t  *addr;
+
+    ngx_memcpy(flight, want->flight, STLS_ID_LEN);
+
+    if (conf->http_proxy == NULL) {
+        return;
+    }
+
+    addr = conf->http_proxy->elts;
+
+    ngx_memcpy(buf, want->flight, STLS_ID_LEN);
+    len = ngx_sock_ntop(addr->sockaddr, addr->socklen, buf + STLS_ID_LEN,
+                        NGX_SOCKADDR_STRLEN, 1);
+
+    (void) EVP_Digest(buf, STLS_ID_LEN + len, flight, NULL, EVP_sha256(),
+                      NULL);
+}
+
+
+/* Longer than the fetch may take, so that it only ends early with a worker. */
+
+static ngx_msec_t
+ngx_http_strict_tls_lease_for(ngx_msec_t timeout)
+{
+    return timeout + 500;
+}

@@ -1,0 +1,767 @@
+/*
+ * Hooks in the handshake of an upstream connection, on nginx's own SSL_CTX.
+ *
+ * The verify callback judges what can still be answered with a TLS alert.  It
+ * is not enough: resumed sessions pass it by, and staples come after it.  So
+ * the info callback puts a handler of ours where nginx waits for the end of
+ * the handshake; that one judges the rest, if need be later, and only an
+ * accepted peer ever gets back to nginx as handshaked.
+ */
+
+#include "ngx_http_strict_tls.h"
+
+
+typedef void (*ngx_http_strict_tls_info_pt)(const SSL *ssl, int where,
+    int ret);
+
+
+static void ngx_http_strict_tls_info(const SSL *ssl, int where, int ret);
+static void ngx_http_strict_tls_start(SSL *ssl);
+static ngx_http_strict_tls_conn_t *ngx_http_strict_tls_create_conn(
+    ngx_connection_t *c, ngx_http_request_t *r,
+    ngx_http_strict_tls_loc_conf_t *conf);
+static ngx_int_t ngx_http_strict_tls_copy(ngx_str_t *dst, ngx_str_t *src,
+    ngx_log_t *log);
+static long ngx_http_strict_tls_read_once(BIO *bio, int oper,
+    const char *argp, size_t len, int argi, long argl, int ret,
+    size_t *processed);
+static void ngx_http_strict_tls_done(SSL *ssl);
+static void ngx_http_strict_tls_alert(SSL *ssl);
+static int ngx_http_strict_tls_verify(X509_STORE_CTX *store, void *data);
+static int ngx_http_strict_tls_stock_verify(X509_STORE_CTX *store);
+static ngx_uint_t ngx_http_strict_tls_wants_stock(
+    ngx_http_strict_tls_conn_t *conn);
+static ngx_http_strict_tls_loc_conf_t *ngx_http_strict_tls_handshake_conf(
+    SSL *ssl, ngx_http_request_t **r);
+
+static void ngx_http_strict_tls_handler(ngx_connection_t *c);
+static void ngx_http_strict_tls_wait(ngx_http_strict_tls_conn_t *conn);
+static void ngx_http_strict_tls_wait_handler(ngx_event_t *ev);
+static void ngx_http_strict_tls_resume(ngx_http_strict_tls_job_t *job);
+static void ngx_http_strict_tls_conclude(ngx_http_strict_tls_conn_t *conn);
+
+static void ngx_http_strict_tls_free_conn(void *parent, void *ptr,
+    CRYPTO_EX_DATA *ad, int index, long argl, void *argp);
+
+
+static int  ngx_http_strict_tls_ssl_index = -1;
+static int  ngx_http_strict_tls_ctx_index = -1;
+
+
+ngx_int_t
+ngx_http_strict_tls_handshake_init(ngx_log_t *log)
+{
+    if (ngx_http_strict_tls_ssl_index == -1) {
+        ngx_http_strict_tls_ssl_index =
+                    SSL_get_ex_new_index(0, NULL, NULL, NULL,
+                                         ngx_http_strict_tls_free_conn);
+    }
+
+    if (ngx_http_strict_tls_ctx_index == -1) {
+        ngx_http_strict_tls_ctx_index =
+                            SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+    }
+
+    if (ngx_http_strict_tls_ssl_index == -1
+        || ngx_http_strict_tls_ctx_index == -1)
+    {
+        ngx_ssl_error(NGX_LOG_ALERT, log, 0, "SSL_get_ex_new_index() failed");
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * Several locations may share an SSL_CTX, strict ones and others: which policy
+ * applies is looked up per connection, never kept here.
+ */
+
+ngx_int_t
+ngx_http_strict_tls_install(SSL_CTX *ssl_ctx, ngx_log_t *log)
+{
+    ngx_http_strict_tls_info_pt  previous;
+
+    previous = SSL_CTX_get_info_callback(ssl_ctx);
+
+    if (previous == ngx_http_strict_tls_info) {
+        return NGX_OK;
+    }
+
+    if (SSL_CTX_set_ex_data(ssl_ctx, ngx_http_strict_tls_ctx_index,
+                            (void *) (uintptr_t) previous)
+        == 0)
+    {
+        ngx_ssl_error(NGX_LOG_EMERG, log, 0, "SSL_CTX_set_ex_data() failed");
+        return NGX_ERROR;
+    }
+
+    SSL_CTX_set_info_callback(ssl_ctx, ngx_http_strict_tls_info);
+    SSL_CTX_set_cert_verify_callback(ssl_ctx, ngx_http_strict_tls_verify,
+                                     NULL);
+
+    return NGX_OK;
+}
+
+
+ngx_http_strict_tls_conn_t *
+ngx_http_strict_tls_get_conn(ngx_connection_t *c)
+{
+    return SSL_get_ex_data(c->ssl->connection, ngx_http_strict_tls_ssl_index);
+}
+
+
+static void
+ngx_http_strict_tls_info(const SSL *ssl_conn, int where, int ret)
+{
+    SSL                          *ssl;
+    ngx_http_strict_tls_info_pt   previous;
+
+    ssl = (SSL *) ssl_conn;
+
+    previous = (ngx_http_strict_tls_info_pt) (uintptr_t)
+                   SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl),
+                                       ngx_http_strict_tls_ctx_index);
+
+    if (previous) {
+        previous(ssl, where, ret);
+    }
+
+    if (SSL_is_server(ssl)) {
+        return;
+    }
+
+    if (where & SSL_CB_HANDSHAKE_START) {
+        ngx_http_strict_tls_start(ssl);
+
+    } else if (where & SSL_CB_HANDSHAKE_DONE) {
+        ngx_http_strict_tls_done(ssl);
+
+    } else if (where == SSL_CB_WRITE_ALERT) {
+        ngx_http_strict_tls_alert(ssl);
+    }
+}
+
+
+/*
+ * The strict configuration under which this SSL is making its first handshake,
+ * or NULL.  Later c->data may be anything: the item of a keepalive pool, or
+ * another request.
+ */
+
+static ngx_http_strict_tls_loc_conf_t *
+ngx_http_strict_tls_handshake_conf(SSL *ssl, ngx_http_request_t **request)
+{
+    ngx_connection_t                *c;
+    ngx_http_request_t              *r;
+    ngx_http_strict_tls_loc_conf_t  *conf;
+
+    c = ngx_ssl_get_connection(ssl);
+
+    if (c == NULL || c->ssl == NULL || c->ssl->handshaked || c->idle) {
+        return NULL;
+    }
+
+    r = c->data;
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_strict_tls_module);
+
+    if (conf->policy == NULL) {
+        return NULL;
+    }
+
+    *request = r;
+
+    return conf;
+}
+
+
+/* What fails in here must leave a handshake that the verify callback ends. */
+
+static void
+ngx_http_strict_tls_start(SSL *ssl)
+{
+    BIO                             *bio;
+    ngx_connection_t                *c;
+    ngx_http_request_t              *r;
+    ngx_http_strict_tls_conn_t      *conn;
+    ngx_http_strict_tls_loc_conf_t  *conf;
+
+    if (SSL_get_ex_data(ssl, ngx_http_strict_tls_ssl_index)) {
+        return;
+    }
+
+    conf = ngx_http_strict_tls_handshake_conf(ssl, &r);
+    if (conf == NULL) {
+        return;
+    }
+
+    c = ngx_ssl_get_connection(ssl);
+
+    /* nginx may have offered what a lax location has left */
+    (void) SSL_set_session(ssl, NULL);
+
+    /* after the verdict nobody comes with other certificates */
+    SSL_set_options(ssl, SSL_OP_NO_RENEGOTIATION);
+
+    SSL_set_max_cert_list(ssl, conf->max_cert_list);
+    SSL_set_tlsext_status_type(ssl, TLSEXT_STATUSTYPE_ocsp);
+
+    if (!conf->report) {
+        SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+    }
+
+    conn = ngx_http_strict_tls_create_conn(c, r, conf);
+    if (conn == NULL) {
+        c->ssl->save_session = NULL;
+        return;
+    }
+
+    if (SSL_set_ex_data(ssl, ngx_http_strict_tls_ssl_index, conn) == 0) {
+        ngx_http_strict_tls_free_conn(NULL, conn, NULL, 0, 0, NULL);
+        c->ssl->save_session = NULL;
+        return;
+    }
+
+    /* no session is kept before the verdict, and by nginx not at all */
+
+    conn->save_session = (c->ssl->save_session != NULL);
+    c->ssl->save_session = NULL;
+
+    if (conn->save_session) {
+        ngx_http_strict_tls_session_key(conn, &r->upstream->peer);
+    }
+
+    if (conn->save_session) {
+        ngx_http_strict_tls_session_offer(conn, ssl);
+    }
+
+    /*
+     * nginx sets c->ssl->handler when the first step of the handshake asks to
+     * wait.  A first read that finds nothing makes sure that it does, and
+     * spares the system call that would find nothing.
+     */
+
+    bio = SSL_get_rbio(ssl);
+
+    if (bio) {
+        BIO_set_callback_ex(bio, ngx_http_strict_tls_read_once);
+        BIO_set_callback_arg(bio, (char *) c);
+    }
+}
+
+
+static ngx_http_strict_tls_conn_t *
+ngx_http_strict_tls_create_conn(ngx_connection_t *c, ngx_http_request_t *r,
+    ngx_http_strict_tls_loc_conf_t *conf)
+{
+    ngx_str_t                    client;
+    ngx_http_strict_tls_ctx_t   *ctx;
+    ngx_http_strict_tls_conn_t  *conn;
+
+    ctx = ngx_http_strict_tls_add_ctx(r);
+    if (ctx == NULL) {
+        return NULL;
+    }
+
+    conn = ngx_calloc(sizeof(ngx_http_strict_tls_conn_t), c->log);
+    if (conn == NULL) {
+        return NULL;
+    }
+
+    conn->connection = c;
+    conn->conf = conf;
+    conn->main_conf = ngx_http_get_module_main_conf(r,
+                                                  ngx_http_strict_tls_module);
+    conn->ssl_ctx = c->ssl->session_ctx;
+    conn->epoch = ngx_http_strict_tls_get_worker(conn->main_conf)->epoch;
+
+    if (ngx_http_strict_tls_client_cert(r, &client) != NGX_OK
+        || ngx_http_strict_tls_copy(&conn->name, &r->upstream->ssl_name,
+                                    c->log)
+           != NGX_OK
+        || ngx_http_strict_tls_copy(&conn->client, &client, c->log) != NGX_OK)
+    {
+        ngx_http_strict_tls_free_conn(NULL, conn, NULL, 0, 0, NULL);
+        return NULL;
+    }
+
+    if (ctx->conn) {
+        ngx_http_strict_tls_cancel(ctx->conn);
+    }
+
+    conn->ctx = ctx;
+    ctx->conn = conn;
+
+    return conn;
+}
+
+
+static ngx_int_t
+ngx_http_strict_tls_copy(ngx_str_t *dst, ngx_str_t *src, ngx_log_t *log)
+{
+    if (src->len == 0) {
+        return NGX_OK;
+    }
+
+    dst->data = ngx_alloc(src->len, log);
+    if (dst->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(dst->data, src->data, src->len);
+    dst->len = src->len;
+
+    return NGX_OK;
+}
+
+
+static long
+ngx_http_strict_tls_read_once(BIO *bio, int oper, const char *argp,
+    size_t len, int argi, long argl, int ret, size_t *processed)
+{
+    ngx_connection_t  *c;
+
+    if (oper != BIO_CB_READ) {
+        return ret;
+    }
+
+    c = (ngx_connection_t *) BIO_get_callback_arg(bio);
+
+    BIO_set_callback_ex(bio, NULL);
+    BIO_set_callback_arg(bio, NULL);
+
+    /* nobody would tell again of bytes that came before the ClientHello */
+
+    if (c->read->ready) {
+        ngx_post_event(c->read, &ngx_posted_events);
+    }
+
+    BIO_set_retry_read(bio);
+
+    return -1;
+}
+
+
+static int
+ngx_http_strict_tls_verify(X509_STORE_CTX *store, void *data)
+{
+    int                              err;
+    SSL                             *ssl;
+    stls_verdict                     verdict;
+    ngx_http_request_t              *r;
+    const stls_reason_info          *info;
+    ngx_http_strict_tls_conn_t      *conn;
+    ngx_http_strict_tls_loc_conf_t  *conf;
+
+    ssl = X509_STORE_CTX_get_ex_data(store,
+                                     SSL_get_ex_data_X509_STORE_CTX_idx());
+
+    conn = ssl ? SSL_get_ex_data(ssl, ngx_http_strict_tls_ssl_index) : NULL;
+
+    if (conn == NULL) {
+        conf = ssl ? ngx_http_strict_tls_handshake_conf(ssl, &r) : NULL;
+
+        if (conf == NULL || conf->report) {
+            return ngx_http_strict_tls_stock_verify(store);
+        }
+
+        /* strict, and there was no memory to begin with */
+        X509_STORE_CTX_set_error(store, X509_V_ERR_OUT_OF_MEM);
+        return 0;
+    }
+
+    if (conn->phase != ngx_http_strict_tls_handshake || conn->ctx == NULL) {
+        X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
+        return 0;
+    }
+
+    /* stray errors in the queue would be taken for the handshake's */
+
+    ERR_set_mark();
+    verdict = ngx_http_strict_tls_judge_trust(conn,
+                                      X509_STORE_CTX_get0_untrusted(store));
+    ERR_pop_to_mark();
+
+    if (conn->conf->report) {
+        return ngx_http_strict_tls_wants_stock(conn)
+               ? ngx_http_strict_tls_stock_verify(store) : 1;
+    }
+
+    if (verdict == STLS_REJECT) {
+        err = X509_V_ERR_APPLICATION_VERIFICATION;
+
+        if (conn->result) {
+            info = stls_reason_get0(stls_result_reason(conn->result));
+
+            if (info && info->x509_err != X509_V_OK) {
+                err = info->x509_err;
+            }
+        }
+
+        conn->phase = ngx_http_strict_tls_rejected;
+
+        ngx_http_strict_tls_session_drop(conn);
+        ngx_http_strict_tls_record(conn);
+
+        X509_STORE_CTX_set_error(store, err);
+        return 0;
+    }
+
+    if (ngx_http_strict_tls_wants_stock(conn)) {
+        return ngx_http_strict_tls_stock_verify(store);
+    }
+
+    X509_STORE_CTX_set_error(store, X509_V_OK);
+
+    return 1;
+}
+
+
+static int
+ngx_http_strict_tls_stock_verify(X509_STORE_CTX *store)
+{
+    return X509_verify_cert(store) > 0;
+}
+
+
+/*
+ * What the administrator has asked of nginx stays in force: "ssl_verify" in
+ * report mode, and its CRLs always.  Beyond that the core's verdict is all
+ * that nginx would find out, and more.
+ */
+
+static ngx_uint_t
+ngx_http_strict_tls_wants_stock(ngx_http_strict_tls_conn_t *conn)
+{
+    X509_STORE           *store;
+    ngx_http_upstream_t  *u;
+
+    u = conn->ctx->request->upstream;
+
+    if (!u->conf->ssl_verify) {
+        return 0;
+    }
+
+    if (conn->conf->report) {
+        return 1;
+    }
+
+    store = SSL_CTX_get_cert_store(conn->ssl_ctx);
+
+    return (X509_VERIFY_PARAM_get_flags(X509_STORE_get0_param(store))
+            & X509_V_FLAG_CRL_CHECK)
+           != 0;
+}
+
+
+static void
+ngx_http_strict_tls_done(SSL *ssl)
+{
+    ngx_connection_t                *c;
+    ngx_http_request_t              *r;
+    ngx_http_strict_tls_conn_t      *conn;
+    ngx_http_strict_tls_loc_conf_t  *conf;
+
+    c = ngx_ssl_get_connection(ssl);
+    conn = SSL_get_ex_data(ssl, ngx_http_strict_tls_ssl_index);
+
+    if (conn == NULL) {
+        conf = ngx_http_strict_tls_handshake_conf(ssl, &r);
+
+        if (conf && !conf->report) {
+            goto failed;
+        }
+
+        return;
+    }
+
+    if (conn->phase != ngx_http_strict_tls_handshake) {
+        return;
+    }
+
+    if (conn->ctx && c->ssl->handler) {
+        conn->handler = c->ssl->handler;
+        c->ssl->handler = ngx_http_strict_tls_handler;
+        conn->phase = ngx_http_strict_tls_judging;
+        return;
+    }
+
+    if (conn->conf->report) {
+        return;
+    }
+
+    conn->phase = ngx_http_strict_tls_rejected;
+
+failed:
+
+    /*
+     * Nobody waits for this handshake in a way that we can take part in, so
+     * that it cannot be undone: but nothing will ever be written to this peer.
+     */
+
+    ngx_log_error(NGX_LOG_ALERT, c->log, 0,
+                  "strict-tls: no handler to judge the peer, closed");
+
+    SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN|SSL_RECEIVED_SHUTDOWN);
+    c->ssl->no_wait_shutdown = 1;
+    c->ssl->no_send_shutdown = 1;
+}
+
+
+/* What OpenSSL refuses in the peer's Certificate before the core sees it. */
+
+static void
+ngx_http_strict_tls_alert(SSL *ssl)
+{
+    unsigned long                err;
+    ngx_http_strict_tls_conn_t  *conn;
+
+    conn = SSL_get_ex_data(ssl, ngx_http_strict_tls_ssl_index);
+
+    if (conn == NULL
+        || conn->ctx == NULL
+        || conn->phase != ngx_http_strict_tls_handshake
+        || conn->trust_judged
+        || SSL_get_state(ssl) != TLS_ST_CR_CERT)
+    {
+        return;
+    }
+
+    err = ERR_peek_last_error();
+
+    if (ERR_GET_LIB(err) != ERR_LIB_SSL) {
+        return;
+    }
+
+    ERR_set_mark();
+
+    switch (ERR_GET_REASON(err)) {
+
+    case SSL_R_EXCESSIVE_MESSAGE_SIZE:
+        ngx_http_strict_tls_fail(conn, STLS_REASON_CHAIN_TOO_LONG,
+                                 "the certificates exceed max_chain_bytes "
+                                 "by far and were not read");
+        break;
+
+    case ERR_R_ASN1_LIB:
+    case SSL_R_LENGTH_MISMATCH:
+    case SSL_R_CERT_LENGTH_MISMATCH:
+        ngx_http_strict_tls_fail(conn, STLS_REASON_CHAIN_MALFORMED,
+                                 "the Certificate message cannot be decoded");
+        break;
+
+    default:
+        ERR_pop_to_mark();
+        return;
+    }
+
+    ERR_pop_to_mark();
+
+    conn->phase = ngx_http_strict_tls_rejected;
+
+    ngx_http_strict_tls_record(conn);
+}
+
+
+/* Called in place of nginx's handler, once, when the handshake is over. */
+
+static void
+ngx_http_strict_tls_handler(ngx_connection_t *c)
+{
+    ngx_http_strict_tls_conn_t  *conn;
+
+    conn = ngx_http_strict_tls_get_conn(c);
+
+    c->ssl->handler = conn->handler;
+
+    if (!c->ssl->handshaked) {
+        /* something failed after the handshake */
+        conn->phase = ngx_http_strict_tls_rejected;
+        conn->handler(c);
+        return;
+    }
+
+    /* until the verdict is out this is no connection to send anything on */
+    c->ssl->handshaked = 0;
+
+    if (ngx_http_strict_tls_judge(conn) == STLS_PENDING) {
+        ngx_http_strict_tls_wait(conn);
+        return;
+    }
+
+    ngx_http_strict_tls_conclude(conn);
+}
+
+
+/* From here on the time is the job's: it always ends within fetch_total_ms. */
+
+static void
+ngx_http_strict_tls_wait(ngx_http_strict_tls_conn_t *conn)
+{
+    ngx_connection_t  *c;
+
+    c = conn->connection;
+
+    conn->job->handler = ngx_http_strict_tls_resume;
+    conn->job->timer.cancelable = 0;
+
+    if (c->write->timer_set) {
+        ngx_del_timer(c->write);
+    }
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    c->read->handler = ngx_http_strict_tls_wait_handler;
+    c->write->handler = ngx_http_strict_tls_wait_handler;
+
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, c->log, 0, "strict tls suspended");
+}
+
+
+static void
+ngx_http_strict_tls_wait_handler(ngx_event_t *ev)
+{
+    ngx_connection_t  *c;
+
+    c = ev->data;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, c->log, 0,
+                   "strict tls wait handler: write:%d", ev->write);
+
+    /* takes a level-triggered event off, which else would come at once again */
+
+    if (ev->write) {
+        (void) ngx_handle_write_event(c->write, 0);
+
+    } else {
+        (void) ngx_handle_read_event(c->read, 0);
+    }
+}
+
+
+static void
+ngx_http_strict_tls_resume(ngx_http_strict_tls_job_t *job)
+{
+    ngx_http_strict_tls_conn_t  *conn;
+
+    conn = job->data;
+
+    ngx_http_strict_tls_take_job_result(conn);
+    ERR_clear_error();
+
+    ngx_http_strict_tls_conclude(conn);
+}
+
+
+/* The one place from which a strict peer gets back to nginx. */
+
+static void
+ngx_http_strict_tls_conclude(ngx_http_strict_tls_conn_t *conn)
+{
+    ngx_uint_t                 accept;
+    ngx_connection_t          *c;
+    ngx_connection_handler_pt  handler;
+
+    c = conn->connection;
+    handler = conn->handler;
+
+    if (conn->ctx == NULL) {
+        /* the request is gone, and with it whoever could be told */
+        conn->phase = ngx_http_strict_tls_rejected;
+        return;
+    }
+
+    ngx_http_strict_tls_record(conn);
+
+    accept = conn->result
+             ? stls_result_verdict(conn->result) == STLS_ACCEPT
+             : conn->conf->report;
+
+    conn->ctx->conn = NULL;
+    conn->ctx = NULL;
+
+    if (accept) {
+        conn->phase = ngx_http_strict_tls_accepted;
+        c->ssl->handshaked = 1;
+
+        if (conn->save_session) {
+            c->ssl->save_session = ngx_http_strict_tls_session_save;
+
+            /* TLS 1.3 tickets come later, each by that hook */
+
+            if (SSL_version(c->ssl->connection) < TLS1_3_VERSION) {
+                ngx_http_strict_tls_session_save(c);
+            }
+        }
+
+    } else {
+        conn->phase = ngx_http_strict_tls_rejected;
+        c->ssl->handshaked = 0;
+
+        ngx_http_strict_tls_session_drop(conn);
+    }
+
+    /* may free the connection and everything with it */
+
+    handler(c);
+}
+
+
+/*
+ * The request has ended.  nginx has closed the connection by then; this is for
+ * the case that it has not.
+ */
+
+void
+ngx_http_strict_tls_cancel(ngx_http_strict_tls_conn_t *conn)
+{
+    if (conn->ctx) {
+        conn->ctx->conn = NULL;
+        conn->ctx = NULL;
+    }
+
+    if (conn->phase < ngx_http_strict_tls_accepted) {
+        conn->phase = ngx_http_strict_tls_rejected;
+    }
+
+    if (conn->job) {
+        ngx_http_strict_tls_job_leave(conn->job);
+        conn->job = NULL;
+    }
+}
+
+
+/* SSL_free() calls this, with NULL for connections that are not strict. */
+
+static void
+ngx_http_strict_tls_free_conn(void *parent, void *ptr, CRYPTO_EX_DATA *ad,
+    int index, long argl, void *argp)
+{
+    ngx_http_strict_tls_conn_t  *conn;
+
+    conn = ptr;
+
+    if (conn == NULL) {
+        return;
+    }
+
+    ngx_http_strict_tls_cancel(conn);
+
+    stls_check_free(conn->check);
+    stls_result_free(conn->result);
+    stls_result_free(conn->inherited);
+
+    if (conn->name.data) {
+        ngx_free(conn->name.data);
+    }
+
+    if (conn->client.data) {
+        ngx_free(conn->client.data);
+    }
+
+    ngx_free(conn);
+}

@@ -1,0 +1,242 @@
+/*
+ * What a request knows about its last upstream peer: the result kept with the
+ * request, and the variables that show it.
+ */
+
+#include "ngx_http_strict_tls.h"
+
+
+static void ngx_http_strict_tls_cleanup_ctx(void *data);
+static ngx_int_t ngx_http_strict_tls_verdict_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_strict_tls_reason_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_strict_tls_report_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static stls_result *ngx_http_strict_tls_get_result(ngx_http_request_t *r);
+
+
+static ngx_http_variable_t  ngx_http_strict_tls_vars[] = {
+
+    { ngx_string("strict_tls_verdict"), NULL,
+      ngx_http_strict_tls_verdict_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("strict_tls_reason"), NULL,
+      ngx_http_strict_tls_reason_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("strict_tls_report"), NULL,
+      ngx_http_strict_tls_report_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+      ngx_http_null_variable
+};
+
+
+ngx_int_t
+ngx_http_strict_tls_add_variables(ngx_conf_t *cf)
+{
+    ngx_http_variable_t  *var, *v;
+
+    for (v = ngx_http_strict_tls_vars; v->name.len; v++) {
+        var = ngx_http_add_variable(cf, &v->name, v->flags);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
+
+        var->get_handler = v->get_handler;
+        var->data = v->data;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_http_strict_tls_ctx_t *
+ngx_http_strict_tls_get_ctx(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t         *cln;
+    ngx_http_strict_tls_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_strict_tls_module);
+
+    if (ctx || !(r->internal || r->filter_finalize)) {
+        return ctx;
+    }
+
+    /*
+     * An internal redirect (error_page after a rejection) clears the module
+     * contexts, so the context is found again among the pool's cleanups.
+     * Subrequests share the pool: each context names its request.
+     */
+
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+
+        if (cln->handler == ngx_http_strict_tls_cleanup_ctx) {
+            ctx = cln->data;
+
+            if (ctx->request == r) {
+                return ctx;
+            }
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_http_strict_tls_ctx_t *
+ngx_http_strict_tls_add_ctx(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t         *cln;
+    ngx_http_strict_tls_ctx_t  *ctx;
+
+    ctx = ngx_http_strict_tls_get_ctx(r);
+
+    if (ctx == NULL) {
+        cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_strict_tls_ctx_t));
+        if (cln == NULL) {
+            return NULL;
+        }
+
+        ctx = cln->data;
+        ngx_memzero(ctx, sizeof(ngx_http_strict_tls_ctx_t));
+
+        ctx->request = r;
+        cln->handler = ngx_http_strict_tls_cleanup_ctx;
+    }
+
+    ngx_http_set_ctx(r, ctx, ngx_http_strict_tls_module);
+
+    return ctx;
+}
+
+
+static void
+ngx_http_strict_tls_cleanup_ctx(void *data)
+{
+    ngx_http_strict_tls_ctx_t *ctx = data;
+
+    if (ctx->conn) {
+        ngx_http_strict_tls_cancel(ctx->conn);
+    }
+
+    stls_result_free(ctx->result);
+    ctx->result = NULL;
+}
+
+
+void
+ngx_http_strict_tls_set_result(ngx_http_strict_tls_ctx_t *ctx,
+    stls_result *result)
+{
+    if (ctx->result == result) {
+        return;
+    }
+
+    if (result) {
+        (void) stls_result_up_ref(result);
+    }
+
+    stls_result_free(ctx->result);
+    ctx->result = result;
+}
+
+
+static stls_result *
+ngx_http_strict_tls_get_result(ngx_http_request_t *r)
+{
+    ngx_http_strict_tls_ctx_t  *ctx;
+
+    ctx = ngx_http_strict_tls_get_ctx(r);
+
+    return ctx ? ctx->result : NULL;
+}
+
+
+static ngx_int_t
+ngx_http_strict_tls_verdict_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    const char   *word;
+    stls_result  *result;
+
+    result = ngx_http_strict_tls_get_result(r);
+
+    if (result == NULL) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    word = stls_result_word(result);
+
+    v->data = (u_char *) word;
+    v->len = ngx_strlen(word);
+    v->valid = 1;
+    v->no_cacheable = 1;
+    v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_strict_tls_reason_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    const char   *id;
+    stls_result  *result;
+
+    result = ngx_http_strict_tls_get_result(r);
+
+    if (result == NULL) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    id = stls_reason_id(stls_result_reason(result));
+
+    v->data = (u_char *) id;
+    v->len = ngx_strlen(id);
+    v->valid = 1;
+    v->no_cacheable = 1;
+    v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_strict_tls_report_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    size_t        len;
+    const char   *report;
+    stls_result  *result;
+
+    result = ngx_http_strict_tls_get_result(r);
+
+    if (result == NULL) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    report = stls_result_get0_report(result, &len);
+
+    /* copied: the next peer's result may replace this one while it is in use */
+
+    v->data = ngx_pnalloc(r->pool, len);
+    if (v->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(v->data, report, len);
+
+    v->len = len;
+    v->valid = 1;
+    v->no_cacheable = 1;
+    v->not_found = 0;
+
+    return NGX_OK;
+}

@@ -1,0 +1,216 @@
+/*
+ * What this process remembers: verdicts by what was presented, and the news
+ * about revocations that make it forget some of them.
+ */
+
+#include "ngx_http_strict_tls.h"
+
+
+/* Created by the first handshake: the master process needs none of this. */
+
+ngx_http_strict_tls_worker_t *
+ngx_http_strict_tls_get_worker(ngx_http_strict_tls_main_conf_t *mcf)
+{
+    ngx_http_strict_tls_worker_t  *worker;
+
+    worker = mcf->worker;
+
+    if (!worker->started) {
+        worker->started = 1;
+
+        /* without memory for it every handshake is judged anew */
+        worker->verdicts = stls_verdict_cache_new(mcf->max_verdicts, NULL);
+
+        ngx_rbtree_init(&worker->sessions, &worker->sessions_sentinel,
+                        ngx_str_rbtree_insert_value);
+        ngx_queue_init(&worker->sessions_lru);
+
+        ngx_rbtree_init(&worker->shared, &worker->shared_sentinel,
+                        ngx_str_rbtree_insert_value);
+        ngx_queue_init(&worker->fetches);
+        ngx_queue_init(&worker->jobs);
+
+        worker->epoch = ngx_http_strict_tls_cache_epoch(mcf->zone);
+    }
+
+    return worker;
+}
+
+
+/* The process ends, or the configuration goes away. */
+
+void
+ngx_http_strict_tls_stop(void *data)
+{
+    ngx_http_strict_tls_worker_t *worker = data;
+
+    ngx_queue_t                  *q;
+    ngx_http_strict_tls_job_t    *job;
+
+    if (!worker->started) {
+        return;
+    }
+
+    worker->started = 0;
+
+    while (!ngx_queue_empty(&worker->jobs)) {
+        q = ngx_queue_head(&worker->jobs);
+        job = ngx_queue_data(q, ngx_http_strict_tls_job_t, queue);
+
+        if (job->handler) {
+            ngx_http_strict_tls_job_stop(job);
+
+        } else {
+            ngx_http_strict_tls_job_free(job);
+        }
+    }
+
+    while (!ngx_queue_empty(&worker->fetches)) {
+        q = ngx_queue_head(&worker->fetches);
+
+        ngx_http_strict_tls_fetch_free(
+                     ngx_queue_data(q, ngx_http_strict_tls_fetch_t, queue));
+    }
+
+    ngx_http_strict_tls_session_clear(worker);
+
+    stls_verdict_cache_free(worker->verdicts);
+    worker->verdicts = NULL;
+}
+
+
+/* One atomic read unless somebody learned of a revocation. */
+
+void
+ngx_http_strict_tls_sync(ngx_http_strict_tls_worker_t *worker)
+{
+    u_char          question[STLS_ID_LEN];
+    ngx_shm_zone_t  *zone;
+
+    zone = worker->conf->zone;
+
+    for ( ;; ) {
+
+        switch (ngx_http_strict_tls_cache_news(zone, &worker->epoch,
+                                               question))
+        {
+        case NGX_DONE:
+            return;
+
+        case NGX_OK:
+            if (worker->verdicts) {
+                (void) stls_verdict_cache_drop_question(worker->verdicts,
+                                                        question);
+            }
+
+            ngx_http_strict_tls_session_drop_question(worker, question);
+            break;
+
+        default:
+            if (worker->verdicts) {
+                stls_verdict_cache_clear(worker->verdicts);
+            }
+
+            ngx_http_strict_tls_session_clear(worker);
+            break;
+        }
+    }
+}
+
+
+stls_result *
+ngx_http_strict_tls_verdict_get0(ngx_http_strict_tls_worker_t *worker,
+    const u_char *key)
+{
+    if (worker->verdicts == NULL) {
+        return NULL;
+    }
+
+    return stls_verdict_cache_get0(worker->verdicts, key, ngx_time());
+}
+
+
+/* `epoch` is when the check behind this result began to look at answers. */
+
+void
+ngx_http_strict_tls_verdict_put(ngx_http_strict_tls_worker_t *worker,
+    ngx_http_strict_tls_loc_conf_t *conf, const u_char *key,
+    stls_result *result, ngx_atomic_uint_t epoch)
+{
+    time_t  now, rest;
+
+    if (worker->verdicts == NULL) {
+        return;
+    }
+
+    if (stls_result_reason(result) != STLS_REASON_OCSP_REVOKED
+        && ngx_http_strict_tls_cache_revoked_since(worker->conf->zone, epoch,
+                                                   result))
+    {
+        return;
+    }
+
+    now = ngx_time();
+
+    (void) stls_verdict_cache_put(worker->verdicts, key, result, now);
+
+    /*
+     * A result made of answers past half their life would be refreshed by
+     * every handshake.  Nothing newer was to be had: halve what is left.
+     */
+
+    if (stls_result_refresh_at_s(result) <= now) {
+        rest = (stls_result_valid_until_s(result) - now) / 2;
+
+        stls_verdict_cache_defer_refresh(worker->verdicts, key,
+                           now + 1 + ngx_max(rest, conf->negative_ttl));
+    }
+}
+
+
+/*
+ * Replaces *result, whose time is up or nearly so, by what a refresh has found
+ * about the same presentation.  NGX_OK when *result then outlives `until`.
+ */
+
+ngx_int_t
+ngx_http_strict_tls_verdict_renew(ngx_http_strict_tls_worker_t *worker,
+    const u_char *key, stls_result **result, time_t until)
+{
+    stls_result  *cached;
+
+    cached = ngx_http_strict_tls_verdict_get0(worker, key);
+
+    if (cached
+        && cached != *result
+        && stls_result_verdict(cached) == STLS_ACCEPT
+        && stls_result_valid_until_s(cached)
+           >= stls_result_valid_until_s(*result))
+    {
+        (void) stls_result_up_ref(cached);
+        stls_result_free(*result);
+        *result = cached;
+    }
+
+    return stls_result_valid_until_s(*result) > until ? NGX_OK : NGX_DECLINED;
+}
+
+
+ngx_uint_t
+ngx_http_strict_tls_rests_on(stls_result *result, const u_char *question)
+{
+    size_t                i, n;
+    const unsigned char  *questions;
+
+    questions = stls_result_get0_questions(result, &n);
+
+    for (i = 0; i < n; i++) {
+        if (ngx_memcmp(questions + i * STLS_ID_LEN, question, STLS_ID_LEN)
+            == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
