@@ -24,7 +24,8 @@ def location(path, scene, *, strict, policy=None, name=NAME, protocols="TLSv1.2 
     """A location that passes to the scene's backend.
 
     strict False: verification as a careful admin sets it up today; True or
-    "report": strict_tls, and nothing else but the trust.
+    "report": strict_tls with the lab's policy and `policy` on top; "off":
+    strict_tls off and no verification at all.
     """
     scheme = {"proxy": "https://", "grpc": "grpcs://", "uwsgi": "suwsgi://"}[kind]
     target = target or scene.backend.address
@@ -36,16 +37,18 @@ def location(path, scene, *, strict, policy=None, name=NAME, protocols="TLSv1.2 
     if scene.client:
         lines += [f"{kind}_ssl_certificate {scene.client};",
                   f"{kind}_ssl_certificate_key {scene.client_key};"]
-    if strict:
-        lines += [f"strict_tls {strict if isinstance(strict, str) else 'on'};",
+    if strict == "off":
+        lines += ["strict_tls off;", f"{kind}_ssl_server_name on;"]
+    elif strict:
+        lines += [f"strict_tls {'on' if strict is True else strict};",
                   f"strict_tls_trusted_certificate {scene.trust};"]
     else:
         lines += [f"{kind}_ssl_verify on;", f"{kind}_ssl_verify_depth 9;",
                   f"{kind}_ssl_trusted_certificate {scene.trust};",
                   f"{kind}_ssl_server_name on;"]
     text = "".join(f"    {line}\n" for line in lines)
-    if strict and policy:
-        text += directives(policy, responder_url)
+    if strict and strict != "off":
+        text += directives({**LAB_POLICY, **(policy or {})}, responder_url)
     return f"location {path} {{\n{text}{extra}}}\n"
 
 
@@ -53,24 +56,24 @@ def server(port, locations, extra=""):
     return f"server {{\nlisten {net.HOST}:{port};\n{extra}\n{''.join(locations)}}}\n"
 
 
-def http(*servers, strict=True, policy=LAB_POLICY, extra=""):
-    """The http block's content: strict headers and the lab's policy for every server."""
-    head = STRICT_HEADERS + directives(policy) if strict else ""
-    return head + extra + "\n" + "".join(servers)
+def http(*servers, strict=True, extra=""):
+    """The http block's content; strict servers tell their verdicts in headers."""
+    return (STRICT_HEADERS if strict else "") + extra + "\n" + "".join(servers)
 
 
-def scenario_front(lab, folder, *, strict, versions=(("", "TLSv1.2 TLSv1.3"),), policy=LAB_POLICY,
-                   scenarios=None, **nginx):
+def scenario_front(lab, folder, *, strict, versions=(("", "TLSv1.2 TLSv1.3"),), policy=None,
+                   kind="proxy", **nginx):
     """(nginx, port) with a location /ID for every scenario, per TLS version under its prefix."""
     locations = []
     for prefix, protocols in versions:
-        for scenario in scenarios or lab.scenarios:
+        for scenario in lab.scenarios:
             locations.append(location(
                 f"= {prefix}/{scenario.id}", lab.scenes[scenario.id], strict=strict,
-                policy=scenario.policy, name=scenario.name, protocols=protocols,
+                policy={**(policy or {}), **scenario.policy}, name=scenario.name,
+                protocols=protocols, kind=kind,
                 responder_url=f"http://{net.HOST}:{lab.responder.port}"))
     port = net.free_port()
     front = Nginx(folder, "strict" if strict else "stock", **nginx)
-    front.configure(http(server(port, locations), strict=strict, policy=policy))
+    front.configure(http(server(port, locations), strict=strict))
     front.start([port])
     return front, port

@@ -40,12 +40,10 @@ class Lab:
         self.pki = Pki(self.folder / "pki")
         self.backends = Backends(self.folder / "backends")
         self.scenes = {}
-        self._real = {}
+        self.real = {}  # OpenSSL's responders by issuer
         self._bundles = {}
         try:
-            self._make_cas()
-            for scenario in scenarios:
-                self.scenes[scenario.id] = self._stage(scenario)
+            self._build()
         except BaseException:
             self.close()
             raise
@@ -53,7 +51,7 @@ class Lab:
     def __enter__(self):
         try:
             self.responder.start()
-            for real in self._real.values():
+            for real in self.real.values():
                 real.start()
             self.backends.start()
         except BaseException:
@@ -66,7 +64,7 @@ class Lab:
 
     def close(self):
         self.backends.stop()
-        for real in self._real.values():
+        for real in self.real.values():
             real.stop()
         self.responder.stop()
         self.refusing.close()
@@ -82,18 +80,23 @@ class Lab:
             fields.setdefault("ca_issuers", [self.responder.url(f"ca/{issuer}.der")])
         entity = self.pki.issue(label, signer, ocsp=urls, **fields)
         self.responder.know(entity)
-        if issuer in self._real:
-            self._real[issuer].know(entity, revoked)
+        if issuer in self.real:
+            self.real[issuer].know(entity, revoked)
         return entity
 
     def _ocsp_url(self, word, issuer, label):
-        if word == "real" and issuer in self._real:
-            return self._real[issuer].url
+        if word == "real" and issuer in self.real:
+            return self.real[issuer].url
         if word == "refused":
             return f"http://{net.HOST}:{self.refusing.port}/refused"
         # A place of the certificate's own, so that its requests can be told apart.
         self.responder.place(label, "good" if word == "real" else word)
         return self.responder.url(label)
+
+    def _build(self):
+        self._make_cas()
+        for scenario in self.scenarios:
+            self.scenes[scenario.id] = self._stage(scenario)
 
     def _make_cas(self):
         pki = self.pki
@@ -105,7 +108,7 @@ class Lab:
                 self.responder.know(entity)
             else:
                 entity = self.issue(label, issuer, cn=f"Lab {label.title()} CA", **ten_years)
-            self._real[label] = OpensslResponder(self.folder, entity)
+            self.real[label] = OpensslResponder(self.folder, entity)
 
         def ca(label, issuer, **fields):
             return self.issue(label, issuer, **{**ten_years, **fields})

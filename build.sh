@@ -1,0 +1,320 @@
+#!/usr/bin/env bash
+# The door to everything: ./build.sh help.  The rules themselves are in the Makefile.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+# Debian's own, whatever else is called python3 on this machine: it has the packages below.
+PYTHON=/usr/bin/python3
+export PYTHONDONTWRITEBYTECODE=1
+export LC_ALL=C.UTF-8
+
+PACKAGES="build-essential ca-certificates curl libcmocka-dev libjansson-dev libssl-dev nginx nginx-dev
+          openssl python3 python3-cryptography python3-cryptography-vectors python3-pytest valgrind"
+
+help() {
+    cat <<'END'
+./build.sh WORD
+
+  demo [--keep]     stock and strict nginx side by side; --keep leaves them running
+  test [SUITE]      every test, or one suite: checks unit asan valgrind pkits lab nginx soak
+  build             the core and the nginx module, into build/
+  deps              install the Debian packages that are missing
+  bench [--quick]   strict beside stock beside unverified
+  lint              clang-format and cppcheck, where installed
+  fuzz [SECONDS]    each fuzz target for so long (default 60)
+  install [--prefix DIR] [--destdir DIR]
+                    module, library, headers and docs (default prefix /usr)
+  clean             remove build/
+
+NGINX_SRC=DIR builds against other nginx sources than Debian's package nginx-dev.
+END
+}
+
+die() {
+    echo "build.sh: $*" >&2
+    exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo > /dev/null; then
+        sudo -- "$@"
+    else
+        die "need root for: $* (run as root, or install sudo)"
+    fi
+}
+
+# ---- packages ---------------------------------------------------------------
+
+missing_packages() {
+    local package
+    for package in "$@"; do
+        dpkg-query -W -f='${db:Status-Status}\n' "$package" 2> /dev/null | grep -qx installed \
+            || echo "$package"
+    done
+}
+
+# Only what is missing; services that come with a package stay down, their ports may be in use.
+install_packages() {
+    local missing
+    command -v dpkg-query > /dev/null || return 0 # not Debian: the build will say what it lacks
+    missing=$(missing_packages "$@" | tr '\n' ' ')
+    [ -n "$missing" ] || return 0
+    echo "installing: $missing"
+    # shellcheck disable=SC2086 # a list of words
+    as_root bash -s -- $missing <<'END'
+set -euo pipefail
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    trap 'exit 130' INT TERM
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod 755 "$policy"
+fi
+export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+apt-get update -q < /dev/null
+apt-get install -q -y --no-install-recommends "$@" < /dev/null
+END
+}
+
+deps() {
+    # shellcheck disable=SC2086
+    install_packages $PACKAGES
+}
+
+build() {
+    deps
+    make -j"$(nproc)" all
+}
+
+# ---- tests ---------------------------------------------------------------------
+
+PASSED=0
+FAILED=0
+
+count() { # PASSED FAILED WHAT
+    PASSED=$((PASSED + $1))
+    FAILED=$((FAILED + $2))
+    printf '%-44s %5d passed, %d failed\n' "$3" "$1" "$2"
+}
+
+# Runs a command as one test; its output is shown if it fails.
+one() { # WHAT COMMAND...
+    local what=$1 log=build/test.log
+    shift
+    if "$@" > "$log" 2>&1; then
+        count 1 0 "$what"
+    else
+        cat "$log"
+        count 0 1 "$what"
+    fi
+}
+
+# Runs a cmocka program and counts the tests in it.
+cmocka() { # WHAT PROGRAM
+    local log=build/test.log status=0 passed failed skipped
+    "$2" > "$log" 2>&1 || status=$?
+    passed=$(sed -n 's/^\[  PASSED  \][^0-9]*\([0-9]*\) test(s).*/\1/p' "$log" | tail -n 1)
+    failed=$(sed -n 's/^\[  FAILED  \].* \([0-9]*\) test(s), listed below.*/\1/p' "$log" | tail -n 1)
+    skipped=$(sed -n 's/^\[  SKIPPED \].* \([0-9]*\) test(s), listed below.*/\1/p' "$log" | tail -n 1)
+    passed=${passed:-0} failed=${failed:-0}
+    [ "${CI:-}" != true ] || failed=$((failed + ${skipped:-0}))
+    # A crash prints no totals.
+    if [ "$status" != 0 ] && [ "$failed" = 0 ] || [ "$passed$failed" = 00 ]; then
+        failed=$((failed + 1))
+    fi
+    [ "$failed" = 0 ] || cat "$log"
+    count "$passed" "$failed" "$1"
+}
+
+python_tests() { # WHAT ARGUMENTS...
+    local what=$1 xml=build/test.xml status=0 totals
+    shift
+    rm -f "$xml"
+    "$PYTHON" -m pytest -q -c tests/pytest.ini --junit-xml="$xml" "$@" || status=$?
+    totals=$("$PYTHON" - "$xml" "$status" "${CI:-}" <<'END'
+import sys
+import xml.etree.ElementTree as tree
+path, status, ci = sys.argv[1:]
+try:
+    suites = list(tree.parse(path).getroot().iter("testsuite"))
+except (OSError, tree.ParseError):
+    suites = []
+total, bad, skipped = (sum(int(suite.get(key, 0)) for suite in suites for key in keys)
+                       for keys in (["tests"], ["failures", "errors"], ["skipped"]))
+passed = total - bad - skipped
+if ci == "true":
+    bad += skipped
+if bad == 0 and status != "0" or passed + bad == 0:
+    bad += 1
+print(passed, bad)
+END
+    )
+    # shellcheck disable=SC2086 # two numbers
+    count $totals "$what"
+}
+
+suite_checks() {
+    one "public headers compile alone" make headers
+    one "the core does no I/O" make symbols
+    one "reference pages are up to date" make docs-check
+}
+
+suite_unit() {
+    local program
+    one "unit tests build" make -j"$(nproc)" unit
+    for program in build/unit/*_test; do
+        [ ! -x "$program" ] || cmocka "$program" "$program"
+    done
+}
+
+suite_asan() {
+    local program
+    one "unit tests build with sanitizers" make -j"$(nproc)" unit-asan
+    for program in build/unit-asan/*_test; do
+        [ ! -x "$program" ] || cmocka "$program" "$program"
+    done
+}
+
+suite_valgrind() {
+    local program
+    one "unit tests build" make -j"$(nproc)" unit
+    for program in build/unit/*_test; do
+        [ ! -x "$program" ] || one "valgrind $program" \
+            valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect,possible \
+            --error-exitcode=99 "$program"
+    done
+}
+
+suite_pkits() {
+    local data=/usr/lib/python3/dist-packages/cryptography_vectors/x509/PKITS_data
+    local log=build/test.log passed failed
+    one "PKITS builds" make pkits
+    build/pkits_test tests/pkits/pkits.tsv "$data" > "$log" 2>&1 || true
+    read -r passed failed < <(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$log") \
+        || { passed=0 failed=1; }
+    [ "$failed" = 0 ] || cat "$log"
+    count "$passed" "$failed" "NIST PKITS"
+}
+
+suite_lab() {
+    python_tests "lab" tests/lab
+}
+
+suite_nginx() {
+    one "nginx module builds" make nginx
+    one "nginx module builds with sanitizers" make nginx-asan
+    python_tests "nginx" tests/hosts/nginx
+}
+
+suite_soak() {
+    one "nginx module builds" make nginx
+    STRICT_TLS_SOAK=${STRICT_TLS_SOAK:-100000} python_tests "soak" -s tests/hosts/nginx/test_soak.py
+}
+
+tests() {
+    local suites=${1:-all} suite
+    deps
+    [ "$suites" != all ] || suites="checks unit asan valgrind pkits lab nginx"
+    for suite in $suites; do
+        declare -F "suite_$suite" > /dev/null || die "no suite '$suite'; see ./build.sh help"
+    done
+    mkdir -p build
+    one "build" make -j"$(nproc)" all
+    for suite in $suites; do
+        printf -- '-- %s\n' "$suite"
+        "suite_$suite"
+    done
+    echo "$PASSED passed, $FAILED failed"
+    [ "$FAILED" = 0 ]
+}
+
+# ---- the other words ---------------------------------------------------------
+
+demo() {
+    build >&2
+    exec "$PYTHON" -m tests.lab.demo "$@"
+}
+
+bench() {
+    install_packages wrk
+    build >&2
+    exec "$PYTHON" -m tests.bench.nginx_bench "$@"
+}
+
+lint() {
+    local files
+    files=$(git ls-files '*.c' '*.h' ':!nginx_module')
+    if command -v clang-format > /dev/null && [ -f .clang-format ]; then
+        # shellcheck disable=SC2086
+        clang-format --dry-run --Werror $files
+    else
+        echo "clang-format: not installed, or no .clang-format"
+    fi
+    if command -v cppcheck > /dev/null; then
+        cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=warning,portability \
+            --suppress=missingIncludeSystem -Icommon/include -Icommon common
+    else
+        echo "cppcheck: not installed"
+    fi
+}
+
+fuzz() {
+    local seconds=${1:-60} target name
+    [[ $seconds =~ ^[0-9]+$ ]] || die "fuzz wants a number of seconds, not '$seconds'"
+    deps
+    install_packages clang libclang-rt-14-dev
+    make -j"$(nproc)" core fuzz
+    build/fuzz/seeds build/fuzz/corpus
+    for target in tests/fuzz/fuzz_*.c; do
+        name=$(basename "$target" .c)
+        echo "-- $name, $seconds s"
+        mkdir -p "build/fuzz/corpus/${name#fuzz_}"
+        STRICT_TLS_FUZZ_DIR=build/fuzz/corpus "build/fuzz/$name" -max_total_time="$seconds" \
+            -verbosity=0 -print_final_stats=1 -artifact_prefix="build/fuzz/$name-" \
+            "build/fuzz/corpus/${name#fuzz_}"
+    done
+}
+
+install_all() {
+    local prefix=/usr destdir="" root
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --prefix=*) prefix=${1#*=} ;;
+        --destdir=*) destdir=${1#*=} ;;
+        --prefix) shift && prefix=${1:?--prefix wants a folder} ;;
+        --destdir) shift && destdir=${1:?--destdir wants a folder} ;;
+        *) die "install takes --prefix DIR and --destdir DIR, not '$1'" ;;
+        esac
+        shift
+    done
+    build
+    root=$destdir$prefix
+    local put=()
+    if ! mkdir -p "$root" 2> /dev/null || [ ! -w "$root" ]; then
+        put=(as_root)
+    fi
+    "${put[@]}" install -d "$root/lib/nginx/modules" "$root/include/strict_tls" \
+        "$root/share/doc/strict-tls/docs"
+    "${put[@]}" install -m 644 build/modules/ngx_*.so "$root/lib/nginx/modules/"
+    "${put[@]}" install -m 644 build/lib/libstrict_tls.a "$root/lib/"
+    "${put[@]}" install -m 644 common/include/strict_tls/*.h "$root/include/strict_tls/"
+    "${put[@]}" install -m 644 ./*.md LICENSE "$root/share/doc/strict-tls/"
+    "${put[@]}" install -m 644 docs/*.md "$root/share/doc/strict-tls/docs/"
+    echo "installed below $root; load it with: load_module modules/ngx_http_strict_tls_module.so;"
+}
+
+word=${1:-help}
+[ $# = 0 ] || shift
+case $word in
+deps | build | demo | bench | lint | fuzz | help) "$word" "$@" ;;
+test) tests "$@" ;;
+install) install_all "$@" ;;
+clean) make clean ;;
+-h | --help) help ;;
+*)
+    help >&2
+    die "no word '$word'"
+    ;;
+esac

@@ -1,0 +1,69 @@
+"""nginx front ends for tests."""
+import itertools
+from contextlib import ExitStack
+
+import pytest
+
+from tests.lab import fronts, net
+from tests.lab.lab import Lab
+from tests.lab.nginx import MODULE, Nginx
+
+
+@pytest.fixture(scope="session", autouse=True)
+def module():
+    if not MODULE.exists():
+        pytest.fail(f"{MODULE} is missing: run ./build.sh build", pytrace=False)
+    return MODULE
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """Makes labs and nginxes of a test's own; all of them end with the test.
+
+    Use: stage.lab() for an empty lab; add peers and stage.open() it; then
+    stage.front(locations...) for an nginx in front of it.
+    """
+    with ExitStack() as stack:
+        yield Stage(tmp_path, stack)
+
+
+class Stage:
+    def __init__(self, folder, stack):
+        self._folder = folder
+        self._stack = stack
+        self._numbers = itertools.count()
+        self._lab = Lab(scenarios=())
+        stack.callback(self._lab.close)
+
+    @property
+    def responder(self):
+        return self._lab.responder
+
+    def peer(self, name, *args, **fields):
+        """A backend with a fresh leaf; its place at the responder is peer.place."""
+        return self._lab.peer(name, *args, **fields)
+
+    @property
+    def lab(self):
+        return self._lab
+
+    def open(self):
+        self._stack.enter_context(self._lab)
+
+    def front(self, locations, *, http="", workers=1, server="", start=True, main="", **options):
+        """(nginx, port) with these locations; front.rewrite(locations) before a reload."""
+        front = Nginx(self._folder / f"front{next(self._numbers)}", "front", module=MODULE,
+                      workers=workers, **options)
+        port = net.free_port()
+        self._stack.callback(front.stop)
+
+        def rewrite(locations):
+            front.configure(fronts.http(fronts.server(port, locations, extra=server), extra=http),
+                            main=main)
+
+        rewrite(locations)
+        front.rewrite = rewrite
+        if start:
+            front.start([port])
+            front.mark()
+        return front, port
