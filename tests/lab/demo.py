@@ -122,8 +122,7 @@ def main():
             running = []
             for strict in (False, True):
                 front, port = fronts.scenario_front(
-                    lab, lab.folder / ("strict" if strict else "stock"), strict=strict,
-                    module=MODULE if strict else None)
+                    lab, lab.folder / ("strict" if strict else "stock"), strict=strict)
                 stack.callback(front.stop)
                 running.append((front, port))
             rows, failures = run_rows(*running)

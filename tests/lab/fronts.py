@@ -1,6 +1,6 @@
 """nginx front ends: the same locations, once as stock nginx has them and once strict."""
 from . import net
-from .nginx import Nginx
+from .nginx import MODULE, Nginx
 from .scenarios import NAME
 
 # Responders are on loopback here; the rest keeps a silent one from taking long.
@@ -62,7 +62,7 @@ def http(*servers, strict=True, extra=""):
 
 
 def scenario_front(lab, folder, *, strict, versions=(("", "TLSv1.2 TLSv1.3"),), policy=None,
-                   kind="proxy", **nginx):
+                   kind="proxy", module=MODULE, **nginx):
     """(nginx, port) with a location /ID for every scenario, per TLS version under its prefix."""
     locations = []
     for prefix, protocols in versions:
@@ -73,7 +73,8 @@ def scenario_front(lab, folder, *, strict, versions=(("", "TLSv1.2 TLSv1.3"),), 
                 protocols=protocols, kind=kind,
                 responder_url=f"http://{net.HOST}:{lab.responder.port}"))
     port = net.free_port()
-    front = Nginx(folder, "strict" if strict else "stock", **nginx)
+    front = Nginx(folder, "strict" if strict else "stock",
+                  module=module if strict else None, **nginx)
     front.configure(http(server(port, locations), strict=strict))
     front.start([port])
     return front, port

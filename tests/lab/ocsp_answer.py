@@ -40,7 +40,7 @@ class Answer:
     by_key: bool = True  # responder id: key hash or name
     digest: str = "sha1"  # of the certificate id, where no request says it
     nonce: str = "echo"  # echo, none, wrong
-    damage: str = ""  # signature, truncate, garbage, trailing
+    damage: str = ""  # signature, inside, truncate, garbage, trailing
 
     def but(self, **changes):
         return replace(self, **changes)
@@ -77,6 +77,8 @@ def build(answer, entity, question, signers, other_serial):
         return der.sequence(der.enumerated(answer.error))
     signer, include = signers.pick(answer.signer, entity)
     basic = _basic(answer, entity, question, signer, include, other_serial)
+    if answer.damage == "inside":
+        basic = basic[:len(basic) // 2]
     whole = der.sequence(
         der.enumerated(0),
         der.explicit(0, der.sequence(der.oid(OID_BASIC), der.octets(basic))))

@@ -68,6 +68,7 @@ BEHAVIOURS = {
     "try_later": said(error=ocsp_answer.TRY_LATER),
     "unauthorized": said(error=ocsp_answer.UNAUTHORIZED),
     "internal_error": said(error=ocsp_answer.INTERNAL_ERROR),
+    "malformed": said(damage="inside"),
     "truncated": said(damage="truncate"),
     "garbage": said(damage="garbage"),
     "trailing": said(damage="trailing"),
@@ -276,6 +277,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write("\r\n".join(lines).encode())
 
     def _chunked(self, behaviour, body):
+        if self.request_version == "HTTP/1.0":  # knows no chunks: RFC 9112 section 6.1
+            return self._until_close(behaviour, body)
         self._head("Transfer-Encoding: chunked")
         half = len(body) // 2
         for part in (body[:half], body[half:]):

@@ -3,7 +3,7 @@ import re
 import textwrap
 
 GAP = "  "
-NARROW = 110  # columns; below, the last column gets lines of its own
+NARROW = 140  # columns; below, the last column gets lines of its own
 
 COLOURS = {"good": "32", "bad": "31", "alarm": "1;31", "head": "1"}
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
@@ -45,7 +45,7 @@ def render(header, rows, width, colour=False):
     rest = width - sum(widths[1:]) - len(GAP) * (columns - 1)
     if narrow:
         widths[0] = min(widths[0], rest)
-        indent = GAP * 2
+        arrow, indent = GAP + "> ", GAP * 2
     else:
         widths[0] = min(widths[0], rest * 2 // 5)
         widths.append(rest - widths[0] - len(GAP))
@@ -55,12 +55,13 @@ def render(header, rows, width, colour=False):
             return _block(cells, widths, colours, colour)
         lines = _block(cells[:-1], widths, colours, colour)
         if cells[-1]:
-            lines += [indent + line for line in _wrap(cells[-1], width - len(indent))]
+            first, *more = _wrap(cells[-1], width - len(indent))
+            lines += [arrow + first, *(indent + line for line in more)]
         return lines
 
     out = lines_of(header, ["head"] * len(header))
     if narrow:
-        out[-1] = indent + paint(header[-1], "head", colour)
+        out[-1] = arrow + paint(header[-1], "head", colour)
     out.append("-" * width)
     for cells, colours in rows:
         out += lines_of(cells, colours)
