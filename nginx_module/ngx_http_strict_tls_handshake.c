@@ -301,16 +301,15 @@ ngx_http_strict_tls_create_conn(ngx_connection_t *c, ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_strict_tls_copy(ngx_str_t *dst, ngx_str_t *src, ngx_log_t *log)
 {
-    if (src->len == 0) {
-        return NGX_OK;
-    }
-
-    dst->data = ngx_alloc(src->len, log);
+    dst->data = ngx_alloc(src->len + 1, log);
     if (dst->data == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_memcpy(dst->data, src->data, src->len);
+    if (src->len) {
+        ngx_memcpy(dst->data, src->data, src->len);
+    }
+
     dst->len = src->len;
 
     return NGX_OK;
@@ -404,6 +403,9 @@ ngx_http_strict_tls_verify(X509_STORE_CTX *store, void *data)
 
         ngx_http_strict_tls_session_drop(conn);
         ngx_http_strict_tls_record(conn);
+
+        /* "handshake rejected" instead of OpenSSL's words, at level crit */
+        conn->connection->ssl->handshake_rejected = 1;
 
         X509_STORE_CTX_set_error(store, err);
         return 0;

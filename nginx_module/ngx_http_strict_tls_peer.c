@@ -260,7 +260,8 @@ ngx_http_strict_tls_fits(ngx_http_strict_tls_ctx_t *ctx, ngx_connection_t *c)
 
     if (ngx_http_strict_tls_name(r, &name) != NGX_OK
         || conn->name.len != name.len
-        || ngx_memcmp(conn->name.data, name.data, name.len) != 0)
+        || (name.len
+            && ngx_memcmp(conn->name.data, name.data, name.len) != 0))
     {
         return NGX_DECLINED;
     }
@@ -334,7 +335,7 @@ ngx_http_strict_tls_client_cert(ngx_http_request_t *r, ngx_str_t *id)
     ngx_str_t                  cert, key;
     ngx_http_upstream_conf_t  *ucf;
 
-    ngx_str_null(id);
+    ngx_str_set(id, "");
 
     ucf = r->upstream->conf;
 
