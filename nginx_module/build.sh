@@ -36,4 +36,8 @@ if [ ! -f "$work/objs/Makefile" ] || [ "$here/config" -nt "$work/objs/Makefile" 
     fi
 fi
 make -s -C "$work" -f objs/Makefile modules > "$work/make.log" 2>&1 || { cat "$work/make.log" >&2; exit 1; }
-cp "$work"/objs/ngx_*strict_tls_module.so "$out/"
+# A running nginx has the old file mapped: it must be replaced, not overwritten.
+for module in "$work"/objs/ngx_*strict_tls_module.so; do
+    cp "$module" "$out/.new.$$"
+    mv "$out/.new.$$" "$out/${module##*/}"
+done

@@ -186,8 +186,9 @@ ngx_http_strict_tls_load_anchors(ngx_conf_t *cf, ngx_str_t *file)
 
     bio = BIO_new_file((char *) file->data, "r");
     if (bio == NULL) {
-        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
-                      "BIO_new_file(\"%V\") failed", file);
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           "cannot open trusted certificates \"%V\"", file);
+        ERR_clear_error();
         return NULL;
     }
 

@@ -75,8 +75,7 @@ ngx_http_strict_tls_set_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (status != STLS_OK) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid value \"%V\" in \"%V\" directive: %s",
-                           &value[1], &cmd->name, err.text);
+                           "\"%V\" directive: %s", &cmd->name, err.text);
         return NGX_CONF_ERROR;
     }
 
@@ -149,21 +148,24 @@ ngx_http_strict_tls_set_http_proxy(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_memzero(&u, sizeof(ngx_url_t));
 
     u.url = value[1];
+    u.no_resolve = 1;
 
-    if (ngx_parse_url(cf->pool, &u) != NGX_OK || u.uri.len) {
+    if (ngx_parse_url(cf->pool, &u) != NGX_OK
+        || u.uri.len
+        || (u.family != AF_UNIX && u.no_port))
+    {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "%s in \"%V\" directive \"%V\", "
+                           "invalid value \"%V\" in \"%V\" directive, "
                            "it must be \"HOST:PORT\" or \"off\"",
-                           u.err ? u.err : "invalid value",
-                           &cmd->name, &value[1]);
+                           &value[1], &cmd->name);
         return NGX_CONF_ERROR;
     }
 
-    if (u.family != AF_UNIX && u.no_port) {
+    if (u.naddrs == 0 && ngx_inet_resolve_host(cf->pool, &u) != NGX_OK) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "no port in \"%V\" directive \"%V\", "
-                           "it must be \"HOST:PORT\" or \"off\"",
-                           &cmd->name, &value[1]);
+                           "%s in \"%V\" directive \"%V\"",
+                           u.err ? u.err : "no address", &cmd->name,
+                           &value[1]);
         return NGX_CONF_ERROR;
     }
 
