@@ -11,8 +11,10 @@ from .process import Process
 
 NGINX = "/usr/sbin/nginx"
 ROOT = Path(__file__).resolve().parents[2]
-MODULE = ROOT / "build/modules/ngx_http_strict_tls_module.so"
-MODULE_ASAN = ROOT / "build/modules-asan/ngx_http_strict_tls_module.so"
+# STRICT_TLS_BUILD=DIR tests what was built elsewhere.
+BUILD = Path(os.environ.get("STRICT_TLS_BUILD", ROOT / "build"))
+MODULE = BUILD / "modules/ngx_http_strict_tls_module.so"
+MODULE_ASAN = BUILD / "modules-asan/ngx_http_strict_tls_module.so"
 
 TEMP_FOLDERS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
@@ -115,12 +117,15 @@ class Nginx:
         self.stop()
 
     def reload(self):
-        """New configuration, new workers; returns when the new ones are there."""
+        """New configuration, new workers; returns when only the new ones take connections."""
         before = set(self.worker_pids())
         os.kill(self.pid, signal.SIGHUP)
-        net.wait_until(
-            lambda: len(set(self.worker_pids()) - before) >= self.workers,
-            f"{self.name} to reload", 20.0)
+
+        def reloaded():
+            now = set(self.worker_pids())
+            return len(now) == self.workers and not now & before
+
+        net.wait_until(reloaded, f"{self.name} to reload", 20.0)
 
     def alive(self):
         return bool(self._process) and self._process.alive()
@@ -130,9 +135,11 @@ class Nginx:
         return int((self.folder / "nginx.pid").read_text())
 
     def worker_pids(self):
+        """Those that take connections: not the ones that are shutting down."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return [int(child) for child in children
-                if b"worker process" in Path(f"/proc/{child}/cmdline").read_bytes()]
+        titles = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
+        return [int(child) for child, title in titles.items()
+                if b"worker process" in title and b"shutting down" not in title]
 
     def rss_kib(self):
         """Resident memory of all workers."""
