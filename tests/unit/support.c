@@ -34,6 +34,7 @@ static aid_pki pki;
 static struct {
     X509 *cert, *issuer;
     size_t issuer_key;
+    aid_bytes good; /* what the issuer says, made when first asked for */
 } issued[1024];
 static size_t num_issued;
 
@@ -243,6 +244,7 @@ X509 *aid_make_cert(const aid_cert *spec)
     keep(free_cert, cert);
     NEED(num_issued < sizeof(issued) / sizeof(issued[0]));
     issued[num_issued].cert = cert;
+    issued[num_issued].good = (aid_bytes){NULL, 0};
     issued[num_issued].issuer = spec->issuer;
     issued[num_issued++].issuer_key = spec->issuer_key;
     return cert;
@@ -517,9 +519,11 @@ static stls_reply issuer_says_good(const aid_case *c, size_t cert_index)
                                   : cert_index == 0 ? usual->leaf : usual->inter;
     for (size_t i = 0; i < num_issued; i++) {
         if (issued[i].cert == cert) {
-            aid_bytes der = aid_ocsp_about(cert, issued[i].issuer, issued[i].issuer_key,
-                                           V_OCSP_CERTSTATUS_GOOD);
-            return (stls_reply){STLS_FETCH_OK, der.bytes, der.len, NULL};
+            if (issued[i].good.bytes == NULL) {
+                issued[i].good = aid_ocsp_about(cert, issued[i].issuer, issued[i].issuer_key,
+                                                V_OCSP_CERTSTATUS_GOOD);
+            }
+            return (stls_reply){STLS_FETCH_OK, issued[i].good.bytes, issued[i].good.len, NULL};
         }
     }
     return (stls_reply){.outcome = STLS_FETCH_NETWORK, .detail = "no issuer known"};
@@ -532,7 +536,7 @@ stls_reply aid_reply_to(const aid_case *c, const stls_fetch *fetch)
     if (reply->outcome == 0 && fetch->is_crl) {
         return (stls_reply){.outcome = STLS_FETCH_NETWORK, .detail = "nobody publishes CRLs"};
     }
-    if (reply->outcome == 0) {
+    if (reply->outcome == 0 || (reply->outcome == STLS_FETCH_CACHED && !fetch->may_use_cache)) {
         return issuer_says_good(c, fetch->cert_index);
     }
     return (stls_reply){reply->outcome, reply->bytes.bytes, reply->bytes.len, NULL};

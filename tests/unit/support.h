@@ -156,7 +156,8 @@ stls_anchors *aid_usual_anchors(void);
 
 /* How a fetch about one certificate ends. */
 typedef struct {
-    stls_fetch_outcome outcome; /* 0: the certificate's issuer says good */
+    /* 0: the certificate's issuer says good, as it does where CACHED is not allowed */
+    stls_fetch_outcome outcome;
     aid_bytes bytes;
 } aid_reply;
 
