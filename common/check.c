@@ -204,6 +204,7 @@ static void compute_validity(stls_check *check)
 {
     const stls_policy *policy = check->policy;
     int is_firm = check->verdict == STLS_ACCEPT && !check->would_reject;
+    int is_graced = 0;
 
     check->valid_until_s = check->now_s + policy->num[STLS_KEY_VERDICT_MAX_AGE_S];
     check->refresh_at_s = INT64_MAX;
@@ -215,16 +216,26 @@ static void compute_validity(stls_check *check)
         const stls_slot *slot = &check->ladder.slots[i];
         if (slot->state == STLS_SLOT_GOOD) {
             const stls_ocsp_answer *answer = &slot->answer;
+            if (answer->is_grace) {
+                is_graced = 1;
+                continue;
+            }
             check->valid_until_s = min_s(check->valid_until_s, answer->use_until_s);
-            if (slot->source == STLS_SOURCE_OCSP) {
+            if (slot->source != STLS_SOURCE_STAPLE) {
                 check->refresh_at_s =
                     min_s(check->refresh_at_s,
                           answer->this_update_s
                               + (answer->use_until_s - answer->this_update_s) / 2);
             }
-        } else if (slot->state == STLS_SLOT_INCONCLUSIVE) {
+        } else if (slot->state == STLS_SLOT_INCONCLUSIVE && slot->asked_by < 0) {
             is_firm = 0;
         }
+    }
+    if (is_graced && is_firm) {
+        check->valid_until_s = min_s(check->valid_until_s,
+                                     check->now_s + policy->num[STLS_KEY_NEGATIVE_TTL_S]);
+        check->refresh_at_s = check->now_s;
+        return;
     }
     if (!is_firm && check->phase == STLS_PHASE_FINAL) {
         check->valid_until_s = min_s(check->valid_until_s,

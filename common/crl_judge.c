@@ -170,6 +170,10 @@ static int is_fresh(judgement *j, const stls_crl *crl, int64_t *use_until_s)
     *use_until_s = crl->next_update_s != 0
                        ? crl->next_update_s + skew_s
                        : crl->this_update_s + policy->num[STLS_KEY_CRL_MAX_AGE_S];
+    if (*use_until_s < now_s && now_s - *use_until_s <= policy->num[STLS_KEY_STALE_GRACE_S]) {
+        j->answer->is_grace = 1;
+        return 1;
+    }
     if (*use_until_s < now_s) {
         fail(j, AT_TIME, STLS_REASON_CRL_STALE, "the CRL should have been renewed %lld s ago",
              (long long)(now_s - *use_until_s));

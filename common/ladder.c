@@ -22,7 +22,8 @@ stls_status stls_ladder_init(stls_ladder *ladder, const stls_policy *policy, con
     if (policy->num[STLS_KEY_REVOCATION_SCOPE] == STLS_SCOPE_LEAF && num > 1) {
         num = 1;
     }
-    ladder->slots = stls_alloc(&policy->allocator, num * sizeof(*ladder->slots));
+    /* Twice as many: each may ask about one responder, and slots must not move. */
+    ladder->slots = stls_alloc(&policy->allocator, 2 * num * sizeof(*ladder->slots));
     if (ladder->slots == NULL) {
         return STLS_ERR_MEMORY;
     }
@@ -33,6 +34,7 @@ stls_status stls_ladder_init(stls_ladder *ladder, const stls_policy *policy, con
         slot->issuer = sk_X509_value(path->certs, (int)i + 1);
         slot->cert_index = path->presented_index[i];
         slot->is_leaf = i == 0;
+        slot->asked_by = slot->responder_slot = -1;
         if (stls_ocsp_question(slot->cert, slot->issuer, slot->question) != STLS_OK) {
             return STLS_ERR_MEMORY;
         }
@@ -49,6 +51,11 @@ void stls_ladder_clear(stls_ladder *ladder, const stls_allocator *a)
         stls_crl_free(ladder->crls[i]);
     }
     stls_dealloc(a, ladder->crls);
+    for (size_t i = 0; i < ladder->num_slots; i++) {
+        if (ladder->slots[i].asked_by >= 0) {
+            X509_free(ladder->slots[i].cert);
+        }
+    }
     stls_dealloc(a, ladder->fetches);
     stls_dealloc(a, ladder->slots);
     memset(ladder, 0, sizeof(*ladder));
@@ -70,7 +77,7 @@ int stls_rung_take(const stls_ladder *ladder, stls_slot *slot, const stls_ladder
 {
     if (answer->reason == STLS_REASON_OCSP_REVOKED || answer->reason == STLS_REASON_CRL_REVOKED) {
         slot->state = STLS_SLOT_REVOKED;
-        stls_rung_tell(in, ladder, slot, answer->reason, 1, answer->detail);
+        stls_rung_tell(in, ladder, slot, answer->reason, slot->asked_by < 0, answer->detail);
     } else if (answer->reason == STLS_REASON_NONE) {
         slot->state = STLS_SLOT_GOOD;
     } else {
@@ -86,7 +93,7 @@ int stls_rung_take(const stls_ladder *ladder, stls_slot *slot, const stls_ladder
 
 /* ---- rung: staple ---------------------------------------------------------- */
 
-static void climb_staple(const stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in)
+static void climb_staple(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in)
 {
     /* A staple cannot carry this host's nonce; one that says revoked counts all the same. */
     int good_is_enough = in->policy->num[STLS_KEY_OCSP_NONCE] == STLS_OFF;
@@ -101,9 +108,10 @@ static void climb_staple(const stls_ladder *ladder, stls_slot *slot, const stls_
         stls_ocsp_judge(&answer, in->policy, slot->cert, slot->issuer, staple->der,
                         staple->der_len, NULL, in->now_s);
         if (answer.reason == STLS_REASON_NONE && !good_is_enough) {
+            stls_ocsp_answer_clear(&answer);
             continue;
         }
-        if (stls_rung_take(ladder, slot, in, &answer, STLS_SOURCE_STAPLE)) {
+        if (stls_rung_take_ocsp(ladder, slot, in, &answer, STLS_SOURCE_STAPLE)) {
             return;
         }
     }
@@ -127,6 +135,15 @@ static int ocsp_url(const stls_slot *slot, const stls_policy *policy, char url[S
            && stls_aia_url(slot->cert, NID_ad_OCSP, slot->url_index, url);
 }
 
+/* A CRL is the same whoever asks for it. */
+static stls_status hash_crl_question(const char *url, unsigned char question[STLS_ID_LEN])
+{
+    char text[STLS_URL_LEN + 32];
+    int len = snprintf(text, sizeof(text), "strict-tls crl question %s", url);
+    return EVP_Digest(text, (size_t)len, question, NULL, EVP_sha256(), NULL) ? STLS_OK
+                                                                             : STLS_ERR_MEMORY;
+}
+
 stls_status stls_rung_fetch(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
                             const char *url, int is_crl, int may_use_cache)
 {
@@ -148,8 +165,10 @@ stls_status stls_rung_fetch(stls_ladder *ladder, stls_slot *slot, const stls_lad
     stls_status status = STLS_OK;
     if (is_crl) {
         fetch.request.url = stls_strdup(a, url);
-        status = fetch.request.url != NULL ? STLS_OK : STLS_ERR_MEMORY;
+        status = fetch.request.url != NULL ? hash_crl_question(url, fetch.question)
+                                           : STLS_ERR_MEMORY;
     } else {
+        memcpy(fetch.question, slot->question, STLS_ID_LEN);
         status = stls_ocsp_request_make(&fetch.request, a, slot->cert, slot->issuer, url,
                                         with_nonce);
     }
@@ -189,9 +208,28 @@ static int is_short_lived(const stls_slot *slot, const stls_policy *policy)
            && to_s - from_s + 1 <= policy->num[STLS_KEY_SHORT_LIVED_S];
 }
 
+/* Everything told about this slot is that nobody could be reached, and something was told. */
+static int only_unreached(const stls_findings *findings, int slot)
+{
+    int num_told = 0;
+    for (size_t i = 0; i < findings->num; i++) {
+        stls_reason reason = findings->items[i].reason;
+        if (findings->items[i].slot != slot) {
+            continue;
+        }
+        if (reason != STLS_REASON_FETCH_TIMEOUT && reason != STLS_REASON_FETCH_NETWORK) {
+            return 0;
+        }
+        num_told++;
+    }
+    return num_told > 0;
+}
+
 static void end_slot(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in)
 {
-    int is_hard = in->policy->num[STLS_KEY_REVOCATION] == STLS_REVOCATION_HARD;
+    /* What a responder's slot finds becomes an error only through the slot that asked. */
+    int is_hard = in->policy->num[STLS_KEY_REVOCATION] == STLS_REVOCATION_HARD
+                  && slot->asked_by < 0;
     int index = (int)(slot - ladder->slots);
     int num_told = 0;
 
@@ -209,6 +247,10 @@ static void end_slot(stls_ladder *ladder, stls_slot *slot, const stls_ladder_inp
         }
         return;
     }
+    if (in->policy->num[STLS_KEY_OCSP_NETWORK_ERROR] == STLS_NETWORK_ERROR_TOLERATE
+        && !stls_names_crl(slot->cert) && only_unreached(in->findings, index)) {
+        is_hard = 0;
+    }
     for (size_t i = 0; i < in->findings->num; i++) {
         stls_finding *finding = &in->findings->items[i];
         if (finding->slot == index) {
@@ -223,16 +265,41 @@ static void end_slot(stls_ladder *ladder, stls_slot *slot, const stls_ladder_inp
     }
 }
 
+#define NO_SOURCE (-1)
+
+/*
+ * The rung that this slot stands on.  About a responder CRLs are asked first:
+ * OCSP about an OCSP responder easily leads back to itself.
+ */
+static int source_of(const stls_slot *slot, const stls_policy *policy)
+{
+    size_t num = policy->list_len[STLS_KEY_REVOCATION_SOURCES];
+    const uint8_t *sources = policy->list[STLS_KEY_REVOCATION_SOURCES];
+
+    if (slot->asked_by < 0) {
+        return slot->rung < num ? sources[slot->rung] : NO_SOURCE;
+    }
+    static const uint8_t order[] = {STLS_SOURCE_CRL, STLS_SOURCE_OCSP};
+    if (slot->rung >= sizeof(order)) {
+        return NO_SOURCE;
+    }
+    for (size_t i = 0; i < num; i++) {
+        if (sources[i] == order[slot->rung]) {
+            return order[slot->rung];
+        }
+    }
+    return STLS_NUM_SOURCES; /* not among the policy's: the rung is passed over */
+}
+
 static stls_status climb(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in)
 {
     stls_status status = STLS_OK;
 
     while (slot->state == STLS_SLOT_OPEN && status == STLS_OK) {
-        if (slot->rung >= in->policy->list_len[STLS_KEY_REVOCATION_SOURCES]) {
+        switch (source_of(slot, in->policy)) {
+        case NO_SOURCE:
             end_slot(ladder, slot, in);
             break;
-        }
-        switch (in->policy->list[STLS_KEY_REVOCATION_SOURCES][slot->rung]) {
         case STLS_SOURCE_STAPLE:
             climb_staple(ladder, slot, in);
             break;
@@ -247,13 +314,20 @@ static stls_status climb(stls_ladder *ladder, stls_slot *slot, const stls_ladder
             break;
         }
     }
+    if (status == STLS_OK && slot->state == STLS_SLOT_ON_RESPONDER) {
+        status = climb(ladder, &ladder->slots[slot->responder_slot], in);
+    } else if (status == STLS_OK && slot->asked_by >= 0 && slot->state != STLS_SLOT_WAITING) {
+        stls_rung_responder_ended(ladder, slot, in);
+        status = climb(ladder, &ladder->slots[slot->asked_by], in);
+    }
     return status;
 }
 
 stls_status stls_ladder_advance(stls_ladder *ladder, const stls_ladder_input *in)
 {
     stls_status status = STLS_OK;
-    for (size_t i = 0; i < ladder->num_slots && status == STLS_OK; i++) {
+    size_t num = ladder->num_slots; /* those about responders are climbed by the ones that ask */
+    for (size_t i = 0; i < num && status == STLS_OK; i++) {
         status = climb(ladder, &ladder->slots[i], in);
     }
     return status;
@@ -263,7 +337,8 @@ int stls_ladder_is_done(const stls_ladder *ladder)
 {
     for (size_t i = 0; i < ladder->num_slots; i++) {
         if (ladder->slots[i].state == STLS_SLOT_OPEN
-            || ladder->slots[i].state == STLS_SLOT_WAITING) {
+            || ladder->slots[i].state == STLS_SLOT_WAITING
+            || ladder->slots[i].state == STLS_SLOT_ON_RESPONDER) {
             return 0;
         }
     }
@@ -289,14 +364,6 @@ static int hash_flight(stls_fetch *fetch, const stls_policy *policy)
     return ok;
 }
 
-/* A CRL is the same whoever asks for it. */
-static int hash_crl_question(stls_fetch *fetch)
-{
-    char text[STLS_URL_LEN + 32];
-    int len = snprintf(text, sizeof(text), "strict-tls crl question %s", fetch->url);
-    return len > 0 && EVP_Digest(text, (size_t)len, fetch->question, NULL, EVP_sha256(), NULL);
-}
-
 int stls_ladder_next_fetch(stls_ladder *ladder, const stls_policy *policy, stls_fetch *fetch)
 {
     for (size_t i = 0; i < ladder->num_fetches; i++) {
@@ -319,12 +386,8 @@ int stls_ladder_next_fetch(stls_ladder *ladder, const stls_policy *policy, stls_
                                                                   : STLS_KEY_MAX_REPLY_BYTES];
         fetch->timeout_ms = (uint32_t)policy->num[open->is_crl ? STLS_KEY_CRL_FETCH_TOTAL_MS
                                                                : STLS_KEY_FETCH_TIMEOUT_MS];
+        memcpy(fetch->question, open->question, STLS_ID_LEN);
         open->is_handed_out = 1;
-        if (!open->is_crl) {
-            memcpy(fetch->question, slot->question, STLS_ID_LEN);
-        } else if (!hash_crl_question(fetch)) {
-            return -1;
-        }
         /* A zeroed flight id would share one answer among all questions. */
         return hash_flight(fetch, policy) ? 1 : -1;
     }
@@ -351,7 +414,8 @@ static void note_answer(stls_answer *out, const stls_ocsp_answer *answer,
     if (out->conclusive) {
         out->revoked = answer->reason == STLS_REASON_OCSP_REVOKED;
         out->produced_s = answer->this_update_s;
-        out->use_until_s = answer->use_until_s;
+        out->use_until_s = answer->use_until_s
+                           + (out->revoked ? 0 : in->policy->num[STLS_KEY_STALE_GRACE_S]);
         out->refresh_at_s = answer->this_update_s
                             + (answer->use_until_s - answer->this_update_s) / 2;
     } else {
@@ -434,15 +498,15 @@ static stls_status feed_ocsp(stls_ladder *ladder, stls_open_fetch *fetch,
         /* A cache may hold anything: what it gave is either proof or never was. */
         int is_proof = fetch->may_use_cache && fetch->answer.conclusive;
         if (!is_proof) {
+            stls_ocsp_answer_clear(&answer);
             fetch->answer.retry_at_s = 0; /* the cache failed, not the responder */
             stls_status status = climb_ocsp(ladder, slot, in, 0);
             return status == STLS_OK ? climb(ladder, slot, in) : status;
         }
     }
-    if (stls_rung_take(ladder, slot, in, &answer, STLS_SOURCE_OCSP)) {
-        return STLS_OK;
+    if (!stls_rung_take_ocsp(ladder, slot, in, &answer, STLS_SOURCE_OCSP)) {
+        slot->url_index++;
     }
-    slot->url_index++;
     return climb(ladder, slot, in);
 }
 

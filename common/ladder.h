@@ -16,6 +16,7 @@
 typedef enum {
     STLS_SLOT_OPEN = 0,
     STLS_SLOT_WAITING,      /* for a fetch */
+    STLS_SLOT_ON_RESPONDER, /* for another slot: is the responder itself revoked? */
     STLS_SLOT_GOOD,         /* a verified answer says so */
     STLS_SLOT_REVOKED,      /* a verified answer says so */
     STLS_SLOT_EXEMPT,       /* short-lived (CA/Browser Forum baseline requirements 4.9.7 ff.) */
@@ -24,7 +25,8 @@ typedef enum {
 } stls_slot_state;
 
 typedef struct {
-    X509 *cert, *issuer; /* the path's */
+    X509 *cert, *issuer; /* the path's; of a responder's slot the certificate is owned */
+    int asked_by;        /* the slot that this one, about a responder, is for; or -1 */
     int cert_index;
     int is_leaf;
     stls_slot_state state;
@@ -33,7 +35,8 @@ typedef struct {
     int names_source; /* the certificate, a staple or the policy gave something to ask */
     int source;       /* STLS_SOURCE_* of the conclusive answer */
     int asks_delta;   /* the CRL rung waits for, or has had, the delta that its base names */
-    stls_ocsp_answer answer;
+    stls_ocsp_answer answer; /* conclusive; while ON_RESPONDER it may become so */
+    int responder_slot;      /* the slot that was opened for this one's responder; or -1 */
     unsigned char question[STLS_ID_LEN];
 } stls_slot;
 
@@ -42,6 +45,7 @@ typedef struct {
     size_t slot;
     int is_handed_out, is_answered, may_use_cache;
     stls_ocsp_request request; /* of a CRL only the URL */
+    unsigned char question[STLS_ID_LEN];
     int is_crl;
     stls_answer answer;
 } stls_open_fetch;
@@ -53,7 +57,7 @@ typedef struct {
 } stls_staple;
 
 typedef struct {
-    stls_slot *slots;
+    stls_slot *slots; /* one per certificate, and behind them those about responders */
     size_t num_slots;
     stls_open_fetch *fetches;
     size_t num_fetches, cap_fetches;

@@ -35,6 +35,7 @@ void stls_must_staple_judge(const stls_policy *policy, X509 *leaf, X509 *issuer,
         }
         stls_ocsp_judge(&answer, policy, leaf, issuer, staples[i].der, staples[i].der_len, NULL,
                         now_s);
+        stls_ocsp_answer_clear(&answer); /* the ladder asks about the responder */
         if (answer.reason == STLS_REASON_NONE) {
             return;
         }

@@ -15,6 +15,12 @@
 static void set(stls_ocsp_answer *answer, stls_reason reason, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+void stls_ocsp_answer_clear(stls_ocsp_answer *answer)
+{
+    X509_free(answer->responder);
+    answer->responder = NULL;
+}
+
 static void set(stls_ocsp_answer *answer, stls_reason reason, const char *format, ...)
 {
     va_list args;
@@ -137,14 +143,9 @@ static int judge_signer(stls_ocsp_answer *answer, const stls_policy *policy,
                 why);
             return 0;
         }
-        /* Without id-pkix-ocsp-nocheck the responder could be revoked itself, and its own word
-         * about that is worth nothing (RFC 6960 section 4.2.2.2.1). */
         if (X509_get_ext_by_NID(signer, NID_id_pkix_OCSP_noCheck, -1) < 0) {
-            set(answer, STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER,
-                "responder '%.120s': its certificate lacks id-pkix-ocsp-nocheck, so its own "
-                "revocation is open",
-                subject);
-            return 0;
+            X509_up_ref(signer);
+            answer->responder = signer;
         }
         return 1;
     }
@@ -224,7 +225,10 @@ static void judge_single(stls_ocsp_answer *answer, const stls_policy *policy,
     int stays_revoked = status == V_OCSP_CERTSTATUS_REVOKED
                         && why != OCSP_REVOKED_STATUS_CERTIFICATEHOLD
                         && answer->reason == STLS_REASON_OCSP_STALE;
-    if (!fresh && !stays_revoked) {
+    answer->is_grace = !fresh && status == V_OCSP_CERTSTATUS_GOOD
+                       && answer->reason == STLS_REASON_OCSP_STALE
+                       && now_s - answer->use_until_s <= policy->num[STLS_KEY_STALE_GRACE_S];
+    if (!fresh && !stays_revoked && !answer->is_grace) {
         return;
     }
     switch (status) {
@@ -267,6 +271,7 @@ static void judge_singles(stls_ocsp_answer *answer, const stls_policy *policy,
                         || (one.reason == STLS_REASON_NONE
                             && answer->reason != STLS_REASON_OCSP_REVOKED);
         if (is_better) {
+            one.responder = answer->responder;
             *answer = one;
         }
     }

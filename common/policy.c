@@ -24,6 +24,11 @@ static const struct {
 } presets[] = {
     {"private", STLS_KEY_X509_STRICT, "off"},
     {"private", STLS_KEY_NO_REVOCATION_SOURCE, "allow"},
+    {"servicenow", STLS_KEY_X509_STRICT, "off"},
+    {"servicenow", STLS_KEY_CHAIN_ORDER, "any"},
+    {"servicenow", STLS_KEY_NAME_CN_FALLBACK, "on"},
+    {"servicenow", STLS_KEY_OCSP_NETWORK_ERROR, "tolerate"},
+    {"servicenow", STLS_KEY_SHORT_LIVED_S, "0"},
 };
 
 const stls_key_info *stls_policy_keys(void)

@@ -23,8 +23,8 @@ static const char *place_name(stls_place place)
 
 static const char *state_name(stls_slot_state state)
 {
-    static const char *const names[] = {"open",   "open",      "good",        "revoked",
-                                        "exempt", "not_asked", "inconclusive"};
+    static const char *const names[] = {"open",    "open",   "open",      "good",
+                                        "revoked", "exempt", "not_asked", "inconclusive"};
     return names[state];
 }
 
@@ -54,7 +54,7 @@ static json_t *render_revocation(const stls_check *check, int cert_index)
 {
     for (size_t i = 0; i < check->ladder.num_slots; i++) {
         const stls_slot *slot = &check->ladder.slots[i];
-        if (slot->cert_index != cert_index) {
+        if (slot->cert_index != cert_index || slot->asked_by >= 0) {
             continue;
         }
         int settled = slot->state == STLS_SLOT_GOOD || slot->state == STLS_SLOT_REVOKED;

@@ -61,14 +61,22 @@ static stls_status copy_primary(stls_result *result, const stls_check *check)
 
 static stls_status copy_questions(stls_result *result, const stls_check *check)
 {
-    size_t num = check->ladder.num_slots;
+    const stls_ladder *ladder = &check->ladder;
+    size_t num = 0;
 
-    result->questions = stls_alloc(&result->allocator, num * STLS_ID_LEN);
+    result->questions = stls_alloc(&result->allocator,
+                                   (ladder->num_slots + ladder->num_fetches) * STLS_ID_LEN);
     if (result->questions == NULL) {
         return STLS_ERR_MEMORY;
     }
-    for (size_t i = 0; i < num; i++) {
-        memcpy(result->questions + i * STLS_ID_LEN, check->ladder.slots[i].question, STLS_ID_LEN);
+    for (size_t i = 0; i < ladder->num_slots; i++) {
+        memcpy(result->questions + num++ * STLS_ID_LEN, ladder->slots[i].question, STLS_ID_LEN);
+    }
+    for (size_t i = 0; i < ladder->num_fetches; i++) {
+        if (ladder->fetches[i].is_crl) {
+            memcpy(result->questions + num++ * STLS_ID_LEN, ladder->fetches[i].question,
+                   STLS_ID_LEN);
+        }
     }
     result->num_questions = num;
     return STLS_OK;

@@ -12,6 +12,14 @@ void stls_rung_tell(const stls_ladder_input *in, const stls_ladder *ladder, cons
 int stls_rung_take(const stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
                    const stls_ocsp_answer *answer, int source);
 
+/* The same for an OCSP answer, whose responder may have to be asked about first. Clears it. */
+int stls_rung_take_ocsp(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
+                        stls_ocsp_answer *answer, int source);
+
+/* The slot about the responder has ended: what that means for the one that asked. */
+void stls_rung_responder_ended(stls_ladder *ladder, const stls_slot *responder,
+                               const stls_ladder_input *in);
+
 /* One more fetch for this slot, which waits from here on; with max_fetches used up it climbs on. */
 stls_status stls_rung_fetch(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
                             const char *url, int is_crl, int may_use_cache);

@@ -51,6 +51,7 @@ static void assert_answer(const char *what, stls_ocsp_answer answer, stls_reason
         fail_msg("line %d: %s: wanted %s, got %s: %s", line, what, stls_reason_id(reason),
                  stls_reason_id(answer.reason), answer.detail);
     }
+    stls_ocsp_answer_clear(&answer);
 }
 
 /* ---- status ----------------------------------------------------------------- */
@@ -289,7 +290,9 @@ static void trap_4_delegated_responders(void **state)
 
     r = responder_spec();
     r.nocheck = NULL;
-    assert_answer("its own revocation is open", by_responder(&r), UNAUTHORIZED, __LINE__);
+    stls_ocsp_answer open = by_responder(&r);
+    assert_non_null(open.responder); /* good only if the responder turns out good itself */
+    assert_answer("its own revocation is open", open, GOOD, __LINE__);
 
     r = responder_spec();
     r.issuer = pki->root; /* a CA above, but not the issuer */

@@ -18,7 +18,7 @@
 /* clang-format off */
 #define STLS_POLICY_KEYS(X)                                                                        \
     X(MODE, "mode", ENUM, "enforce", "enforce,report,off", "enforce rejects; report does the same work and keeps the same record but never rejects; off does nothing") \
-    X(PRESET, "preset", ENUM, "strict", "strict,private", "a named set of the keys below, applied before the explicit keys of the same level") \
+    X(PRESET, "preset", ENUM, "strict", "strict,private,servicenow", "a named set of the keys below, applied before the explicit keys of the same level") \
     X(CHAIN_ROOT, "chain_root", ENUM, "allow", "allow,require,forbid", "whether the root itself may, must or must not be presented") \
     X(CHAIN_ORDER, "chain_order", ENUM, "strict", "strict,any", "strict rejects a misordered chain, any only reports it") \
     X(CHAIN_EXTRA, "chain_extra", ENUM, "allow", "allow,deny", "whether certificates that are on no path are only reported or rejected") \
@@ -40,11 +40,13 @@
     X(SHORT_LIVED_S, "short_lived_s", INT, "604800", "0..31536000", "leaf certificates living no longer than this need no revocation answer; 0 exempts none") \
     X(MUST_STAPLE, "must_staple", ENUM, "enforce", "enforce,ignore", "RFC 7633: a leaf that demands a stapled answer must come with one that proves something; not asked with revocation off") \
     X(OCSP_NONCE, "ocsp_nonce", ENUM, "off", "off,on", "send a nonce and demand it back; cached and stapled answers are then refused") \
+    X(OCSP_NETWORK_ERROR, "ocsp_network_error", ENUM, "fail", "fail,tolerate", "tolerate accepts, and reports, a certificate whose responder could not be reached, unless a CRL was to be had and failed, too") \
     X(OCSP_MAX_AGE_S, "ocsp_max_age_s", INT, "604800", "60..31536000", "how long an OCSP answer without nextUpdate is good, from thisUpdate") \
     X(CRL_MAX_AGE_S, "crl_max_age_s", INT, "604800", "60..31536000", "how long a CRL without nextUpdate is good, from thisUpdate") \
     X(CLOCK_SKEW_S, "clock_skew_s", INT, "300", "0..86400", "tolerated clock difference to responders") \
     X(VERDICT_MAX_AGE_S, "verdict_max_age_s", INT, "3600", "1..604800", "how long an accepting verdict may be reused") \
     X(NEGATIVE_TTL_S, "negative_ttl_s", INT, "30", "0..3600", "how long a rejecting, inconclusive or soft verdict and a failed fetch are remembered") \
+    X(STALE_GRACE_S, "stale_grace_s", INT, "0", "0..604800", "how long past nextUpdate a good answer still serves while a newer one is fetched") \
     X(OCSP_RESPONDER, "ocsp_responder", STR, "", "http://HOST[:PORT][/PATH]", "ask this responder instead of the one that the certificate names") \
     X(FETCH_TIMEOUT_MS, "fetch_timeout_ms", INT, "3000", "1..600000", "time limit of one fetch") \
     X(FETCH_TOTAL_MS, "fetch_total_ms", INT, "8000", "1..600000", "time limit of all fetches of one check together") \
