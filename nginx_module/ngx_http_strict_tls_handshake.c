@@ -655,6 +655,18 @@ ngx_http_strict_tls_resume(ngx_http_strict_tls_job_t *job)
     ngx_http_strict_tls_take_job_result(conn);
     ERR_clear_error();
 
+    /*
+     * The connection has been idle: the peer may have closed it.  nginx tries
+     * again then, as it does where a kept-alive connection fails.
+     */
+
+    if (conn->ctx
+        && conn->result
+        && stls_result_verdict(conn->result) == STLS_ACCEPT)
+    {
+        conn->ctx->request->upstream->peer.cached = 1;
+    }
+
     ngx_http_strict_tls_conclude(conn);
 }
 
