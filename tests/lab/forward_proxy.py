@@ -14,8 +14,7 @@ class ForwardProxy:
         self.names = names
         self.port = net.free_port()
         self.asked = []  # the request targets
-        self._server = ThreadingHTTPServer((net.HOST, self.port), _Handler)
-        self._server.daemon_threads = True
+        self._server = _Server((net.HOST, self.port), _Handler)
         self._server.proxy = self
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,),
                                         daemon=True)
@@ -27,6 +26,13 @@ class ForwardProxy:
     def __exit__(self, *exc):
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """Clients may go away in the middle."""
 
 
 class _Handler(BaseHTTPRequestHandler):

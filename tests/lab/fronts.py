@@ -52,8 +52,8 @@ def location(path, scene, *, strict, policy=None, name=NAME, protocols="TLSv1.2 
     return f"location {path} {{\n{text}{extra}}}\n"
 
 
-def server(port, locations, extra=""):
-    return f"server {{\nlisten {net.HOST}:{port};\n{extra}\n{''.join(locations)}}}\n"
+def server(port, locations, extra="", listen=""):
+    return f"server {{\nlisten {net.HOST}:{port} {listen};\n{extra}\n{''.join(locations)}}}\n"
 
 
 def http(*servers, strict=True, extra=""):

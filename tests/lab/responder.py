@@ -312,6 +312,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _endless(self, behaviour, body):
         self._head("Connection: close")
+        self.wfile.write(b"\x30\x84\x7f\xff\xff\xff")  # DER that promises two gigabytes
         self._pour(lambda sent: MEGABYTE)
 
     def _endless_header(self, behaviour, body):

@@ -50,7 +50,8 @@ class Stage:
     def open(self):
         self._stack.enter_context(self._lab)
 
-    def front(self, locations, *, http="", workers=1, server="", start=True, main="", **options):
+    def front(self, locations, *, http="", workers=1, server="", listen="", start=True, main="",
+              **options):
         """(nginx, port) with these locations; front.rewrite(locations) before a reload."""
         front = Nginx(self._folder / f"front{next(self._numbers)}", "front", module=MODULE,
                       workers=workers, **options)
@@ -58,7 +59,8 @@ class Stage:
         self._stack.callback(front.stop)
 
         def rewrite(locations):
-            front.configure(fronts.http(fronts.server(port, locations, extra=server), extra=http),
+            front.configure(fronts.http(fronts.server(port, locations, extra=server, listen=listen),
+                                        extra=http),
                             main=main)
 
         rewrite(locations)
