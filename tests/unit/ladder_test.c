@@ -329,7 +329,8 @@ static void trap_6_nothing_to_ask(void **state)
         {"leaf, soft", "revocation=soft", no_source, STLS_ACCEPT, 0},
         {"intermediate", "", inter_silent, STLS_REJECT, STLS_REASON_REVOCATION_NO_SOURCE},
         {"intermediate, out of scope", "revocation_scope=leaf", inter_silent, STLS_ACCEPT, 0},
-        {"CRL only", "revocation_sources=staple,ocsp", crl_only, STLS_REJECT, STLS_REASON_REVOCATION_INCONCLUSIVE},
+        {"CRL only", "revocation_sources=staple,ocsp", crl_only, STLS_REJECT,
+         STLS_REASON_REVOCATION_INCONCLUSIVE},
         {"CRL only, no source allowed",
          "no_revocation_source=allow revocation_sources=staple,ocsp", crl_only, STLS_REJECT,
          STLS_REASON_REVOCATION_INCONCLUSIVE},
@@ -412,241 +413,45 @@ static void intermediates_are_never_short_lived(void **state)
     assert_case("intermediate", &c, STLS_REJECT, STLS_REASON_REVOCATION_NO_SOURCE);
 }
 
-/* ---- staples --------------------------------------------------------------------------- */
+/* ---- from rung to rung ------------------------------------------------------------------ */
 
-static void staples(void **state)
+static void trap_16_failed_ocsp_reaches_the_crl_rung(void **state)
 {
-    aid_bytes good = about_leaf(V_OCSP_CERTSTATUS_GOOD);
-    aid_bytes revoked = about_leaf(V_OCSP_CERTSTATUS_REVOKED);
-    aid_bytes unknown = about_leaf(V_OCSP_CERTSTATUS_UNKNOWN);
-    aid_bytes garbage = {(unsigned char *)"junk", 4};
-    aid_bytes about_another = about_inter(V_OCSP_CERTSTATUS_GOOD);
-    aid_reply fine = {0}, down = NETWORK;
-    const struct {
-        const char *what, *policy;
-        aid_bytes staple;
-        aid_reply leaf;
-        size_t num_fetches;
-        stls_verdict verdict;
-        stls_reason reason;
-    } rows[] = {
-        {"good saves a fetch", "", good, down, 1, STLS_ACCEPT, 0},
-        {"revoked is final", "", revoked, fine, 0, STLS_REJECT, STLS_REASON_OCSP_REVOKED},
-        {"revoked is final, soft", "revocation=soft", revoked, fine, 0, STLS_REJECT,
-         STLS_REASON_OCSP_REVOKED},
-        {"unknown asks on", "", unknown, fine, 2, STLS_ACCEPT, 0},
-        {"stale asks on", "", stale_about_leaf(), fine, 2, STLS_ACCEPT, 0},
-        {"garbage asks on", "", garbage, fine, 2, STLS_ACCEPT, 0},
-        {"another's asks on", "", about_another, fine, 2, STLS_ACCEPT, 0},
-        {"garbage and no responder", "", garbage, down, 1, STLS_REJECT,
-         STLS_REASON_OCSP_MALFORMED},
-        {"staples only, good leaf", "revocation_sources=staple revocation_scope=leaf", good, fine,
-         0, STLS_ACCEPT, 0},
-        {"staples only, stale", "revocation_sources=staple revocation_scope=leaf",
-         stale_about_leaf(), fine, 0, STLS_REJECT, STLS_REASON_OCSP_STALE},
-        {"fetch first", "revocation_sources=ocsp,staple", good, fine, 2, STLS_ACCEPT, 0},
-        {"fetch first, staple second", "revocation_sources=ocsp,staple revocation_scope=leaf",
-         good, down, 1, STLS_ACCEPT, 0},
-        {"staples not looked at", "revocation_sources=ocsp", revoked, fine, 2, STLS_ACCEPT, 0},
-        {"trap 22: a nonce is wanted", "ocsp_nonce=on revocation_scope=leaf", good, down, 1,
-         STLS_REJECT, STLS_REASON_FETCH_NETWORK},
-        {"a nonce is wanted, revoked all the same", "ocsp_nonce=on", revoked, fine, 0,
-         STLS_REJECT, STLS_REASON_OCSP_REVOKED},
-    };
+    static const stls_fetch_outcome outcomes[] = {STLS_FETCH_TIMEOUT, STLS_FETCH_NETWORK,
+                                                  STLS_FETCH_HTTP, STLS_FETCH_TOO_LARGE,
+                                                  STLS_FETCH_DENIED, STLS_FETCH_OK};
+    aid_cert spec = aid_leaf_spec();
     (void)state;
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        aid_case c = {.policy = rows[i].policy,
-                      .staple = rows[i].staple,
-                      .replies = {rows[i].leaf}};
-        stls_result *result = aid_judge(&c);
-        aid_assert_result(result, rows[i].verdict, rows[i].reason, rows[i].what, __FILE__,
-                          __LINE__);
-        if (aid_count_fetches(&c) != rows[i].num_fetches) {
-            fail_msg("%s: %zu fetches", rows[i].what, aid_count_fetches(&c));
-        }
-    }
-}
-
-static void staple_of_an_intermediate(void **state)
-{
-    aid_case c = {0};
-    aid_bytes good = about_inter(V_OCSP_CERTSTATUS_GOOD);
-    aid_bytes revoked = about_inter(V_OCSP_CERTSTATUS_REVOKED);
-    stls_fetch fetch;
-
-    (void)state;
-    stls_check *check = aid_new_check(&c, NULL);
-    assert_int_equal(stls_check_add_staple(check, 1, good.bytes, good.len), STLS_OK);
-    assert_int_equal(stls_check_start(check, NOW_S), STLS_PENDING);
-    assert_int_equal(stls_check_next_fetch(check, &fetch), 1);
-    assert_int_equal(fetch.cert_index, 0);
-    assert_int_equal(stls_check_next_fetch(check, &fetch), 0);
-    stls_check_free(check);
-
-    check = aid_new_check(&c, NULL);
-    assert_int_equal(stls_check_add_staple(check, 1, revoked.bytes, revoked.len), STLS_OK);
-    assert_int_equal(stls_check_start(check, NOW_S), STLS_REJECT);
-    stls_check_free(check);
-
-    /* For a certificate that is not there it changes nothing. */
-    check = aid_new_check(&c, NULL);
-    stls_check_add_staple(check, 7, revoked.bytes, revoked.len);
-    assert_int_equal(stls_check_start(check, NOW_S), STLS_PENDING);
-    stls_check_free(check);
-}
-
-/* ---- caches -------------------------------------------------------------------------------- */
-
-static void trap_12_poisoned_cache_grants_nothing(void **state)
-{
-    const aid_pki *pki = aid_usual_pki();
-    aid_ocsp forged = {
-        .singles = {{.cert = pki->leaf, .issuer = pki->inter}},
-        .signer_key = 5,
-    };
-    aid_bytes poisons[] = {
-        {NULL, 0},
-        {(unsigned char *)"junk", 4},
-        aid_make_ocsp(&forged),
-        stale_about_leaf(),
-        about_leaf(V_OCSP_CERTSTATUS_UNKNOWN),
-        about_inter(V_OCSP_CERTSTATUS_GOOD),
-    };
-    (void)state;
-    for (size_t i = 0; i < sizeof(poisons) / sizeof(poisons[0]); i++) {
-        aid_case c = {.policy = "revocation_scope=leaf"};
-        stls_check *check = aid_new_check(&c, NULL);
-        stls_fetch first, second;
-        stls_answer answer;
-        stls_reply cached = {STLS_FETCH_CACHED, poisons[i].bytes, poisons[i].len, NULL};
-
-        assert_int_equal(stls_check_start(check, NOW_S), STLS_PENDING);
-        assert_int_equal(stls_check_next_fetch(check, &first), 1);
-        assert_true(first.may_use_cache);
-        uint32_t first_id = first.id;
-        unsigned char question[STLS_ID_LEN];
-        memcpy(question, first.question, STLS_ID_LEN);
-        assert_int_equal(stls_check_feed(check, first.id, &cached, NOW_S), STLS_PENDING);
-        assert_int_equal(stls_check_get_answer(check, first_id, &answer), STLS_OK);
-        assert_false(answer.conclusive);
-
-        /* The same question again, and nothing but a fresh answer will do. */
-        assert_int_equal(stls_check_next_fetch(check, &second), 1);
-        assert_true(second.id != first_id);
-        assert_false(second.may_use_cache);
-        assert_memory_equal(second.question, question, STLS_ID_LEN);
-        stls_reply good = aid_reply_to(&c, &second);
-        assert_int_equal(stls_check_feed(check, second.id, &good, NOW_S), STLS_ACCEPT);
-        assert_int_equal(stls_check_get_answer(check, second.id, &answer), STLS_OK);
-        assert_true(answer.conclusive);
-        stls_check_free(check);
-    }
-}
-
-static void cached_answers(void **state)
-{
-    static const struct {
-        int status;
-        stls_verdict verdict;
-    } rows[] = {
-        {V_OCSP_CERTSTATUS_GOOD, STLS_ACCEPT},
-        {V_OCSP_CERTSTATUS_REVOKED, STLS_REJECT},
-    };
-    (void)state;
-    for (size_t i = 0; i < 2; i++) {
-        aid_case c = {.policy = "revocation_scope=leaf",
-                      .replies = {{STLS_FETCH_CACHED, about_leaf(rows[i].status)}}};
-        assert_int_equal(stls_result_verdict(aid_judge(&c)), rows[i].verdict);
-        assert_int_equal(aid_count_fetches(&c), 1);
-    }
-}
-
-static void trap_22_nonce_and_a_cached_answer(void **state)
-{
-    aid_bytes good = about_leaf(V_OCSP_CERTSTATUS_GOOD);
-    stls_reply cached = {STLS_FETCH_CACHED, good.bytes, good.len, NULL};
-    aid_case c = {.policy = "ocsp_nonce=on revocation_scope=leaf"};
-    stls_check *check = aid_new_check(&c, NULL);
-    stls_fetch fetch;
-
-    (void)state;
-    stls_check_start(check, NOW_S);
-    assert_int_equal(stls_check_next_fetch(check, &fetch), 1);
-    assert_false(fetch.may_use_cache);
-    assert_true(fetch.is_post);
-    assert_string_equal(fetch.content_type, "application/ocsp-request");
-    assert_int_not_equal(stls_check_feed(check, fetch.id, &cached, NOW_S), STLS_ACCEPT);
-    assert_int_equal(stls_check_expire(check, NOW_S), STLS_REJECT);
-    stls_check_free(check);
-}
-
-static void nonce_must_come_back(void **state)
-{
-    const aid_pki *pki = aid_usual_pki();
-    (void)state;
-    for (int comes_back = 0; comes_back < 2; comes_back++) {
-        aid_case c = {.policy = "ocsp_nonce=on revocation_scope=leaf"};
+    spec.crl = "URI:http://crl.example.com/a.crl";
+    STACK_OF(X509) *certs = aid_stack(aid_make_cert(&spec), aid_usual_pki()->inter, NULL);
+    for (size_t i = 0; i < sizeof(outcomes) / sizeof(outcomes[0]); i++) {
+        aid_case c = {.policy = "revocation_scope=leaf", .certs = certs};
         stls_check *check = aid_new_check(&c, NULL);
         stls_fetch fetch;
+        stls_reply reply = {outcomes[i], (const unsigned char *)"junk", 4, NULL};
+
         stls_check_start(check, NOW_S);
         assert_int_equal(stls_check_next_fetch(check, &fetch), 1);
-        aid_ocsp spec = {
-            .singles = {{.cert = pki->leaf, .issuer = pki->inter}},
-            .signer_key = 1,
-            .request = comes_back ? fetch.body : NULL,
-            .request_len = fetch.body_len,
-        };
-        aid_bytes der = aid_make_ocsp(&spec);
-        stls_reply reply = {STLS_FETCH_OK, der.bytes, der.len, NULL};
-        assert_int_equal(stls_check_feed(check, fetch.id, &reply, NOW_S),
-                         comes_back ? STLS_ACCEPT : STLS_REJECT);
-        stls_result *result = stls_check_get1_result(check);
-        assert_int_equal(stls_result_reason(result),
-                         comes_back ? STLS_REASON_NONE : STLS_REASON_OCSP_NONCE_MISMATCH);
-        stls_result_free(result);
+        assert_false(fetch.is_crl);
+        assert_int_equal(stls_check_feed(check, fetch.id, &reply, NOW_S), STLS_PENDING);
+        assert_int_equal(stls_check_next_fetch(check, &fetch), 1);
+        assert_true(fetch.is_crl);
+        assert_false(fetch.is_post);
+        assert_string_equal(fetch.url, "http://crl.example.com/a.crl");
         stls_check_free(check);
     }
 }
 
-/* ---- what may be cached ------------------------------------------------------------------- */
-
-static void answer_says_what_may_be_cached(void **state)
+/* Good from the first rung asks no further. */
+static void conclusive_answer_ends_the_ladder(void **state)
 {
-    const struct {
-        const char *what;
-        aid_reply reply;
-        int conclusive, revoked;
-    } rows[] = {
-        {"good", {STLS_FETCH_OK, about_leaf(V_OCSP_CERTSTATUS_GOOD)}, 1, 0},
-        {"revoked", {STLS_FETCH_OK, about_leaf(V_OCSP_CERTSTATUS_REVOKED)}, 1, 1},
-        {"unknown", {STLS_FETCH_OK, about_leaf(V_OCSP_CERTSTATUS_UNKNOWN)}, 0, 0},
-        {"stale", {STLS_FETCH_OK, stale_about_leaf()}, 0, 0},
-        {"failure", NETWORK, 0, 0},
-    };
+    aid_cert spec = aid_leaf_spec();
     (void)state;
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        aid_case c = {.policy = "revocation_scope=leaf clock_skew_s=0 negative_ttl_s=17",
-                      .replies = {rows[i].reply}};
-        stls_check *check = aid_new_check(&c, NULL);
-        stls_fetch fetch;
-        stls_answer answer;
-        stls_check_start(check, NOW_S);
-        assert_int_equal(stls_check_next_fetch(check, &fetch), 1);
-        assert_int_not_equal(stls_check_get_answer(check, fetch.id, &answer), STLS_OK);
-        stls_reply reply = aid_reply_to(&c, &fetch);
-        stls_check_feed(check, fetch.id, &reply, NOW_S);
-        assert_int_equal(stls_check_get_answer(check, fetch.id, &answer), STLS_OK);
-        assert_int_equal(answer.conclusive, rows[i].conclusive);
-        assert_int_equal(answer.revoked, rows[i].revoked);
-        if (answer.conclusive) {
-            assert_int_equal(answer.produced_s, NOW_S - HOUR_S);
-            assert_int_equal(answer.use_until_s, NOW_S + DAY_S);
-            assert_int_equal(answer.refresh_at_s, NOW_S - HOUR_S + (DAY_S + HOUR_S) / 2);
-        } else {
-            assert_int_equal(answer.retry_at_s, NOW_S + 17);
-        }
-        stls_check_free(check);
-    }
+    spec.crl = "URI:http://crl.example.com/a.crl";
+    aid_case c = {.policy = "revocation_scope=leaf",
+                  .certs = aid_stack(aid_make_cert(&spec), aid_usual_pki()->inter, NULL)};
+    assert_case("good", &c, STLS_ACCEPT, STLS_REASON_NONE);
+    assert_int_equal(aid_count_fetches(&c), 1);
 }
 
 int main(void)
@@ -663,13 +468,8 @@ int main(void)
         cmocka_unit_test(short_lived_leaves),
         cmocka_unit_test(short_lived_and_revoked),
         cmocka_unit_test(intermediates_are_never_short_lived),
-        cmocka_unit_test(staples),
-        cmocka_unit_test(staple_of_an_intermediate),
-        cmocka_unit_test(trap_12_poisoned_cache_grants_nothing),
-        cmocka_unit_test(cached_answers),
-        cmocka_unit_test(trap_22_nonce_and_a_cached_answer),
-        cmocka_unit_test(nonce_must_come_back),
-        cmocka_unit_test(answer_says_what_may_be_cached),
+        cmocka_unit_test(trap_16_failed_ocsp_reaches_the_crl_rung),
+        cmocka_unit_test(conclusive_answer_ends_the_ladder),
     };
     return cmocka_run_group_tests_name("ladder", tests, NULL, aid_end);
 }

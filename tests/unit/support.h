@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/ocsp.h>
 #include <openssl/x509.h>
@@ -29,6 +30,16 @@
 
 /* cmocka group teardown: frees everything made so far. */
 int aid_end(void **state);
+/* Has `release` called with `thing` then. */
+void aid_keep(void (*release)(void *), void *thing);
+
+#define AID_NEED(made)                                                                             \
+    do {                                                                                           \
+        if (!(made)) {                                                                             \
+            ERR_print_errors_fp(stderr);                                                           \
+            fail_msg("%s:%d: cannot make: %s", __FILE__, __LINE__, #made);                         \
+        }                                                                                          \
+    } while (0)
 
 /* ---- memory --------------------------------------------------------------- */
 
@@ -42,6 +53,11 @@ typedef struct {
 stls_allocator aid_allocator(aid_heap *heap);
 
 /* ---- certificates --------------------------------------------------------- */
+
+typedef struct {
+    unsigned char *bytes;
+    size_t len;
+} aid_bytes;
 
 #define AID_NUM_KEYS 10 /* EC P-256, made once per process */
 
@@ -81,6 +97,15 @@ typedef struct {
 } aid_cert;
 
 X509 *aid_make_cert(const aid_cert *spec);
+
+/* Who issued what was made, so that issuers can answer for it. */
+typedef struct {
+    X509 *cert, *issuer;
+    size_t issuer_key;
+    aid_bytes good; /* what the issuer says, made when first asked for */
+} aid_issued;
+
+aid_issued *aid_find_issued(const X509 *cert);
 /* A copy with the last byte of the signature changed. */
 X509 *aid_spoil_signature(X509 *cert);
 /* A stack of borrowed certificates; ends with NULL. */
@@ -133,11 +158,6 @@ typedef struct {
     int spoil_signature;
 } aid_ocsp;
 
-typedef struct {
-    unsigned char *bytes;
-    size_t len;
-} aid_bytes;
-
 aid_bytes aid_make_ocsp(const aid_ocsp *spec);
 /* The plain one: good, from the issuer itself; `status` as in aid_single. */
 aid_bytes aid_ocsp_about(X509 *cert, X509 *issuer, size_t issuer_key, int status);
@@ -182,6 +202,8 @@ stls_verdict aid_finish(const aid_case *c, stls_check *check, size_t *num_fetche
 stls_result *aid_judge(const aid_case *c);
 size_t aid_count_fetches(const aid_case *c);
 
+/* Primary reason of a check that is final. */
+stls_reason aid_reason(stls_check *check);
 /* How many findings there are, "error", "note" or NULL for both. */
 size_t aid_findings(const stls_result *result, stls_reason reason, const char *severity);
 
