@@ -66,6 +66,7 @@ typedef struct stls_result_st stls_result;
 typedef struct stls_verdict_cache_st stls_verdict_cache;
 typedef struct stls_http_st stls_http;
 typedef struct stls_crl_st stls_crl;
+typedef struct stls_repair_st stls_repair;
 
 #define STLS_ID_LEN 32 /* every id and cache key is a SHA-256 */
 
@@ -337,6 +338,43 @@ const char *stls_result_get0_report(const stls_result *result, size_t *len);
  */
 size_t stls_result_log_line(const stls_result *result, const char *addr, char *buf,
                             size_t buf_len);
+
+/* ---- repair.c: the chain as it should have been presented ------------------- */
+
+/*
+ * Completes and orders a presented chain, with issuers that the host fetches
+ * from AIA.  For people to install, never for trust: nothing here changes a
+ * verdict.  Takes references; policy and anchors must be frozen.  NULL when
+ * out of memory.
+ */
+stls_repair *stls_repair_new(stls_policy *policy, stls_anchors *anchors, stls_role role,
+                             int64_t now_s);
+void stls_repair_free(stls_repair *repair);
+
+/* The presented certificates, leaf first, then as they came. Takes a reference. */
+stls_status stls_repair_add_cert(stls_repair *repair, X509 *cert);
+
+/*
+ * The caIssuers URL to fetch next (RFC 5280 section 4.2.2.1), or NULL: then
+ * finish.  Each URL comes once; not to feed it is to say that it failed.
+ * Lives until the next call.
+ */
+const char *stls_repair_next_url(stls_repair *repair);
+
+/* What was fetched: a certificate in DER or PEM, or a certs-only PKCS#7. */
+stls_status stls_repair_feed(stls_repair *repair, const unsigned char *bytes, size_t len);
+
+/*
+ * STLS_OK: the chain is whole and a strict peer would take it (its revocation
+ * and name apart).  Otherwise `err` says what is missing.
+ */
+stls_status stls_repair_finish(stls_repair *repair, stls_error *err);
+
+/* After STLS_OK: leaf first, without the root, NUL-terminated. Lives as long as `repair`. */
+const char *stls_repair_get0_pem(const stls_repair *repair, size_t *len);
+
+/* After STLS_OK: what differs from what was presented, a sentence per line; "" if nothing does. */
+const char *stls_repair_get0_changes(const stls_repair *repair);
 
 /* ---- verdict_cache.c: what was decided before ----------------------------- */
 
