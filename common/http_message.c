@@ -6,12 +6,14 @@
  * DER, so that a reply is complete without waiting for the connection to
  * close.  The URL and the status line are parsed here: OSSL_HTTP_parse_url()
  * takes a colon in the path for a port, and the client follows some redirects
- * and reports other statuses only through the error queue.
+ * and reports other statuses only through the error queue.  The reply with a
+ * CRL is read here: OpenSSL would copy tens of megabytes again and again.
  */
 #include <arpa/inet.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -35,6 +37,13 @@ struct stls_http_st {
     char status[STATUS_LEN + 1];
     size_t status_len;
     char error[160];
+    int is_crl;
+    int num_newlines; /* in a row; two end the header, and bytes belong to `crl` from then on */
+    size_t header_left;
+    size_t max_len;
+    unsigned char crl_head[6]; /* of its DER: says how long it is */
+    unsigned char *crl;
+    size_t crl_len, crl_total;
 };
 
 /* ---- URL ------------------------------------------------------------------ */
@@ -183,6 +192,9 @@ stls_http *stls_http_new(const stls_fetch *fetch, int via_proxy)
         return NULL;
     }
     http->budget = fetch->max_reply_bytes + HEADER_ALLOWANCE;
+    http->max_len = fetch->max_reply_bytes;
+    http->is_crl = fetch->is_crl;
+    http->header_left = HEADER_ALLOWANCE;
 
     ERR_set_mark();
     int ok = (http->request = BIO_new(BIO_s_mem())) != NULL
@@ -212,6 +224,7 @@ void stls_http_free(stls_http *http)
     OSSL_HTTP_REQ_CTX_free(http->exchange);
     BIO_free(http->reply);
     BIO_free(http->request);
+    free(http->crl);
     stls_dealloc(&stls_libc_allocator, http);
 }
 
@@ -263,6 +276,96 @@ static stls_http_state check_status(stls_http *http, const unsigned char *bytes,
     return STLS_HTTP_MORE;
 }
 
+/* ---- a CRL's body: one buffer of the right size, filled once ------------------ */
+
+/* From the first bytes of its DER; 0 as long as they are too few. */
+static size_t der_total(const unsigned char *head, size_t len)
+{
+    if (len < 2) {
+        return 0;
+    }
+    size_t num = head[1] & 0x80 ? head[1] & 0x7f : 0, total = head[1];
+    if (len < 2 + num) {
+        return 0;
+    }
+    if (num > 0) {
+        total = 0;
+        for (size_t i = 0; i < num; i++) {
+            total = total << 8 | head[2 + i];
+        }
+    }
+    return 2 + num + total;
+}
+
+static stls_http_state begin_crl(stls_http *http, size_t *taken, const unsigned char *bytes,
+                                 size_t len)
+{
+    *taken = 0;
+    while (http->crl_len < sizeof(http->crl_head) && *taken < len && http->crl_total == 0) {
+        http->crl_head[http->crl_len++] = bytes[(*taken)++];
+        http->crl_total = der_total(http->crl_head, http->crl_len);
+    }
+    if (http->crl_head[0] != 0x30 || (http->crl_len >= 2 && (http->crl_head[1] & 0x7f) > 4
+                                      && (http->crl_head[1] & 0x80))) {
+        return end_with(http, STLS_HTTP_FAILED, "the reply's body is no DER-encoded CRL");
+    }
+    if (http->crl_total == 0) {
+        return STLS_HTTP_MORE;
+    }
+    if (http->crl_total > http->max_len) {
+        return end_with(http, STLS_HTTP_TOO_LARGE, "the CRL is larger than allowed");
+    }
+    /* Untouched pages of a length that was only claimed cost nothing. */
+    http->crl = malloc(http->crl_total > sizeof(http->crl_head) ? http->crl_total
+                                                                : sizeof(http->crl_head));
+    if (http->crl == NULL) {
+        return end_with(http, STLS_HTTP_FAILED, "out of memory");
+    }
+    memcpy(http->crl, http->crl_head, http->crl_len);
+    return STLS_HTTP_MORE;
+}
+
+static stls_http_state append_crl(stls_http *http, const unsigned char *bytes, size_t len)
+{
+    if (http->crl == NULL) {
+        size_t taken;
+        if (len == 0 || begin_crl(http, &taken, bytes, len) != STLS_HTTP_MORE
+            || http->crl == NULL) {
+            return http->state;
+        }
+        bytes += taken;
+        len -= taken;
+    }
+    size_t left = http->crl_total - http->crl_len;
+    if (len > left) {
+        len = left; /* what follows the CRL is not looked at */
+    }
+    memcpy(http->crl + http->crl_len, bytes, len);
+    http->crl_len += len;
+    return http->crl_len == http->crl_total ? http->state = STLS_HTTP_DONE : STLS_HTTP_MORE;
+}
+
+/* How many of these bytes still belong to the header; its fields say nothing that matters here. */
+static size_t skip_header(stls_http *http, const unsigned char *bytes, size_t len)
+{
+    size_t i = 0;
+    for (; i < len && http->num_newlines < 2; i++) {
+        if (http->header_left-- == 0) {
+            end_with(http, STLS_HTTP_TOO_LARGE, "the reply's header is larger than allowed");
+            return len;
+        }
+        if (bytes[i] == '\n') {
+            http->num_newlines++;
+        } else if (bytes[i] != '\r') {
+            http->num_newlines = 0;
+        }
+    }
+    if (http->num_newlines == 2 && http->status_len < STATUS_LEN) {
+        end_with(http, STLS_HTTP_FAILED, "the reply is not HTTP/1"); /* too short for a status */
+    }
+    return http->state == STLS_HTTP_MORE ? i : len;
+}
+
 static stls_http_state advance(stls_http *http)
 {
     ERR_set_mark();
@@ -296,6 +399,10 @@ stls_http_state stls_http_feed(stls_http *http, const unsigned char *bytes, size
         return http->state;
     }
     size_t taken = len < http->budget ? len : http->budget;
+    if (http->is_crl) {
+        size_t skipped = skip_header(http, bytes, len);
+        return append_crl(http, bytes + skipped, len - skipped);
+    }
     if (taken > 0 && BIO_write(http->reply, bytes, (int)taken) != (int)taken) {
         return end_with(http, STLS_HTTP_FAILED, "out of memory");
     }
@@ -323,9 +430,25 @@ const unsigned char *stls_http_get0_body(const stls_http *http, size_t *len)
     if (http->state != STLS_HTTP_DONE) {
         return NULL;
     }
+    if (http->is_crl) {
+        *len = http->crl_len;
+        return http->crl;
+    }
     BIO_get_mem_data(OSSL_HTTP_REQ_CTX_get0_mem_bio(http->exchange), &bytes);
     *len = OSSL_HTTP_REQ_CTX_get_resp_len(http->exchange);
     return (const unsigned char *)bytes;
+}
+
+unsigned char *stls_http_take_crl(stls_http *http, size_t *len)
+{
+    unsigned char *crl = http->state == STLS_HTTP_DONE ? http->crl : NULL;
+
+    *len = crl != NULL ? http->crl_len : 0;
+    if (crl != NULL) {
+        http->crl = NULL;
+        http->crl_len = 0;
+    }
+    return crl;
 }
 
 const char *stls_http_get0_error(const stls_http *http)

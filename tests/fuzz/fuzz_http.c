@@ -1,9 +1,10 @@
 /* An HTTP response, in one piece and byte by byte: the same end both ways. */
 #include "fuzz.h"
 
-static stls_http_state run(const uint8_t *data, size_t len, size_t step, size_t *body_len)
+static stls_http_state run(const uint8_t *data, size_t len, size_t step, int is_crl,
+                           size_t *body_len)
 {
-    stls_fetch fetch = {.url = "http://ocsp.example.com/a", .content_type = "",
+    stls_fetch fetch = {.url = "http://ocsp.example.com/a", .content_type = "", .is_crl = is_crl,
                         .max_reply_bytes = 4096};
     stls_http *http = stls_http_new(&fetch, 0);
     stls_http_state state = STLS_HTTP_MORE;
@@ -29,10 +30,12 @@ static stls_http_state run(const uint8_t *data, size_t len, size_t step, size_t 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    size_t whole_len, split_len;
-    stls_http_state whole = run(data, len, len ? len : 1, &whole_len);
-    stls_http_state split = run(data, len, 1, &split_len);
-    MUST((whole == STLS_HTTP_DONE) == (split == STLS_HTTP_DONE));
-    MUST(whole_len == split_len);
+    for (int is_crl = 0; is_crl < 2; is_crl++) {
+        size_t whole_len, split_len;
+        stls_http_state whole = run(data, len, len ? len : 1, is_crl, &whole_len);
+        stls_http_state split = run(data, len, 1, is_crl, &split_len);
+        MUST((whole == STLS_HTTP_DONE) == (split == STLS_HTTP_DONE));
+        MUST(whole_len == split_len);
+    }
     return 0;
 }

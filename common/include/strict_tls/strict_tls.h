@@ -460,4 +460,7 @@ stls_http_state stls_http_eof(stls_http *http);
 const unsigned char *stls_http_get0_body(const stls_http *http, size_t *len);
 const char *stls_http_get0_error(const stls_http *http);
 
+/* The body of a complete reply to a fetch with is_crl, once: the caller owns it, free() it. */
+unsigned char *stls_http_take_crl(stls_http *http, size_t *len);
+
 #endif
