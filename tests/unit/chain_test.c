@@ -362,6 +362,30 @@ static void bounds(void **state)
     sk_X509_free(hundred);
 }
 
+/* OpenSSL then takes the issuer for none of its own; that is not what is wrong. */
+static void undecodable_extensions(void **state)
+{
+    const aid_pki *pki = aid_usual_pki();
+    aid_cert leaf = aid_leaf_spec(), below = aid_leaf_spec();
+    aid_cert inter = {.subject = "CN=Odd,O=Lab", .key = 6, .is_ca = 1};
+    leaf.san = "DER:0500";
+    inter.issuer = pki->root;
+    inter.name_constraints = "critical,DER:0500";
+    below.issuer = aid_make_cert(&inter);
+    below.issuer_key = 6;
+
+    (void)state;
+    const row rows[] = {
+        {"leaf", "", aid_stack(aid_make_cert(&leaf), pki->inter, NULL), NULL,
+         STLS_REASON_CHAIN_MALFORMED, 0},
+        {"intermediate", "", aid_stack(aid_make_cert(&below), below.issuer, NULL), NULL,
+         STLS_REASON_CHAIN_MALFORMED, 0},
+        {"on no path", "", aid_stack(pki->leaf, pki->inter, below.issuer, NULL), NULL, 0,
+         STLS_REASON_CHAIN_MALFORMED},
+    };
+    JUDGE(rows);
+}
+
 /* The finding says which certificate, and where what is missing can be had. */
 static void finding_names_the_missing_issuer(void **state)
 {
@@ -393,6 +417,7 @@ int main(void)
         cmocka_unit_test(pinned_leaf_is_accepted_and_told_apart),
         cmocka_unit_test(trap_20_cross_signed_and_two_paths),
         cmocka_unit_test(bounds),
+        cmocka_unit_test(undecodable_extensions),
         cmocka_unit_test(finding_names_the_missing_issuer),
     };
     return cmocka_run_group_tests_name("chain", tests, NULL, aid_end);
