@@ -1,0 +1,410 @@
+/*
+ * Which answers are known: OCSP answers in any socache provider, shared by
+ * processes or by a fleet; failures and indexed CRLs in this process.  Nothing
+ * here is trusted: the core verifies every answer again.
+ */
+#include "mod_strict_tls.h"
+
+#include <ap_provider.h>
+#include <ap_socache.h>
+#include <util_mutex.h>
+
+/* In front of the DER: magic and version, then two times in network order. */
+#define MAGIC "STLS-OCSP-1"
+#define HEADER_LEN (sizeof(MAGIC) + 16)
+
+#define MAX_FAILURES 4096
+#define MAX_CRL_BYTES (256 * 1024 * 1024)
+
+typedef struct store_entry {
+    unsigned char key[STLS_ID_LEN];
+    apr_time_t until_s;
+    apr_time_t refresh_at_s;
+    stls_fetch_outcome outcome; /* of a failure */
+    char *bytes;
+    apr_size_t len;
+    stls_crl *crl;
+} store_entry;
+
+static const char mutex_type[] = "strict-tls-cache";
+
+static const ap_socache_provider_t *provider;
+static ap_socache_instance_t *instance;
+static apr_global_mutex_t *mutex; /* for providers that are not safe by themselves */
+static int is_none;               /* StrictTLSCache none */
+static server_rec *main_server;
+
+static apr_hash_t *failures, *crls;
+static apr_size_t crl_bytes;
+
+/* ---- StrictTLSCache ------------------------------------------------------------------- */
+
+void mst_cache_pre_config(apr_pool_t *pconf)
+{
+    provider = NULL;
+    instance = NULL;
+    mutex = NULL;
+    is_none = 0;
+    ap_mutex_register(pconf, mutex_type, NULL, APR_LOCK_DEFAULT, 0);
+}
+
+static const char *create(cmd_parms *cmd, const char *name, const char *arg)
+{
+    const char *err;
+
+    provider = ap_lookup_provider(AP_SOCACHE_PROVIDER_GROUP, name, AP_SOCACHE_PROVIDER_VERSION);
+    if (provider == NULL) {
+        apr_array_header_t *known = ap_list_provider_names(cmd->temp_pool, AP_SOCACHE_PROVIDER_GROUP,
+                                                           AP_SOCACHE_PROVIDER_VERSION);
+        const char *list = "none";
+        int i;
+
+        for (i = 0; i < known->nelts; i++) {
+            list = apr_pstrcat(cmd->temp_pool, list, ", ",
+                               APR_ARRAY_IDX(known, i, ap_list_provider_names_t).provider_name,
+                               NULL);
+        }
+        return apr_psprintf(cmd->pool, "StrictTLSCache: no provider '%s'; loaded are %s (maybe "
+                            "mod_socache_%s must be loaded first)", name, list, name);
+    }
+    err = provider->create(&instance, arg, cmd->temp_pool, cmd->pool);
+    return err ? apr_psprintf(cmd->pool, "StrictTLSCache: %s", err) : NULL;
+}
+
+const char *mst_set_cache(cmd_parms *cmd, void *dummy, const char *arg)
+{
+    const char *err = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    const char *colon = ap_strchr_c(arg, ':');
+
+    (void) dummy;
+    if (err != NULL) {
+        return err;
+    }
+    if (provider != NULL || is_none) {
+        return "StrictTLSCache is given twice";
+    }
+    if (!ap_cstr_casecmp(arg, "none")) {
+        is_none = 1;
+        return NULL;
+    }
+    return colon ? create(cmd, apr_pstrmemdup(cmd->temp_pool, arg, (apr_size_t) (colon - arg)),
+                          apr_pstrdup(cmd->pool, colon + 1))
+                 : create(cmd, arg, NULL);
+}
+
+int mst_cache_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s)
+{
+    static const struct ap_socache_hints hints = {STLS_ID_LEN, 2048, 60 * APR_USEC_PER_SEC};
+    apr_status_t rv;
+
+    main_server = s;
+    if (provider == NULL && !is_none) {
+        provider = ap_lookup_provider(AP_SOCACHE_PROVIDER_GROUP, "shmcb",
+                                      AP_SOCACHE_PROVIDER_VERSION);
+        if (provider != NULL
+            && provider->create(&instance, NULL, ptemp, pconf) != NULL) {
+            provider = NULL;
+        }
+    }
+    if (provider == NULL) {
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, STLSLOGNO(30)
+                     "strict-tls: no cache of OCSP answers: load mod_socache_shmcb, or see "
+                     "StrictTLSCache");
+        return OK;
+    }
+    if (provider->flags & AP_SOCACHE_FLAG_NOTMPSAFE) {
+        rv = ap_global_mutex_create(&mutex, NULL, mutex_type, NULL, s, pconf, 0);
+        if (rv != APR_SUCCESS) {
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+    rv = provider->init(instance, "strict-tls", &hints, s, pconf);
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_EMERG, rv, s, STLSLOGNO(31)
+                     "strict-tls: cache %s cannot be used", provider->name);
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return OK;
+}
+
+void mst_cache_child_init(apr_pool_t *p)
+{
+    apr_pool_t *forever = NULL;
+
+    if (mutex != NULL
+        && apr_global_mutex_child_init(&mutex, apr_global_mutex_lockfile(mutex), p)
+           != APR_SUCCESS) {
+        provider = NULL; /* without its lock it is of no use */
+    }
+    /* as long as fetches may be under way */
+    apr_pool_create_unmanaged(&forever);
+    failures = apr_hash_make(forever);
+    crls = apr_hash_make(forever);
+    crl_bytes = 0;
+}
+
+static void lock(void)
+{
+    if (mutex != NULL) {
+        apr_global_mutex_lock(mutex);
+    }
+}
+
+static void unlock(void)
+{
+    if (mutex != NULL) {
+        apr_global_mutex_unlock(mutex);
+    }
+}
+
+/* ---- OCSP answers ----------------------------------------------------------------------- */
+
+static void put_time(unsigned char *at, apr_time_t time_s)
+{
+    int i;
+
+    for (i = 7; i >= 0; i--, time_s >>= 8) {
+        at[i] = (unsigned char) (time_s & 0xff);
+    }
+}
+
+static apr_time_t get_time(const unsigned char *at)
+{
+    apr_uint64_t time_s = 0;
+    int i;
+
+    for (i = 0; i < 8; i++) {
+        time_s = time_s << 8 | at[i];
+    }
+    return (apr_time_t) time_s;
+}
+
+/* 1, `*refresh_at_s`, `*produced_s` and the whole entry in `buf`. */
+static int retrieve(const unsigned char *question, unsigned char *buf, unsigned int *len,
+                    apr_pool_t *pool, apr_time_t *refresh_at_s, apr_time_t *produced_s)
+{
+    apr_status_t rv;
+
+    lock();
+    rv = provider->retrieve(instance, main_server, question, STLS_ID_LEN, buf, len, pool);
+    unlock();
+    if (rv != APR_SUCCESS || *len <= HEADER_LEN || memcmp(buf, MAGIC, sizeof(MAGIC))) {
+        return 0;
+    }
+    *refresh_at_s = get_time(buf + sizeof(MAGIC));
+    *produced_s = get_time(buf + sizeof(MAGIC) + 8);
+    return 1;
+}
+
+int mst_cache_get(const unsigned char *question, apr_size_t max_len, int for_refresh,
+                  apr_pool_t *pool, unsigned char **der, apr_size_t *der_len)
+{
+    unsigned int len = (unsigned int) (max_len + HEADER_LEN);
+    apr_time_t refresh_at_s, produced_s;
+    unsigned char *buf;
+
+    if (provider == NULL) {
+        return 0;
+    }
+    buf = apr_palloc(pool, len + 1);
+    if (!retrieve(question, buf, &len, pool, &refresh_at_s, &produced_s)
+        || (for_refresh && refresh_at_s <= apr_time_sec(apr_time_now()))) {
+        return 0;
+    }
+    *der = buf + HEADER_LEN;
+    *der_len = len - HEADER_LEN;
+    return 1;
+}
+
+void mst_cache_put(const unsigned char *question, const stls_answer *answer,
+                   const unsigned char *der, apr_size_t der_len, apr_pool_t *pool)
+{
+    apr_time_t now_s = apr_time_sec(apr_time_now()), refresh_at_s = answer->refresh_at_s;
+    apr_time_t old_refresh_s, old_produced_s;
+    unsigned int len = (unsigned int) (HEADER_LEN + der_len);
+    unsigned char *buf;
+
+    if (provider == NULL || answer->use_until_s <= now_s) {
+        return;
+    }
+    buf = apr_palloc(pool, len + 65536);
+    {
+        unsigned int old_len = len + 65536;
+
+        /* what is newer stays, unless it claims to come from the future */
+        if (retrieve(question, buf, &old_len, pool, &old_refresh_s, &old_produced_s)
+            && old_produced_s > answer->produced_s && old_produced_s <= now_s
+            && old_refresh_s > now_s) {
+            return;
+        }
+    }
+    /* handed out past half its life: none newer is to be had, halve the rest */
+    if (refresh_at_s <= now_s) {
+        refresh_at_s = now_s + 1 + (answer->use_until_s - now_s) / 2;
+    }
+    memcpy(buf, MAGIC, sizeof(MAGIC));
+    put_time(buf + sizeof(MAGIC), refresh_at_s);
+    put_time(buf + sizeof(MAGIC) + 8, answer->produced_s);
+    memcpy(buf + HEADER_LEN, der, der_len);
+    lock();
+    (void) provider->store(instance, main_server, question, STLS_ID_LEN,
+                           apr_time_from_sec(answer->use_until_s), buf, len, pool);
+    unlock();
+}
+
+void mst_cache_status(request_rec *r, int flags)
+{
+    if (provider != NULL && provider->status != NULL) {
+        lock();
+        provider->status(instance, r, flags);
+        unlock();
+    }
+}
+
+/* ---- of this process: failures, CRLs ------------------------------------------------------- */
+
+static void drop(apr_hash_t *store, store_entry *entry)
+{
+    apr_hash_set(store, entry->key, STLS_ID_LEN, NULL);
+    if (entry->crl != NULL) {
+        crl_bytes -= stls_crl_memory_len(entry->crl);
+        stls_crl_free(entry->crl);
+    }
+    free(entry->bytes);
+    free(entry);
+}
+
+/* Those that are over, and if that is not enough the one that ends first. */
+static void make_room(apr_hash_t *store, apr_time_t now_s, unsigned int max, apr_size_t max_bytes)
+{
+    store_entry *first = NULL, *entry;
+    apr_hash_index_t *i;
+
+    for (i = apr_hash_first(NULL, store); i; i = apr_hash_next(i)) {
+        entry = apr_hash_this_val(i);
+        if (entry->until_s <= now_s) {
+            drop(store, entry); /* httpd's hashes allow it for the current one */
+        }
+        else if (first == NULL || entry->until_s < first->until_s) {
+            first = entry;
+        }
+    }
+    if (first != NULL
+        && (apr_hash_count(store) >= max || (store == crls && crl_bytes > max_bytes))) {
+        drop(store, first);
+    }
+}
+
+static store_entry *add(apr_hash_t *store, const unsigned char *key, apr_time_t until_s)
+{
+    store_entry *entry = apr_hash_get(store, key, STLS_ID_LEN);
+
+    if (entry != NULL) {
+        drop(store, entry);
+    }
+    entry = calloc(1, sizeof(*entry));
+    if (entry != NULL) {
+        memcpy(entry->key, key, STLS_ID_LEN);
+        entry->until_s = until_s;
+        apr_hash_set(store, entry->key, STLS_ID_LEN, entry);
+    }
+    return entry;
+}
+
+int mst_failure_get(const unsigned char *flight, apr_time_t now_s, apr_pool_t *pool,
+                    stls_reply *reply)
+{
+    store_entry *entry;
+    int found;
+
+    apr_thread_mutex_lock(mst_fetch_mutex);
+    entry = apr_hash_get(failures, flight, STLS_ID_LEN);
+    found = entry != NULL && entry->until_s > now_s;
+    if (found) {
+        memset(reply, 0, sizeof(*reply));
+        reply->outcome = entry->outcome;
+        if (entry->outcome == STLS_FETCH_OK) {
+            reply->bytes = apr_pmemdup(pool, entry->bytes, entry->len);
+            reply->bytes_len = entry->len;
+        }
+        else {
+            reply->detail = apr_pstrmemdup(pool, entry->bytes, entry->len);
+        }
+    }
+    apr_thread_mutex_unlock(mst_fetch_mutex);
+    return found;
+}
+
+void mst_failure_put(const unsigned char *flight, apr_time_t retry_at_s, const stls_reply *reply)
+{
+    apr_time_t now_s = apr_time_sec(apr_time_now());
+    const void *bytes = reply->outcome == STLS_FETCH_OK ? (const void *) reply->bytes
+                                                        : (const void *) reply->detail;
+    apr_size_t len = reply->outcome == STLS_FETCH_OK ? reply->bytes_len
+                     : reply->detail ? strlen(reply->detail) : 0;
+    store_entry *entry;
+
+    if (retry_at_s <= now_s) {
+        return;
+    }
+    apr_thread_mutex_lock(mst_fetch_mutex);
+    if (apr_hash_count(failures) >= MAX_FAILURES) {
+        make_room(failures, now_s, MAX_FAILURES, 0);
+    }
+    entry = add(failures, flight, retry_at_s);
+    if (entry != NULL) {
+        entry->bytes = malloc(len + 1);
+        if (entry->bytes == NULL) {
+            drop(failures, entry);
+        }
+        else {
+            entry->outcome = reply->outcome;
+            entry->len = len;
+            if (len > 0) {
+                memcpy(entry->bytes, bytes, len);
+            }
+        }
+    }
+    apr_thread_mutex_unlock(mst_fetch_mutex);
+}
+
+stls_crl *mst_crl_get1(const unsigned char *question, apr_time_t now_s, int for_refresh)
+{
+    stls_crl *crl = NULL;
+    store_entry *entry;
+
+    apr_thread_mutex_lock(mst_fetch_mutex);
+    entry = apr_hash_get(crls, question, STLS_ID_LEN);
+    if (entry != NULL && entry->until_s > now_s
+        && !(for_refresh && entry->refresh_at_s <= now_s)) {
+        crl = stls_crl_up_ref(entry->crl);
+    }
+    apr_thread_mutex_unlock(mst_fetch_mutex);
+    return crl;
+}
+
+void mst_crl_put(const unsigned char *question, stls_crl *crl, apr_time_t until_s,
+                 apr_time_t refresh_at_s)
+{
+    apr_time_t now_s = apr_time_sec(apr_time_now());
+    store_entry *entry;
+
+    if (stls_crl_memory_len(crl) > MAX_CRL_BYTES || until_s <= now_s) {
+        return;
+    }
+    stls_crl_up_ref(crl); /* it may be the one that is replaced */
+    apr_thread_mutex_lock(mst_fetch_mutex);
+    entry = add(crls, question, until_s);
+    if (entry != NULL) {
+        entry->refresh_at_s = refresh_at_s > now_s ? refresh_at_s
+                                                   : now_s + 1 + (until_s - now_s) / 2;
+        entry->crl = crl;
+        crl_bytes += stls_crl_memory_len(crl);
+        crl = NULL;
+        while (crl_bytes > MAX_CRL_BYTES && apr_hash_count(crls) > 1) {
+            make_room(crls, now_s, ~0U, MAX_CRL_BYTES);
+        }
+    }
+    apr_thread_mutex_unlock(mst_fetch_mutex);
+    stls_crl_free(crl);
+}

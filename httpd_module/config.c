@@ -1,0 +1,459 @@
+/*
+ * Directives: what was configured where.  They derive from the core's table:
+ * key chain_root is StrictTLSChainRoot, and the words ocsp, crl, cn, url(s)
+ * and x509 are written OCSP, CRL, CN, URL(s) and X509 (httpd ignores case).
+ */
+#include "mod_strict_tls.h"
+
+#include <apr_file_info.h>
+#include <http_main.h>
+
+#define MAX_NAME 64
+#define NUM_OWN 4
+
+/* Filled before httpd looks at it: names cannot be made by the preprocessor. */
+command_rec mst_commands[STLS_NUM_KEYS + NUM_OWN + 1];
+static char names[STLS_NUM_KEYS][MAX_NAME];
+
+/* Of the configuration being read; nothing writes to them afterwards. */
+static apr_pool_t *conf_pool;
+static apr_hash_t *anchors_by_file; /* path, "" for the system's -> stls_anchors */
+static int is_wanted;               /* some StrictTLS on or report */
+
+/* Of this process. */
+static apr_pool_t *runtime_pool;
+static apr_thread_mutex_t *runtime_mutex;
+static apr_hash_t *runtimes;
+
+/* ---- directives ---------------------------------------------------------------- */
+
+static const char *check_value(apr_pool_t *p, const char *key, const char *value)
+{
+    stls_error err = {{0}};
+    stls_policy *policy = stls_policy_new(NULL);
+    const char *said = NULL;
+
+    if (policy == NULL) {
+        return "out of memory";
+    }
+    if (stls_policy_set(policy, key, value, &err) != STLS_OK) {
+        said = apr_pstrdup(p, err.text);
+    }
+    stls_policy_free(policy);
+    ERR_clear_error();
+    return said;
+}
+
+static const char *set_mode(cmd_parms *cmd, void *dconf, const char *arg)
+{
+    mst_dir_conf *conf = dconf;
+
+    if (conf->mode != MST_UNSET) {
+        return "StrictTLS is given twice in this section";
+    }
+    if (!ap_cstr_casecmp(arg, "on")) {
+        conf->mode = MST_ENFORCE;
+    }
+    else if (!ap_cstr_casecmp(arg, "report")) {
+        conf->mode = MST_REPORT;
+    }
+    else if (!ap_cstr_casecmp(arg, "off")) {
+        conf->mode = MST_OFF;
+    }
+    else {
+        return apr_psprintf(cmd->pool, "StrictTLS must be on, off or report, not '%s'", arg);
+    }
+    if (conf->mode != MST_OFF) {
+        is_wanted = 1;
+    }
+    return NULL;
+}
+
+static const char *set_key(cmd_parms *cmd, void *dconf, const char *arg)
+{
+    mst_dir_conf *conf = dconf;
+    const stls_key_info *info = cmd->info;
+    const char *said;
+
+    if (conf->value[info->key] != NULL) {
+        return apr_psprintf(cmd->pool, "%s is given twice in this section", cmd->cmd->name);
+    }
+    said = check_value(cmd->temp_pool, info->name, arg);
+    if (said != NULL) {
+        return apr_psprintf(cmd->pool, "%s: %s", cmd->cmd->name, said);
+    }
+    conf->value[info->key] = apr_pstrdup(cmd->pool, arg);
+    return NULL;
+}
+
+static const char *load_anchors(apr_pool_t *p, const char *key, const char *file)
+{
+    stls_error err = {{0}};
+    stls_anchors *anchors;
+    stls_status status;
+    BIO *bio;
+
+    if (apr_hash_get(anchors_by_file, key, APR_HASH_KEY_STRING)) {
+        return NULL;
+    }
+    bio = BIO_new_file(file, "r");
+    if (bio == NULL) {
+        ERR_clear_error();
+        return apr_psprintf(p, "cannot open trusted certificates '%s'", file);
+    }
+    anchors = stls_anchors_new(NULL);
+    status = anchors ? stls_anchors_load(anchors, bio, &err) : STLS_ERR_MEMORY;
+    if (status == STLS_OK) {
+        status = stls_anchors_freeze(anchors, &err);
+    }
+    BIO_free(bio);
+    ERR_clear_error();
+    if (status != STLS_OK) {
+        stls_anchors_free(anchors);
+        return apr_psprintf(p, "trusted certificates '%s': %s", file,
+                            err.text[0] ? err.text : "out of memory");
+    }
+    apr_hash_set(anchors_by_file, apr_pstrdup(conf_pool, key), APR_HASH_KEY_STRING, anchors);
+    return NULL;
+}
+
+static const char *set_trusted(cmd_parms *cmd, void *dconf, const char *arg)
+{
+    mst_dir_conf *conf = dconf;
+    const char *said;
+
+    if (conf->trusted != NULL) {
+        return "StrictTLSTrustedCertificate is given twice in this section";
+    }
+    conf->trusted = ap_server_root_relative(cmd->pool, arg);
+    if (conf->trusted == NULL) {
+        return apr_psprintf(cmd->pool, "StrictTLSTrustedCertificate: invalid path '%s'", arg);
+    }
+    said = load_anchors(cmd->temp_pool, conf->trusted, conf->trusted);
+    return said ? apr_pstrcat(cmd->pool, "StrictTLSTrustedCertificate: ", said, NULL) : NULL;
+}
+
+static const char *split_proxy(apr_pool_t *p, const char *arg, const char **host,
+                               apr_port_t *port)
+{
+    char *name, *scope;
+
+    if (apr_parse_addr_port(&name, &scope, port, arg, p) != APR_SUCCESS || name == NULL
+        || *port == 0 || scope != NULL) {
+        return apr_psprintf(p, "StrictTLSHTTPProxy must be HOST:PORT or off, not '%s'", arg);
+    }
+    *host = name;
+    return NULL;
+}
+
+static const char *set_http_proxy(cmd_parms *cmd, void *dconf, const char *arg)
+{
+    mst_dir_conf *conf = dconf;
+    const char *host;
+    apr_port_t port;
+
+    if (conf->http_proxy != NULL) {
+        return "StrictTLSHTTPProxy is given twice in this section";
+    }
+    conf->http_proxy = apr_pstrdup(cmd->pool, arg);
+    return ap_cstr_casecmp(arg, "off") ? split_proxy(cmd->pool, arg, &host, &port) : NULL;
+}
+
+/* "max_urls_per_cert" -> "StrictTLSMaxURLsPerCert" */
+static void make_name(char *name, const char *key)
+{
+    static const char *const words[] = {"OCSP", "CRL", "CN", "URL", "URLs", "X509", NULL};
+    apr_size_t len;
+    int i;
+
+    apr_cpystrn(name, "StrictTLS", MAX_NAME);
+    name += strlen(name);
+    for (; *key; key += len + (key[len] == '_')) {
+        len = strcspn(key, "_");
+        for (i = 0; words[i]; i++) {
+            if (strlen(words[i]) == len && !ap_cstr_casecmpn(words[i], key, len)) {
+                break;
+            }
+        }
+        memcpy(name, words[i] ? words[i] : key, len);
+        name[0] = (char) apr_toupper(name[0]);
+        name += len;
+    }
+    *name = '\0';
+}
+
+static void add_command(command_rec *cmd, const char *name,
+                        const char *(*set)(cmd_parms *, void *, const char *), const void *data,
+                        int where, const char *doc)
+{
+    cmd->name = name;
+    cmd->AP_TAKE1 = set;
+    cmd->cmd_data = (void *) data;
+    cmd->req_override = where;
+    cmd->args_how = TAKE1;
+    cmd->errmsg = doc;
+}
+
+__attribute__((constructor)) static void make_commands(void)
+{
+    const int anywhere = RSRC_CONF | ACCESS_CONF | PROXY_CONF;
+    const stls_key_info *info = stls_policy_keys();
+    command_rec *cmd = mst_commands;
+    int i;
+
+    add_command(cmd++, "StrictTLS", set_mode, NULL, anywhere,
+                "on, off or report: whether backends are judged");
+    add_command(cmd++, "StrictTLSTrustedCertificate", set_trusted, NULL, anywhere,
+                "PEM file of the trust anchors; the system's unless given");
+    add_command(cmd++, "StrictTLSHTTPProxy", set_http_proxy, NULL, anywhere,
+                "HOST:PORT of an HTTP proxy for fetches, or off");
+    add_command(cmd++, "StrictTLSCache", mst_set_cache, NULL, RSRC_CONF,
+                "where OCSP answers are shared: a socache provider, as in shmcb:FILE(SIZE), "
+                "redis:HOST:PORT or memcache:HOST:PORT, or none");
+    for (i = 0; i < STLS_NUM_KEYS; i++) {
+        if (info[i].key == STLS_KEY_MODE) {
+            continue; /* StrictTLS itself */
+        }
+        make_name(names[i], info[i].name);
+        add_command(cmd++, names[i], set_key, &info[i], anywhere, info[i].doc);
+    }
+}
+
+/* ---- sections ---------------------------------------------------------------------- */
+
+void *mst_create_dir_conf(apr_pool_t *p, char *dir)
+{
+    mst_dir_conf *conf = apr_pcalloc(p, sizeof(*conf));
+
+    (void) dir;
+    conf->mode = MST_UNSET;
+    return conf;
+}
+
+/* httpd does this for each request: pointers are copied, nothing is made. */
+void *mst_merge_dir_conf(apr_pool_t *p, void *basev, void *addv)
+{
+    const mst_dir_conf *base = basev, *add = addv;
+    mst_dir_conf *conf = apr_pmemdup(p, add, sizeof(*conf));
+    int i;
+
+    if (conf->mode == MST_UNSET) {
+        conf->mode = base->mode;
+    }
+    if (conf->trusted == NULL) {
+        conf->trusted = base->trusted;
+    }
+    if (conf->http_proxy == NULL) {
+        conf->http_proxy = base->http_proxy;
+    }
+    if (add->value[STLS_KEY_PRESET] == NULL) { /* a preset begins anew */
+        for (i = 0; i < STLS_NUM_KEYS; i++) {
+            if (conf->value[i] == NULL) {
+                conf->value[i] = base->value[i];
+            }
+        }
+    }
+    return conf;
+}
+
+mst_dir_conf *mst_get_dir_conf(ap_conf_vector_t *dir_conf)
+{
+    return ap_get_module_config(dir_conf, &strict_tls_module);
+}
+
+/* ---- the whole configuration -------------------------------------------------------- */
+
+static apr_status_t drop_anchors(void *data)
+{
+    apr_hash_index_t *i;
+
+    (void) data;
+    for (i = apr_hash_first(NULL, anchors_by_file); i; i = apr_hash_next(i)) {
+        stls_anchors_free(apr_hash_this_val(i));
+    }
+    anchors_by_file = NULL;
+    return APR_SUCCESS;
+}
+
+int mst_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
+{
+    (void) plog;
+    (void) ptemp;
+    conf_pool = pconf;
+    anchors_by_file = apr_hash_make(pconf);
+    is_wanted = 0;
+    apr_pool_cleanup_register(pconf, NULL, drop_anchors, apr_pool_cleanup_null);
+    mst_cache_pre_config(pconf);
+    mst_verdict_pre_config();
+    return OK;
+}
+
+static stls_policy *make_policy(const mst_dir_conf *conf, stls_error *err)
+{
+    const stls_key_info *info = stls_policy_keys();
+    stls_policy *policy = stls_policy_new(NULL);
+    stls_status status = policy ? STLS_OK : STLS_ERR_MEMORY;
+    int i;
+
+    if (status == STLS_OK && conf->value[STLS_KEY_PRESET]) {
+        status = stls_policy_set(policy, "preset", conf->value[STLS_KEY_PRESET], err);
+    }
+    if (status == STLS_OK && conf->mode == MST_REPORT) {
+        status = stls_policy_set(policy, "mode", "report", err);
+    }
+    for (i = 0; i < STLS_NUM_KEYS && status == STLS_OK; i++) {
+        if (conf->value[i] && i != STLS_KEY_PRESET && i != STLS_KEY_MODE) {
+            status = stls_policy_set(policy, info[i].name, conf->value[i], err);
+        }
+    }
+    if (status == STLS_OK) {
+        status = stls_policy_freeze(policy, err);
+    }
+    ERR_clear_error();
+    if (status != STLS_OK) {
+        stls_policy_free(policy);
+        return NULL;
+    }
+    return policy;
+}
+
+/* Keys that contradict each other are told before the server starts. */
+static int check_section(server_rec *s, const mst_dir_conf *base, ap_conf_vector_t *section,
+                         apr_pool_t *ptemp)
+{
+    mst_dir_conf *conf = section ? mst_get_dir_conf(section) : NULL;
+    stls_error err = {{0}};
+    stls_policy *policy;
+
+    if (section && conf == NULL) {
+        return 1;
+    }
+    conf = conf ? mst_merge_dir_conf(ptemp, (void *) base, conf) : (mst_dir_conf *) base;
+    if (conf->mode != MST_ENFORCE && conf->mode != MST_REPORT) {
+        return 1;
+    }
+    policy = make_policy(conf, &err);
+    if (policy == NULL) {
+        ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s, STLSLOGNO(10)
+                     "strict-tls: %s:%u, server %s: %s", s->defn_name ? s->defn_name : "main",
+                     s->defn_line_number, s->server_hostname ? s->server_hostname : "(main)",
+                     err.text[0] ? err.text : "out of memory");
+        return 0;
+    }
+    stls_policy_free(policy);
+    return 1;
+}
+
+static int check_sections(server_rec *s, const mst_dir_conf *base, apr_array_header_t *sections,
+                          apr_pool_t *ptemp)
+{
+    int i;
+
+    for (i = 0; sections && i < sections->nelts; i++) {
+        if (!check_section(s, base, APR_ARRAY_IDX(sections, i, ap_conf_vector_t *), ptemp)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+int mst_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *main_s)
+{
+    const char *stores[] = {X509_get_default_cert_file(), "/etc/ssl/certs/ca-certificates.crt"};
+    const char *said = NULL;
+    server_rec *s;
+    apr_size_t i;
+
+    (void) pconf;
+    (void) plog;
+    if (!is_wanted) {
+        return OK;
+    }
+    for (i = 0; i < 2; i++) {
+        said = load_anchors(ptemp, "", stores[i]);
+        if (said == NULL) {
+            break;
+        }
+    }
+    if (said != NULL) {
+        if (apr_hash_count(anchors_by_file) == 0) {
+            ap_log_error(APLOG_MARK, APLOG_EMERG, 0, main_s, STLSLOGNO(11)
+                         "strict-tls: %s: install the system's certificates, or name a file "
+                         "with StrictTLSTrustedCertificate", said);
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, main_s, STLSLOGNO(12)
+                     "strict-tls: %s: sections without StrictTLSTrustedCertificate will reject "
+                     "every backend", said);
+    }
+    if (ap_find_linked_module("mod_ssl.c") == NULL || ap_find_linked_module("mod_proxy.c") == NULL) {
+        ap_log_error(APLOG_MARK, APLOG_EMERG, 0, main_s, STLSLOGNO(13)
+                     "strict-tls: StrictTLS needs mod_ssl and mod_proxy: load both before "
+                     "mod_strict_tls");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    for (s = main_s; s; s = s->next) {
+        core_server_config *core = ap_get_core_module_config(s->module_config);
+        const mst_dir_conf *base = mst_get_dir_conf(s->lookup_defaults);
+
+        if (!check_section(s, base, NULL, ptemp) || !check_sections(s, base, core->sec_url, ptemp)
+            || !check_sections(s, base, core->sec_dir, ptemp)) {
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+    return OK;
+}
+
+/* ---- one process ----------------------------------------------------------------------- */
+
+void mst_config_child_init(apr_pool_t *p)
+{
+    runtime_pool = p;
+    apr_thread_mutex_create(&runtime_mutex, APR_THREAD_MUTEX_DEFAULT, p);
+    runtimes = apr_hash_make(p);
+}
+
+static mst_runtime *make_runtime(const mst_dir_conf *conf)
+{
+    mst_runtime *rt = apr_pcalloc(runtime_pool, sizeof(*rt));
+    stls_error err = {{0}};
+
+    memcpy(&rt->conf, conf, sizeof(rt->conf));
+    rt->report = conf->mode == MST_REPORT;
+    rt->anchors = apr_hash_get(anchors_by_file, conf->trusted ? conf->trusted : "",
+                               APR_HASH_KEY_STRING);
+    rt->policy = rt->anchors ? make_policy(conf, &err) : NULL;
+    if (rt->policy == NULL) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf, STLSLOGNO(14)
+                     "strict-tls: %s", rt->anchors ? err.text : "no trusted certificates");
+        return rt;
+    }
+    rt->nonce = !strcmp(stls_policy_get0_text(rt->policy, STLS_KEY_OCSP_NONCE), "on");
+    rt->fetch_total = apr_time_from_msec(stls_policy_get_int(rt->policy, STLS_KEY_FETCH_TOTAL_MS));
+    rt->negative_ttl_s = stls_policy_get_int(rt->policy, STLS_KEY_NEGATIVE_TTL_S);
+    rt->max_in_flight = (int) stls_policy_get_int(rt->policy, STLS_KEY_MAX_FETCHES_IN_FLIGHT);
+    /* OpenSSL's own bound must not be met before the core's, which names the reason */
+    rt->max_cert_list = (apr_size_t) stls_policy_get_int(rt->policy, STLS_KEY_MAX_CHAIN_BYTES) * 2
+                        + 65536;
+    if (conf->http_proxy && ap_cstr_casecmp(conf->http_proxy, "off")) {
+        (void) split_proxy(runtime_pool, conf->http_proxy, &rt->proxy_host, &rt->proxy_port);
+    }
+    return rt;
+}
+
+mst_runtime *mst_get_runtime(const mst_dir_conf *conf)
+{
+    mst_runtime *rt;
+
+    if (conf == NULL || (conf->mode != MST_ENFORCE && conf->mode != MST_REPORT)) {
+        return NULL;
+    }
+    apr_thread_mutex_lock(runtime_mutex);
+    rt = apr_hash_get(runtimes, conf, sizeof(*conf));
+    if (rt == NULL) {
+        rt = make_runtime(conf);
+        apr_hash_set(runtimes, &rt->conf, sizeof(rt->conf), rt);
+    }
+    apr_thread_mutex_unlock(runtime_mutex);
+    return rt;
+}

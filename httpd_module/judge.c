@@ -1,0 +1,248 @@
+/*
+ * From a presentation to a verdict: remembered or the core's, and what is told
+ * about it.
+ */
+#include "mod_strict_tls.h"
+
+static apr_time_t now(void)
+{
+    return apr_time_sec(apr_time_now());
+}
+
+/* A check with everything but the staple; NULL: fail closed. */
+stls_check *mst_new_check(mst_runtime *rt, const char *name, const STACK_OF(X509) *certs)
+{
+    stls_check *check = rt->policy
+        ? stls_check_new(rt->policy, rt->anchors, STLS_ROLE_SERVER) : NULL;
+
+    if (check == NULL) {
+        return NULL;
+    }
+    /* whatever fails here drives the verdict to a reject */
+    if (name != NULL) {
+        (void) stls_check_set_name(check, name, strlen(name));
+    }
+    if (certs != NULL) {
+        (void) stls_check_add_certs(check, certs);
+    }
+    return check;
+}
+
+/* A presentation seen before costs one hash and one look-up. */
+stls_verdict mst_judge_trust(mst_conn *conn, STACK_OF(X509) *certs)
+{
+    mst_runtime *rt = conn->rt;
+    stls_verdict verdict;
+    stls_result *result;
+    stls_check *check;
+
+    conn->trust_judged = 1;
+    conn->epoch = mst_epoch();
+    if (rt->policy && !rt->nonce
+        && stls_verdict_key(conn->key, rt->policy, rt->anchors, STLS_ROLE_SERVER,
+                            conn->name ? conn->name : "", conn->name ? strlen(conn->name) : 0,
+                            certs) == STLS_OK) {
+        conn->has_key = 1;
+        result = mst_verdict_get1(conn->key, now());
+        if (result != NULL) {
+            if (stls_result_verdict(result) != STLS_REJECT) {
+                stls_result_free(result);
+                return STLS_PENDING;
+            }
+            mst_count(MST_VERDICT_HITS);
+            conn->result = result;
+            return STLS_REJECT;
+        }
+    }
+    check = mst_new_check(rt, conn->name, certs);
+    if (check == NULL) {
+        return STLS_REJECT;
+    }
+    verdict = stls_check_trust(check, now());
+    result = stls_check_get1_result(check);
+    if (result != NULL && conn->has_key) {
+        mst_verdict_put(conn->key, result, conn->epoch, rt->negative_ttl_s, now());
+    }
+    if (verdict == STLS_PENDING) {
+        stls_result_free(result);
+        conn->check = check;
+        return STLS_PENDING;
+    }
+    stls_check_free(check);
+    conn->result = result;
+    return STLS_REJECT;
+}
+
+stls_verdict mst_judge(mst_conn *conn, SSL *ssl)
+{
+    static const char revoked_meanwhile[] = "another check learned of a revocation meanwhile";
+    mst_runtime *rt = conn->rt;
+    unsigned char *staple = NULL;
+    long staple_len = SSL_get_tlsext_status_ocsp_resp(ssl, &staple);
+    stls_result *result;
+    stls_check *check;
+
+    if (staple_len <= 0 || staple == NULL) {
+        staple = NULL;
+        staple_len = 0;
+    }
+    if (SSL_session_reused(ssl)) { /* mod_ssl offers no session */
+        mst_judge_fail(conn, STLS_REASON_SESSION_UNVERIFIED,
+                       "it was not offered by a strict connection");
+        return conn->result ? stls_result_verdict(conn->result) : STLS_REJECT;
+    }
+    conn->epoch = mst_epoch();
+    if (conn->has_key
+        && stls_verdict_key_staple(conn->key, conn->key, staple, (size_t) staple_len)
+           == STLS_OK) {
+        conn->has_staple_key = 1;
+        result = mst_verdict_get1(conn->key, now());
+        if (result != NULL && stls_result_verdict(result) != STLS_PENDING) {
+            mst_count(MST_VERDICT_HITS);
+            conn->result = result;
+            mst_refresh(conn, ssl, now());
+            return stls_result_verdict(result);
+        }
+        stls_result_free(result);
+    }
+    check = conn->check;
+    conn->check = NULL;
+    if (check == NULL) {
+        check = mst_new_check(rt, conn->name, SSL_get_peer_cert_chain(ssl));
+        if (check == NULL) {
+            return STLS_REJECT;
+        }
+    }
+    /* a staple that could not be added has driven the check to its end */
+    if (staple != NULL) {
+        (void) stls_check_add_staple(check, 0, staple, (size_t) staple_len);
+    }
+    (void) mst_run_check(rt, check, 0);
+    conn->result = stls_check_get1_result(check);
+    stls_check_free(check);
+    if (conn->result == NULL) {
+        return STLS_REJECT;
+    }
+    if (conn->has_staple_key) {
+        mst_verdict_put(conn->key, conn->result, conn->epoch, rt->negative_ttl_s, now());
+    }
+    if (stls_result_reason(conn->result) == STLS_REASON_NONE
+        && mst_revoked_since(conn->epoch, conn->result)) {
+        mst_judge_fail(conn, STLS_REASON_OCSP_REVOKED, revoked_meanwhile);
+    }
+    return conn->result ? stls_result_verdict(conn->result) : STLS_REJECT;
+}
+
+void mst_judge_fail(mst_conn *conn, stls_reason reason, const char *detail)
+{
+    stls_check *check;
+
+    stls_result_free(conn->result);
+    conn->result = NULL;
+    check = mst_new_check(conn->rt, conn->name, NULL);
+    if (check != NULL) {
+        (void) stls_check_fail(check, reason, detail, now());
+        conn->result = stls_check_get1_result(check);
+        stls_check_free(check);
+    }
+}
+
+/* Same policy, trust and name, and the verdict's time is not over. */
+int mst_judge_reusable(mst_conn *conn, const mst_runtime *rt, const char *name)
+{
+    apr_uint32_t epoch = mst_epoch();
+    stls_result *newer;
+
+    if (conn->state != MST_ACCEPTED_PEER || conn->rt == NULL || conn->result == NULL
+        || rt->policy == NULL || conn->rt->policy == NULL) {
+        return 0;
+    }
+    if (conn->rt != rt
+        && (memcmp(stls_policy_get0_id(conn->rt->policy), stls_policy_get0_id(rt->policy),
+                   STLS_ID_LEN)
+            || memcmp(stls_anchors_get0_id(conn->rt->anchors), stls_anchors_get0_id(rt->anchors),
+                      STLS_ID_LEN))) {
+        return 0;
+    }
+    if (conn->name == NULL || name == NULL || ap_cstr_casecmp(conn->name, name)) {
+        return 0;
+    }
+    if (conn->epoch != epoch) {
+        if (mst_revoked_since(conn->epoch, conn->result)) {
+            return 0;
+        }
+        conn->epoch = epoch;
+    }
+    if (now() < stls_result_valid_until_s(conn->result)) {
+        return 1;
+    }
+    /* a refresh may have found the same presentation to be good for longer */
+    newer = conn->has_staple_key ? mst_verdict_get1(conn->key, now()) : NULL;
+    if (newer != NULL && stls_result_verdict(newer) == STLS_ACCEPT
+        && now() < stls_result_valid_until_s(newer)) {
+        stls_result_free(conn->result);
+        conn->result = newer;
+        return 1;
+    }
+    stls_result_free(newer);
+    return 0;
+}
+
+/* For expressions, LogFormat and ErrorDocument. */
+void mst_set_env(mst_request *rq, stls_result *result)
+{
+    apr_table_t *env;
+    const char *report;
+    size_t len;
+
+    if (rq == NULL) {
+        return;
+    }
+    env = rq->r->subprocess_env;
+    if (result == NULL) {
+        apr_table_setn(env, "STRICT_TLS_VERDICT", "reject");
+        apr_table_setn(env, "STRICT_TLS_REASON", stls_reason_id(STLS_REASON_INTERNAL_MEMORY));
+        apr_table_unset(env, "STRICT_TLS_REPORT");
+        return;
+    }
+    report = stls_result_get0_report(result, &len);
+    apr_table_setn(env, "STRICT_TLS_VERDICT", stls_result_word(result));
+    apr_table_setn(env, "STRICT_TLS_REASON", stls_reason_id(stls_result_reason(result)));
+    apr_table_setn(env, "STRICT_TLS_REPORT", apr_pstrmemdup(rq->r->pool, report, len));
+}
+
+void mst_record(mst_conn *conn, mst_request *rq)
+{
+    int level = conn->rt->report ? APLOG_WARNING : APLOG_ERR;
+    char line[MST_LINE_LEN], addr[128];
+
+    mst_set_env(rq, conn->result);
+    if (conn->result == NULL) {
+        mst_count(conn->rt->report ? MST_WOULD_REJECT : MST_REJECTED);
+        ap_log_cerror(APLOG_MARK, level, 0, conn->c, STLSLOGNO(2)
+                      "strict-tls: %s peer=%s reason=%s",
+                      conn->rt->report ? "would_reject" : "reject",
+                      conn->name ? conn->name : "-", stls_reason_id(STLS_REASON_INTERNAL_MEMORY));
+        return;
+    }
+    if (stls_result_verdict(conn->result) != STLS_ACCEPT) {
+        mst_count(MST_REJECTED);
+    }
+    else if (stls_result_reason(conn->result) == STLS_REASON_NONE) {
+        mst_count(MST_ACCEPTED);
+        ap_log_cerror(APLOG_MARK, APLOG_DEBUG, 0, conn->c, STLSLOGNO(3)
+                      "strict-tls: accept peer=%s", conn->name ? conn->name : "-");
+        return;
+    }
+    else {
+        mst_count(MST_WOULD_REJECT);
+    }
+    apr_snprintf(addr, sizeof(addr), "%pI", conn->c->client_addr);
+    (void) stls_result_log_line(conn->result, addr, line, sizeof(line));
+    if (rq != NULL) {
+        ap_log_rerror(APLOG_MARK, level, 0, rq->r, STLSLOGNO(1) "%s", line);
+    }
+    else {
+        ap_log_cerror(APLOG_MARK, level, 0, conn->c, STLSLOGNO(1) "%s", line);
+    }
+}

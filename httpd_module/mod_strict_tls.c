@@ -1,0 +1,420 @@
+/*
+ * Hooks: when a connection to a backend is judged, let go on, rejected or
+ * closed.
+ *
+ * mod_proxy makes a connection, mod_ssl its TLS.  The policy arrives with
+ * bind_outgoing; trust is judged in OpenSSL's verify callback, so that a peer
+ * is refused with the right alert; revocation when the handshake is over and
+ * nothing has been sent.  Around mod_proxy's scheme handlers the request is
+ * known to this thread: its name is judged, and it is told the verdict.
+ */
+#include "mod_strict_tls.h"
+
+#include <apr_optional_hooks.h>
+#include <http_ssl.h>
+#include <mod_proxy.h>
+#include <mod_ssl_openssl.h>
+
+#define FILTER "STRICT_TLS_IN"
+
+/* Resolved where mod_proxy was loaded before; where not, that is told with its name. */
+#pragma weak proxy_hook_scheme_handler
+#pragma weak proxy_run_scheme_handler
+
+static _Thread_local mst_request *current;
+
+static mst_request *request_of(request_rec *r)
+{
+    return ap_get_module_config(r->request_config, &strict_tls_module);
+}
+
+static mst_conn *conn_of(const conn_rec *c)
+{
+    return ap_get_module_config(c->conn_config, &strict_tls_module);
+}
+
+/* ---- requests --------------------------------------------------------------------------- */
+
+static apr_status_t forget_request(void *data)
+{
+    mst_request *rq = data;
+
+    stls_result_free(rq->result);
+    rq->result = NULL;
+    if (current == rq) {
+        current = NULL;
+    }
+    return APR_SUCCESS;
+}
+
+static mst_request *make_request(request_rec *r)
+{
+    mst_request *rq = request_of(r);
+
+    if (rq == NULL) {
+        rq = apr_pcalloc(r->pool, sizeof(*rq));
+        rq->r = r;
+        ap_set_module_config(r->request_config, &strict_tls_module, rq);
+        apr_pool_cleanup_register(r->pool, rq, forget_request, apr_pool_cleanup_null);
+    }
+    return rq;
+}
+
+/*
+ * Wraps every other handler.  A rejected member of a balancer is reported like
+ * one that could not be connected to, so that another one is tried.
+ */
+static int scheme_handler(request_rec *r, proxy_worker *worker, proxy_server_conf *conf,
+                          char *url, const char *proxyhost, apr_port_t proxyport)
+{
+    mst_request *rq = make_request(r);
+    apr_uri_t uri;
+    int rc;
+
+    if (rq->running) {
+        return DECLINED; /* called from below */
+    }
+    /* the backend's name, whatever Host the client sent (ProxyPreserveHost) */
+    rq->name = NULL;
+    if (apr_uri_parse(r->pool, url, &uri) == APR_SUCCESS && uri.hostname && *uri.hostname) {
+        rq->name = uri.hostname;
+    }
+    rq->rejected = 0;
+    rq->running = 1;
+    rq->outer = current;
+    current = rq;
+    rc = proxy_run_scheme_handler(r, worker, conf, url, proxyhost, proxyport);
+    current = rq->outer;
+    rq->running = 0;
+    if (rq->rejected && rc != OK && rc != DONE && rc != SUSPENDED) {
+        apr_table_setn(r->notes, "error-notes", "The backend's certificate was rejected");
+        return apr_table_get(r->subprocess_env, "BALANCER_NAME") ? HTTP_SERVICE_UNAVAILABLE
+                                                                 : HTTP_BAD_GATEWAY;
+    }
+    return rc;
+}
+
+/* mod_proxy's own failure codes are made 502 when the last thing was a rejection. */
+static int request_status(int *status, request_rec *r)
+{
+    mst_request *rq = request_of(r);
+
+    if (rq != NULL && rq->rejected && *status >= HTTP_INTERNAL_SERVER_ERROR) {
+        *status = HTTP_BAD_GATEWAY;
+    }
+    return OK;
+}
+
+/* ---- pooled connections -------------------------------------------------------------------- */
+
+/* Whether this request, or what calls without one, may ride this connection. */
+static int may_ride(mst_conn *conn, mst_runtime *rt, const char *name)
+{
+    return rt == NULL || mst_judge_reusable(conn, rt, name);
+}
+
+/*
+ * mod_proxy looks into a pooled connection before it uses it: one whose verdict
+ * does not fit the request that looks is found dead, and a fresh one is made.
+ */
+static apr_status_t look(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t mode,
+                         apr_read_type_e block, apr_off_t len)
+{
+    mst_conn *conn = f->ctx;
+
+    if (mode == AP_MODE_SPECULATIVE && block == APR_NONBLOCK_READ && current != NULL
+        && conn->user != current && conn->state != MST_NEW) {
+        mst_runtime *rt = mst_get_runtime(mst_get_dir_conf(current->r->per_dir_config));
+
+        if (!may_ride(conn, rt, current->name)) {
+            mst_count(MST_POOLED_CLOSED);
+            ap_log_cerror(APLOG_MARK, APLOG_DEBUG, 0, f->c, STLSLOGNO(4)
+                          "strict-tls: pooled connection closed: its verdict does not fit");
+            f->c->aborted = 1;
+            return APR_ECONNABORTED;
+        }
+    }
+    return ap_get_brigade(f->next, bb, mode, block, len);
+}
+
+static apr_status_t forget_conn(void *data)
+{
+    mst_conn *conn = data;
+
+    stls_check_free(conn->check);
+    stls_result_free(conn->result);
+    conn->check = NULL;
+    conn->result = NULL;
+    return APR_SUCCESS;
+}
+
+/* The sections' merged configuration must not be kept: what it says is. */
+static int bind_outgoing(conn_rec *c, ap_conf_vector_t *dir_conf, int enable_ssl)
+{
+    ap_conf_vector_t *section = dir_conf;
+    mst_conn *conn = conn_of(c);
+    mst_runtime *rt;
+
+    if (!enable_ssl) {
+        return DECLINED;
+    }
+    /* whoever calls without the request's sections: the request's count */
+    if (current != NULL) {
+        section = current->r->per_dir_config;
+    }
+    else if (section == NULL) {
+        section = c->base_server->lookup_defaults;
+    }
+    rt = mst_get_runtime(mst_get_dir_conf(section));
+
+    if (conn == NULL) {
+        conn = apr_pcalloc(c->pool, sizeof(*conn));
+        conn->c = c;
+        conn->rt = rt;
+        ap_set_module_config(c->conn_config, &strict_tls_module, conn);
+        apr_pool_cleanup_register(c->pool, conn, forget_conn, apr_pool_cleanup_null);
+        conn->user = current;
+        return DECLINED;
+    }
+    if (conn->state == MST_NEW) { /* handshake to come */
+        if (conn->rt == NULL || rt != NULL) {
+            conn->rt = rt;
+        }
+        conn->user = current;
+        return DECLINED;
+    }
+    if (current == NULL || dir_conf != current->r->per_dir_config) { /* back into the pool */
+        conn->user = NULL;
+        return DECLINED;
+    }
+    if (!may_ride(conn, rt, current->name)) {
+        /* nobody looked before: this request fails, the next one gets a fresh connection */
+        ap_log_cerror(APLOG_MARK, APLOG_ERR, 0, c, STLSLOGNO(5)
+                      "strict-tls: pooled connection refused: its verdict does not fit");
+        mst_count(MST_POOLED_CLOSED);
+        c->aborted = 1;
+        c->keepalive = AP_CONN_CLOSE;
+        current->rejected = 1;
+        return DECLINED;
+    }
+    conn->user = current;
+    if (rt != NULL) {
+        mst_set_env(current, conn->result);
+    }
+    return DECLINED;
+}
+
+/* ---- handshakes -------------------------------------------------------------------------------- */
+
+static int stock_verify(X509_STORE_CTX *store)
+{
+    return X509_verify_cert(store);
+}
+
+static int verify(X509_STORE_CTX *store, void *data)
+{
+    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    conn_rec *c = ssl ? SSL_get_app_data(ssl) : NULL;
+    mst_conn *conn = c && c->outgoing ? conn_of(c) : NULL;
+    int err = X509_V_ERR_APPLICATION_VERIFICATION;
+    const stls_reason_info *info;
+    stls_verdict verdict;
+
+    (void) data;
+    if (conn == NULL || conn->rt == NULL) {
+        return stock_verify(store);
+    }
+    if (conn->state != MST_NEW || conn->trust_judged) { /* no second handshake */
+        X509_STORE_CTX_set_error(store, err);
+        return 0;
+    }
+    ERR_set_mark();
+    verdict = mst_judge_trust(conn, X509_STORE_CTX_get0_untrusted(store));
+    ERR_pop_to_mark();
+
+    if (conn->rt->report) {
+        if (verdict != STLS_PENDING) {
+            /* told when the handshake is over */
+            stls_result_free(conn->result);
+            conn->result = NULL;
+            conn->has_key = 0;
+        }
+        return conn->wants_stock ? stock_verify(store) : 1;
+    }
+    if (verdict != STLS_PENDING) {
+        if (conn->result != NULL) {
+            info = stls_reason_get0(stls_result_reason(conn->result));
+            if (info != NULL && info->x509_err != X509_V_OK) {
+                err = info->x509_err;
+            }
+        }
+        conn->state = MST_REJECTED_PEER;
+        mst_record(conn, current);
+        if (current != NULL) {
+            current->rejected = 1;
+        }
+        X509_STORE_CTX_set_error(store, err);
+        return 0;
+    }
+    if (conn->wants_stock) {
+        return stock_verify(store);
+    }
+    X509_STORE_CTX_set_error(store, X509_V_OK);
+    return 1;
+}
+
+static int init_server(server_rec *s, apr_pool_t *p, int is_proxy, SSL_CTX *ctx)
+{
+    (void) s;
+    (void) p;
+    if (is_proxy && ctx != NULL) {
+        SSL_CTX_set_cert_verify_callback(ctx, verify, NULL);
+    }
+    return OK;
+}
+
+/* SNI and the name judged are the same one, without the trailing dot that SNI has no room for. */
+static void set_sni(conn_rec *c, SSL *ssl, const char *name)
+{
+    apr_size_t len = strlen(name);
+    apr_ipsubnet_t *ip;
+
+    if (apr_ipsubnet_create(&ip, name, NULL, c->pool) == APR_SUCCESS || strchr(name, ':')) {
+        return;
+    }
+    if (len > 1 && name[len - 1] == '.') {
+        name = apr_pstrmemdup(c->pool, name, len - 1);
+    }
+    (void) SSL_set_tlsext_host_name(ssl, (char *) name);
+}
+
+static int pre_handshake(conn_rec *c, SSL *ssl, int is_proxy)
+{
+    mst_conn *conn;
+
+    if (!is_proxy) {
+        return DECLINED;
+    }
+    conn = conn_of(c);
+    if (conn == NULL) {
+        /* nobody bound it: it is judged as its request says */
+        (void) bind_outgoing(c, current ? current->r->per_dir_config : NULL, 1);
+        conn = conn_of(c);
+    }
+    ap_add_input_filter(FILTER, conn, NULL, c);
+    if (conn->rt == NULL) {
+        return OK;
+    }
+    conn->name = current ? current->name : apr_table_get(c->notes, "proxy-request-hostname");
+    if (conn->name != NULL) {
+        conn->name = apr_pstrdup(c->pool, conn->name);
+        if (!conn->rt->report) {
+            /* the core judges the name; mod_ssl's own comparison knows no reason */
+            set_sni(c, ssl, conn->name);
+            apr_table_unset(c->notes, "proxy-request-hostname");
+        }
+    }
+    conn->wants_stock = SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE;
+    if (!conn->wants_stock && !conn->rt->report) {
+        SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+    }
+    (void) SSL_set_session(ssl, NULL);
+    SSL_set_options(ssl, SSL_OP_NO_RENEGOTIATION);
+    SSL_set_max_cert_list(ssl, (long) conn->rt->max_cert_list);
+    SSL_set_tlsext_status_type(ssl, TLSEXT_STATUSTYPE_ocsp);
+    return OK;
+}
+
+static int post_handshake(conn_rec *c, SSL *ssl)
+{
+    mst_conn *conn = conn_of(c);
+    stls_verdict verdict;
+
+    if (conn == NULL) {
+        return HTTP_BAD_GATEWAY;
+    }
+    if (conn->rt == NULL) {
+        conn->state = MST_ACCEPTED_PEER; /* by nobody: strict requests find no result */
+        return OK;
+    }
+    verdict = conn->state == MST_NEW ? mst_judge(conn, ssl) : STLS_REJECT;
+    ERR_clear_error();
+    if (conn->state == MST_NEW) {
+        conn->state = verdict == STLS_ACCEPT || conn->rt->report ? MST_ACCEPTED_PEER
+                                                                 : MST_REJECTED_PEER;
+        mst_record(conn, current);
+    }
+    if (conn->state == MST_ACCEPTED_PEER) {
+        return OK;
+    }
+    if (current != NULL) {
+        current->rejected = 1;
+    }
+    return HTTP_BAD_GATEWAY;
+}
+
+/* ---- life ---------------------------------------------------------------------------------------- */
+
+static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    (void) plog;
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
+        return OK;
+    }
+    mst_refresh_post_config(pconf, s);
+    if (mst_verdict_post_config(pconf, s) != OK) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return mst_cache_post_config(pconf, ptemp, s);
+}
+
+static void child_init(apr_pool_t *p, server_rec *s)
+{
+    (void) s;
+    mst_fetch_child_init(p);
+    mst_config_child_init(p);
+    mst_verdict_child_init(p);
+    mst_cache_child_init(p);
+    mst_refresh_child_init(p);
+}
+
+static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    if (proxy_hook_scheme_handler == NULL) {
+        ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s, STLSLOGNO(13)
+                     "strict-tls: load mod_proxy before mod_strict_tls");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return mst_check_config(pconf, plog, ptemp, s);
+}
+
+static void register_hooks(apr_pool_t *p)
+{
+    ap_hook_pre_config(mst_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_ssl_bind_outgoing(bind_outgoing, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    APR_OPTIONAL_HOOK(ssl, init_server, init_server, NULL, NULL, APR_HOOK_REALLY_LAST);
+    APR_OPTIONAL_HOOK(ssl, pre_handshake, pre_handshake, NULL, NULL, APR_HOOK_REALLY_LAST);
+    APR_OPTIONAL_HOOK(ssl, proxy_post_handshake, post_handshake, NULL, NULL,
+                      APR_HOOK_REALLY_FIRST);
+    APR_OPTIONAL_HOOK(proxy, request_status, request_status, NULL, NULL, APR_HOOK_REALLY_LAST);
+    if (proxy_hook_scheme_handler != NULL) {
+        proxy_hook_scheme_handler(scheme_handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    }
+    /* outside mod_ssl's filter */
+    ap_register_input_filter(FILTER, look, NULL, AP_FTYPE_CONNECTION + 1);
+    mst_status_register(p);
+}
+
+module AP_MODULE_DECLARE_DATA strict_tls_module = {
+    STANDARD20_MODULE_STUFF,
+    mst_create_dir_conf,
+    mst_merge_dir_conf,
+    NULL,
+    NULL,
+    mst_commands,
+    register_hooks,
+    AP_MODULE_FLAG_NONE
+};

@@ -1,0 +1,227 @@
+/*
+ * What the files of the module owe each other.  httpd_module/ does all the
+ * I/O: it looks at handshakes with backends, asks the core, fetches what the
+ * core wants to know and remembers answers.  It decides nothing about
+ * certificates.
+ */
+#ifndef MOD_STRICT_TLS_H
+#define MOD_STRICT_TLS_H
+
+#include <apr_atomic.h>
+#include <apr_hash.h>
+#include <apr_lib.h>
+#include <apr_network_io.h>
+#include <apr_portable.h>
+#include <apr_strings.h>
+#include <apr_thread_cond.h>
+#include <apr_thread_mutex.h>
+#include <apr_thread_proc.h>
+
+#include <httpd.h>
+#include <http_config.h>
+#include <http_connection.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <http_protocol.h>
+#include <http_request.h>
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include <strict_tls/strict_tls.h>
+
+APLOG_USE_MODULE(strict_tls);
+
+/* Tags of this module's log lines, in the manner of httpd's APLOGNO. */
+#define STLSLOGNO(n) "STLS" APR_STRINGIFY(n) ": "
+
+#define MST_OFF 0
+#define MST_ENFORCE 1
+#define MST_REPORT 2
+#define MST_UNSET (-1)
+
+#define MST_DETAIL_LEN 256
+#define MST_LINE_LEN 1536
+
+extern module AP_MODULE_DECLARE_DATA __attribute__((visibility("default"))) strict_tls_module;
+
+/* Everything below is the module's own: one symbol is exported. */
+#pragma GCC visibility push(hidden)
+
+/* ---- config.c: what was configured where ---------------------------------- */
+
+/* Plain data: two equal ones mean the same, so it is its own hash key. */
+typedef struct {
+    long mode;
+    const char *trusted;    /* StrictTLSTrustedCertificate; NULL: the system's */
+    const char *http_proxy; /* StrictTLSHTTPProxy, "off" or HOST:PORT */
+    const char *value[STLS_NUM_KEYS];
+} mst_dir_conf;
+
+/* A directory configuration made ready for use; lives as long as the process. */
+typedef struct {
+    mst_dir_conf conf;
+    stls_policy *policy; /* NULL: could not be made, which rejects */
+    stls_anchors *anchors;
+    int report;
+    int nonce;
+    apr_interval_time_t fetch_total;
+    apr_time_t negative_ttl_s;
+    apr_size_t max_cert_list;
+    int max_in_flight;
+    const char *proxy_host; /* NULL: none */
+    apr_port_t proxy_port;
+} mst_runtime;
+
+void *mst_create_dir_conf(apr_pool_t *p, char *dir);
+void *mst_merge_dir_conf(apr_pool_t *p, void *base, void *add);
+extern command_rec mst_commands[];
+
+int mst_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp);
+int mst_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+void mst_config_child_init(apr_pool_t *p);
+
+mst_dir_conf *mst_get_dir_conf(ap_conf_vector_t *dir_conf);
+
+/* NULL where it is off. */
+mst_runtime *mst_get_runtime(const mst_dir_conf *conf);
+
+/* ---- fetch.c: how an answer gets here -------------------------------------- */
+
+typedef struct mst_flight mst_flight;
+
+void mst_fetch_child_init(apr_pool_t *p);
+
+/* Never held by a thread that does I/O; guards flights, failures and CRLs. */
+extern apr_thread_mutex_t *mst_fetch_mutex;
+
+/* What failures of `want` are remembered by: another way out fails for reasons of its own. */
+void mst_flight_id(const mst_runtime *rt, const stls_fetch *want, unsigned char *id);
+
+/* The flight that answers `want`, joined or started; NULL: `reply` says why not. */
+mst_flight *mst_flight_join(mst_runtime *rt, const stls_fetch *want, const unsigned char *id,
+                            stls_reply *reply);
+void mst_flight_leave(mst_flight *flight);
+/* Until one of these is over (its index) or `deadline` has come (-1). */
+int mst_flight_wait(mst_flight *const *flights, int num, apr_time_t deadline);
+/* What it brought: a CRL that was walked through, or else `reply`.  Once it is over. */
+stls_crl *mst_flight_get0(mst_flight *flight, stls_reply *reply);
+/* 1 for the first who asks: he stores what the flight brought. */
+int mst_flight_claim(mst_flight *flight);
+
+/* ---- cache.c: which answers are known -------------------------------------- */
+
+const char *mst_set_cache(cmd_parms *cmd, void *dummy, const char *arg);
+void mst_cache_pre_config(apr_pool_t *pconf);
+int mst_cache_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
+void mst_cache_child_init(apr_pool_t *p);
+
+/* DER of an answer, in `pool`; 0 when there is none.  `for_refresh`: none that is due for one. */
+int mst_cache_get(const unsigned char *question, apr_size_t max_len, int for_refresh,
+                  apr_pool_t *pool, unsigned char **der, apr_size_t *der_len);
+void mst_cache_put(const unsigned char *question, const stls_answer *answer,
+                   const unsigned char *der, apr_size_t der_len, apr_pool_t *pool);
+void mst_cache_status(request_rec *r, int flags);
+
+/* What failed a moment ago, by flight: outcome and, in `pool`, its bytes or detail. */
+int mst_failure_get(const unsigned char *flight, apr_time_t now_s, apr_pool_t *pool,
+                    stls_reply *reply);
+void mst_failure_put(const unsigned char *flight, apr_time_t retry_at_s,
+                     const stls_reply *reply);
+
+/* Indexed CRLs of this process by question; up_ref'd. */
+stls_crl *mst_crl_get1(const unsigned char *question, apr_time_t now_s, int for_refresh);
+void mst_crl_put(const unsigned char *question, stls_crl *crl, apr_time_t until_s,
+                 apr_time_t refresh_at_s);
+
+/* ---- verdict.c: what was decided before, what all processes must know ------- */
+
+void mst_verdict_pre_config(void);
+int mst_verdict_post_config(apr_pool_t *pconf, server_rec *s);
+void mst_verdict_child_init(apr_pool_t *p);
+
+stls_result *mst_verdict_get1(const unsigned char *key, apr_time_t now_s);
+void mst_verdict_put(const unsigned char *key, stls_result *result, apr_uint32_t epoch,
+                     apr_time_t negative_ttl_s, apr_time_t now_s);
+int mst_verdict_refresh_due(const unsigned char *key, apr_time_t now_s, apr_time_t next_s);
+apr_uint32_t mst_verdict_count(void);
+
+apr_uint32_t mst_epoch(void);
+void mst_announce_revocation(const unsigned char *question);
+int mst_revoked_since(apr_uint32_t epoch, const stls_result *result);
+
+/* Counters over all processes since the start. */
+typedef enum {
+    MST_ACCEPTED,
+    MST_REJECTED,
+    MST_WOULD_REJECT,
+    MST_VERDICT_HITS,
+    MST_ANSWER_HITS,
+    MST_FETCHES,
+    MST_FETCH_FAILURES,
+    MST_REFRESHES,
+    MST_POOLED_CLOSED,
+    MST_NUM_COUNTERS
+} mst_counter;
+void mst_count(mst_counter counter);
+apr_uint32_t mst_counted(mst_counter counter);
+
+/* ---- judge.c: from a presentation to a verdict ------------------------------ */
+
+typedef enum { MST_NEW = 0, MST_ACCEPTED_PEER = 1, MST_REJECTED_PEER = 2 } mst_state;
+
+/* One request on its way through mod_proxy. */
+typedef struct mst_request {
+    request_rec *r;
+    struct mst_request *outer; /* of this thread */
+    const char *name;          /* the backend's */
+    stls_result *result;
+    int rejected; /* in this attempt */
+    int running;
+} mst_request;
+
+/* One connection to a backend. */
+typedef struct {
+    conn_rec *c;
+    mst_runtime *rt; /* it was judged by this, or nothing is asked: NULL */
+    const char *name;
+    mst_state state;
+    stls_check *check; /* awaits the staple */
+    stls_result *result;
+    apr_uint32_t epoch; /* when result was true */
+    int trust_judged;
+    int has_key;
+    int has_staple_key;
+    int wants_stock;         /* SSLProxyVerify demands mod_ssl's verification too */
+    const mst_request *user; /* who rides it now; compared, never looked into */
+    unsigned char key[STLS_ID_LEN];
+} mst_conn;
+
+/* In OpenSSL's verify callback: REJECT, or PENDING for "trusted so far". */
+stls_verdict mst_judge_trust(mst_conn *conn, STACK_OF(X509) *certs);
+/* After the handshake; blocks no longer than fetch_total_ms. */
+stls_verdict mst_judge(mst_conn *conn, SSL *ssl);
+/* Replaces conn->result by a reject of the host's own making. */
+void mst_judge_fail(mst_conn *conn, stls_reason reason, const char *detail);
+/* Whether the verdict of a connection still stands for this request. */
+int mst_judge_reusable(mst_conn *conn, const mst_runtime *rt, const char *name);
+/* Tells the request, and the error log unless there is nothing to tell. */
+void mst_record(mst_conn *conn, mst_request *rq);
+void mst_set_env(mst_request *rq, stls_result *result);
+
+/* ---- refresh.c: newer answers ahead of time ---------------------------------- */
+
+void mst_refresh_post_config(apr_pool_t *pconf, server_rec *s);
+void mst_refresh_child_init(apr_pool_t *p);
+void mst_refresh(mst_conn *conn, SSL *ssl, apr_time_t now_s);
+/* Runs a check to its end within the runtime's total time. */
+stls_verdict mst_run_check(mst_runtime *rt, stls_check *check, int is_refresh);
+stls_check *mst_new_check(mst_runtime *rt, const char *name, const STACK_OF(X509) *certs);
+
+/* ---- status.c ----------------------------------------------------------------- */
+
+void mst_status_register(apr_pool_t *p);
+
+#pragma GCC visibility pop
+
+#endif

@@ -1,0 +1,201 @@
+/*
+ * What was decided before: a verdict cache per process.  What all processes
+ * must know: which questions were answered "revoked", and the counters.
+ */
+#include "mod_strict_tls.h"
+
+#include <apr_shm.h>
+
+#define MAX_VERDICTS 4096
+#define NUM_NEWS 128
+
+/* Zeroed shared memory; every member is written atomically or under its number. */
+typedef struct {
+    volatile apr_uint32_t epoch; /* revocations announced so far */
+    struct {
+        volatile apr_uint32_t number; /* of what is written here; 0 while it is being written */
+        unsigned char question[STLS_ID_LEN];
+    } news[NUM_NEWS];
+    volatile apr_uint32_t counters[MST_NUM_COUNTERS];
+} shared;
+
+static shared nowhere; /* before there is shared memory, and where there is none */
+static shared *all = &nowhere;
+
+static apr_thread_mutex_t *mutex;
+static stls_verdict_cache *verdicts;
+static apr_uint32_t seen; /* news that the cache knows of */
+
+void mst_verdict_pre_config(void)
+{
+    all = &nowhere;
+}
+
+int mst_verdict_post_config(apr_pool_t *pconf, server_rec *s)
+{
+    apr_shm_t *shm;
+    apr_status_t rv = apr_shm_create(&shm, sizeof(shared), NULL, pconf);
+
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_EMERG, rv, s, STLSLOGNO(20)
+                     "strict-tls: no shared memory");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    all = apr_shm_baseaddr_get(shm);
+    memset(all, 0, sizeof(*all));
+    return OK;
+}
+
+void mst_verdict_child_init(apr_pool_t *p)
+{
+    apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, p);
+    /* without memory for it every handshake is judged anew */
+    verdicts = stls_verdict_cache_new(MAX_VERDICTS, NULL);
+    seen = mst_epoch();
+}
+
+void mst_count(mst_counter counter)
+{
+    apr_atomic_inc32(&all->counters[counter]);
+}
+
+apr_uint32_t mst_counted(mst_counter counter)
+{
+    return apr_atomic_read32(&all->counters[counter]);
+}
+
+/* ---- news about revocations ------------------------------------------------------------ */
+
+apr_uint32_t mst_epoch(void)
+{
+    return apr_atomic_read32(&all->epoch);
+}
+
+/* Who reads a place that is written to finds another number there and assumes the worst. */
+void mst_announce_revocation(const unsigned char *question)
+{
+    apr_uint32_t number = apr_atomic_inc32(&all->epoch) + 1;
+    apr_uint32_t place = number % NUM_NEWS;
+
+    apr_atomic_set32(&all->news[place].number, 0);
+    memcpy(all->news[place].question, question, STLS_ID_LEN);
+    apr_atomic_set32(&all->news[place].number, number);
+}
+
+/* 1 and the question of news `number`; 0: it cannot be known any more. */
+static int read_news(apr_uint32_t number, unsigned char *question)
+{
+    apr_uint32_t place = number % NUM_NEWS;
+
+    if (apr_atomic_read32(&all->news[place].number) != number) {
+        return 0;
+    }
+    memcpy(question, all->news[place].question, STLS_ID_LEN);
+    return apr_atomic_read32(&all->news[place].number) == number;
+}
+
+static int rests_on(const stls_result *result, const unsigned char *question)
+{
+    size_t num, i;
+    const unsigned char *questions = stls_result_get0_questions(result, &num);
+
+    for (i = 0; i < num; i++) {
+        if (!memcmp(questions + i * STLS_ID_LEN, question, STLS_ID_LEN)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int mst_revoked_since(apr_uint32_t epoch, const stls_result *result)
+{
+    unsigned char question[STLS_ID_LEN];
+
+    while (epoch != mst_epoch()) {
+        if (!read_news(++epoch, question) || rests_on(result, question)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* ---- the cache ------------------------------------------------------------------------------ */
+
+/* Under the mutex: forgets what rests on something revoked meanwhile. */
+static void catch_up(void)
+{
+    unsigned char question[STLS_ID_LEN];
+
+    while (seen != mst_epoch()) {
+        if (read_news(++seen, question)) {
+            (void) stls_verdict_cache_drop_question(verdicts, question);
+        }
+        else {
+            seen = mst_epoch();
+            stls_verdict_cache_clear(verdicts);
+        }
+    }
+}
+
+stls_result *mst_verdict_get1(const unsigned char *key, apr_time_t now_s)
+{
+    stls_result *result = NULL;
+
+    apr_thread_mutex_lock(mutex);
+    if (verdicts != NULL) {
+        catch_up();
+        result = stls_verdict_cache_get0(verdicts, key, now_s);
+        if (result != NULL) {
+            result = stls_result_up_ref(result);
+        }
+    }
+    apr_thread_mutex_unlock(mutex);
+    return result;
+}
+
+/* `epoch` is when the check behind this result began to look at answers. */
+void mst_verdict_put(const unsigned char *key, stls_result *result, apr_uint32_t epoch,
+                     apr_time_t negative_ttl_s, apr_time_t now_s)
+{
+    stls_reason reason = stls_result_reason(result);
+    apr_time_t rest;
+
+    if (reason != STLS_REASON_OCSP_REVOKED && reason != STLS_REASON_CRL_REVOKED
+        && mst_revoked_since(epoch, result)) {
+        return;
+    }
+    apr_thread_mutex_lock(mutex);
+    if (verdicts != NULL) {
+        catch_up();
+        (void) stls_verdict_cache_put(verdicts, key, result, now_s);
+        /* Made of answers past half their life: nothing newer was to be had, halve the rest. */
+        if (stls_result_refresh_at_s(result) <= now_s) {
+            rest = (stls_result_valid_until_s(result) - now_s) / 2;
+            stls_verdict_cache_defer_refresh(verdicts, key,
+                now_s + 1 + (rest > negative_ttl_s ? rest : negative_ttl_s));
+        }
+    }
+    apr_thread_mutex_unlock(mutex);
+}
+
+int mst_verdict_refresh_due(const unsigned char *key, apr_time_t now_s, apr_time_t next_s)
+{
+    int due;
+
+    apr_thread_mutex_lock(mutex);
+    due = verdicts && stls_verdict_cache_refresh_due(verdicts, key, now_s, next_s);
+    apr_thread_mutex_unlock(mutex);
+    return due;
+}
+
+apr_uint32_t mst_verdict_count(void)
+{
+    apr_uint32_t count = 0;
+
+    apr_thread_mutex_lock(mutex);
+    if (verdicts != NULL) {
+        count = (apr_uint32_t) stls_verdict_cache_count(verdicts);
+    }
+    apr_thread_mutex_unlock(mutex);
+    return count;
+}
