@@ -162,7 +162,8 @@ struct ngx_http_strict_tls_conn_s {
     ngx_atomic_uint_t               epoch;     /* when result was true */
 
     u_char                          key[STLS_ID_LEN];      /* of verdicts */
-    u_char                          session_key[STLS_ID_LEN];
+    ngx_str_t                       session_key;
+    SSL_SESSION                    *offered;   /* only to be compared with */
 
     ngx_connection_handler_pt       handler;   /* nginx's */
 
@@ -365,7 +366,7 @@ ngx_uint_t ngx_http_strict_tls_rests_on(stls_result *result,
     const u_char *question);
 
 /* ngx_http_strict_tls_session.c */
-void ngx_http_strict_tls_session_key(ngx_http_strict_tls_conn_t *conn,
+ngx_int_t ngx_http_strict_tls_session_key(ngx_http_strict_tls_conn_t *conn,
     ngx_peer_connection_t *pc);
 void ngx_http_strict_tls_session_offer(ngx_http_strict_tls_conn_t *conn,
     ngx_ssl_conn_t *ssl_conn);

@@ -230,11 +230,15 @@ ngx_http_strict_tls_start(SSL *ssl)
     c->ssl->save_session = NULL;
 
     if (conn->save_session) {
-        ngx_http_strict_tls_session_key(conn, &r->upstream->peer);
-    }
 
-    if (conn->save_session) {
-        ngx_http_strict_tls_session_offer(conn, ssl);
+        if (ngx_http_strict_tls_session_key(conn, &r->upstream->peer)
+            == NGX_OK)
+        {
+            ngx_http_strict_tls_session_offer(conn, ssl);
+
+        } else {
+            conn->save_session = 0;
+        }
     }
 
     /*
@@ -775,6 +779,10 @@ ngx_http_strict_tls_free_conn(void *parent, void *ptr, CRYPTO_EX_DATA *ad,
 
     if (conn->client.data) {
         ngx_free(conn->client.data);
+    }
+
+    if (conn->session_key.data) {
+        ngx_free(conn->session_key.data);
     }
 
     ngx_free(conn);

@@ -10,7 +10,6 @@
 typedef struct {
     ngx_str_node_t                  node;
     ngx_queue_t                     queue;
-    u_char                          id[STLS_ID_LEN];
 
     SSL_SESSION                    *session;
     stls_result                    *result;
@@ -20,58 +19,49 @@ typedef struct {
 
 
 static ngx_http_strict_tls_session_t *ngx_http_strict_tls_session_find(
-    ngx_http_strict_tls_worker_t *worker, u_char *id);
+    ngx_http_strict_tls_worker_t *worker, ngx_str_t *key);
 static void ngx_http_strict_tls_session_free(
     ngx_http_strict_tls_worker_t *worker, ngx_http_strict_tls_session_t *s);
 
 
-/* Everything that must be equal for a verdict to be inherited. */
+/*
+ * Everything that must be equal for a verdict to be inherited.  Equal policies
+ * and anchors are one object each, see ngx_http_strict_tls_merge().
+ */
 
-void
+ngx_int_t
 ngx_http_strict_tls_session_key(ngx_http_strict_tls_conn_t *conn,
     ngx_peer_connection_t *pc)
 {
-    u_char      *p, *buf, stack[512];
-    size_t       len, lens[3];
-    ngx_str_t   *name, *client;
+    u_char  *p;
+    size_t   lens[3];
+    void    *objects[3];
 
-    name = &conn->name;
-    client = &conn->client;
+    objects[0] = conn->conf->policy;
+    objects[1] = conn->conf->anchors;
+    objects[2] = conn->ssl_ctx;
 
     lens[0] = pc->socklen;
-    lens[1] = name->len;
-    lens[2] = client->len;
+    lens[1] = conn->name.len;
+    lens[2] = conn->client.len;
 
-    len = 2 * STLS_ID_LEN + sizeof(SSL_CTX *) + sizeof(lens)
-          + lens[0] + lens[1] + lens[2];
-
-    buf = stack;
-
-    if (len > sizeof(stack)) {
-        buf = ngx_alloc(len, conn->connection->log);
-        if (buf == NULL) {
-            conn->save_session = 0;
-            return;
-        }
+    p = ngx_alloc(sizeof(objects) + sizeof(lens) + lens[0] + lens[1] + lens[2],
+                  conn->connection->log);
+    if (p == NULL) {
+        return NGX_ERROR;
     }
 
-    p = ngx_cpymem(buf, stls_policy_get0_id(conn->conf->policy), STLS_ID_LEN);
-    p = ngx_cpymem(p, stls_anchors_get0_id(conn->conf->anchors), STLS_ID_LEN);
-    p = ngx_cpymem(p, &conn->ssl_ctx, sizeof(SSL_CTX *));
+    conn->session_key.data = p;
+
+    p = ngx_cpymem(p, objects, sizeof(objects));
     p = ngx_cpymem(p, lens, sizeof(lens));
     p = ngx_cpymem(p, pc->sockaddr, lens[0]);
-    p = ngx_cpymem(p, name->data, lens[1]);
-    p = ngx_cpymem(p, client->data, lens[2]);
+    p = ngx_cpymem(p, conn->name.data, lens[1]);
+    p = ngx_cpymem(p, conn->client.data, lens[2]);
 
-    if (EVP_Digest(buf, p - buf, conn->session_key, NULL, EVP_sha256(), NULL)
-        != 1)
-    {
-        conn->save_session = 0;
-    }
+    conn->session_key.len = p - conn->session_key.data;
 
-    if (buf != stack) {
-        ngx_free(buf);
-    }
+    return NGX_OK;
 }
 
 
@@ -92,7 +82,7 @@ ngx_http_strict_tls_session_offer(ngx_http_strict_tls_conn_t *conn,
 
     worker = ngx_http_strict_tls_get_worker(conn->main_conf);
 
-    s = ngx_http_strict_tls_session_find(worker, conn->session_key);
+    s = ngx_http_strict_tls_session_find(worker, &conn->session_key);
     if (s == NULL) {
         return;
     }
@@ -120,6 +110,7 @@ ngx_http_strict_tls_session_offer(ngx_http_strict_tls_conn_t *conn,
     }
 
     if (SSL_set_session(ssl_conn, dup) == 1) {
+        conn->offered = dup;
         conn->inherited = stls_result_up_ref(s->result);
         conn->has_staple_key = s->has_key;
         ngx_memcpy(conn->key, s->key, STLS_ID_LEN);
@@ -140,7 +131,7 @@ ngx_http_strict_tls_session_offer(ngx_http_strict_tls_conn_t *conn,
 void
 ngx_http_strict_tls_session_save(ngx_connection_t *c)
 {
-    uint32_t                        hash;
+    ngx_str_t                      *key;
     SSL_SESSION                    *session;
     ngx_http_strict_tls_conn_t     *conn;
     ngx_http_strict_tls_worker_t   *worker;
@@ -172,7 +163,13 @@ ngx_http_strict_tls_session_save(ngx_connection_t *c)
         return;
     }
 
-    s = ngx_http_strict_tls_session_find(worker, conn->session_key);
+    if (session == conn->offered) {
+        /* resumed below TLS 1.3 without a new ticket: stored already */
+        ngx_ssl_free_session(session);
+        return;
+    }
+
+    s = ngx_http_strict_tls_session_find(worker, &conn->session_key);
 
     if (s) {
         ngx_http_strict_tls_session_free(worker, s);
@@ -183,7 +180,9 @@ ngx_http_strict_tls_session_save(ngx_connection_t *c)
         ngx_http_strict_tls_session_free(worker, s);
     }
 
-    s = ngx_calloc(sizeof(ngx_http_strict_tls_session_t), c->log);
+    key = &conn->session_key;
+
+    s = ngx_calloc(sizeof(ngx_http_strict_tls_session_t) + key->len, c->log);
     if (s == NULL) {
         ngx_ssl_free_session(session);
         return;
@@ -193,12 +192,11 @@ ngx_http_strict_tls_session_save(ngx_connection_t *c)
     s->result = stls_result_up_ref(conn->result);
     s->has_key = conn->has_staple_key;
     ngx_memcpy(s->key, conn->key, STLS_ID_LEN);
-    ngx_memcpy(s->id, conn->session_key, STLS_ID_LEN);
 
-    ngx_memcpy(&hash, s->id, sizeof(uint32_t));
-    s->node.node.key = hash;
-    s->node.str.data = s->id;
-    s->node.str.len = STLS_ID_LEN;
+    s->node.node.key = ngx_murmur_hash2(key->data, key->len);
+    s->node.str.data = (u_char *) (s + 1);
+    s->node.str.len = key->len;
+    ngx_memcpy(s->node.str.data, key->data, key->len);
 
     ngx_rbtree_insert(&worker->sessions, &s->node.node);
     ngx_queue_insert_head(&worker->sessions_lru, &s->queue);
@@ -221,7 +219,7 @@ ngx_http_strict_tls_session_drop(ngx_http_strict_tls_conn_t *conn)
 
     worker = ngx_http_strict_tls_get_worker(conn->main_conf);
 
-    s = ngx_http_strict_tls_session_find(worker, conn->session_key);
+    s = ngx_http_strict_tls_session_find(worker, &conn->session_key);
 
     if (s) {
         ngx_http_strict_tls_session_free(worker, s);
@@ -266,19 +264,13 @@ ngx_http_strict_tls_session_clear(ngx_http_strict_tls_worker_t *worker)
 
 static ngx_http_strict_tls_session_t *
 ngx_http_strict_tls_session_find(ngx_http_strict_tls_worker_t *worker,
-    u_char *id)
+    ngx_str_t *key)
 {
-    uint32_t                        hash;
-    ngx_str_t                       name;
     ngx_http_strict_tls_session_t  *s;
 
-    ngx_memcpy(&hash, id, sizeof(uint32_t));
-
-    name.data = id;
-    name.len = STLS_ID_LEN;
-
     s = (ngx_http_strict_tls_session_t *)
-            ngx_str_rbtree_lookup(&worker->sessions, &name, hash);
+            ngx_str_rbtree_lookup(&worker->sessions, key,
+                                  ngx_murmur_hash2(key->data, key->len));
 
     if (s) {
         ngx_queue_remove(&s->queue);
