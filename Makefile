@@ -104,4 +104,7 @@ pkits: $(B)/pkits_test
 clean:
 	rm -rf $(B)
 
+# libcurl.
+include curl_plugin/rules.mk
+
 -include $(CORE_OBJ:.o=.d) $(ASAN_OBJ:.o=.d) $(UNIT:=.d) $(UNIT_ASAN:=.d)

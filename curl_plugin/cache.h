@@ -1,0 +1,24 @@
+/*
+ * Answers of responders on disk, shared by all processes of a user.
+ *
+ * A file per question, named by it, holding the raw answer.  The core verifies
+ * it again whenever it is read, so whatever lies there can at worst be useless.
+ * The functions are safe in many threads and processes at once.
+ */
+#ifndef STLS_CURL_CACHE_H
+#define STLS_CURL_CACHE_H
+
+#include "strict_tls/strict_tls.h"
+
+/* See stls_curl_set_cache(). */
+stls_status stls_curl_cache_open(const char *folder, stls_error *err);
+
+/* 1 and a copy of the answer, to be given back to stls_curl_cache_release(); 0 if there is none. */
+int stls_curl_cache_get(const unsigned char question[STLS_ID_LEN], unsigned char **bytes,
+                        size_t *len);
+void stls_curl_cache_release(unsigned char *bytes);
+
+void stls_curl_cache_put(const unsigned char question[STLS_ID_LEN], const unsigned char *bytes,
+                         size_t len, int64_t use_until_s);
+
+#endif

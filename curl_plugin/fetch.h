@@ -1,0 +1,24 @@
+/* One question to a responder, blocking, through libcurl: its rules about HTTP proxies apply. */
+#ifndef STLS_CURL_FETCH_H
+#define STLS_CURL_FETCH_H
+
+#include "strict_tls/strict_tls.h"
+
+typedef struct {
+    stls_fetch_outcome outcome;
+    unsigned char *bytes; /* for STLS_FETCH_OK; the caller frees it by stls_curl_fetched_free() */
+    size_t bytes_len;
+    char detail[256]; /* for failures */
+} stls_curl_fetched;
+
+/*
+ * GETs or POSTs what `want` says, for at most `limit_ms`; want's own limits
+ * apply too.  Only http://, no redirects, addresses as the policy's fetch_deny
+ * has it.  The answer must be one DER object and nothing else.
+ */
+void stls_curl_fetch(const stls_fetch *want, const stls_policy *policy, long limit_ms,
+                     stls_curl_fetched *fetched);
+
+void stls_curl_fetched_free(stls_curl_fetched *fetched);
+
+#endif

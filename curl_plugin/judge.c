@@ -1,0 +1,98 @@
+#include "judge.h"
+
+#include <time.h>
+
+#include "cache.h"
+#include "fetch.h"
+#include "plugin.h"
+
+static int64_t now_s(void)
+{
+    return (int64_t)time(NULL);
+}
+
+static int64_t clock_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int answer_from_cache(stls_check *check, const stls_fetch *want)
+{
+    unsigned char *bytes = NULL;
+    size_t len = 0;
+
+    if (!want->may_use_cache || !stls_curl_cache_get(want->question, &bytes, &len)) {
+        return 0;
+    }
+    stls_reply reply = {.outcome = STLS_FETCH_CACHED, .bytes = bytes, .bytes_len = len};
+    (void)stls_check_feed(check, want->id, &reply, now_s());
+    stls_curl_cache_release(bytes);
+    return 1;
+}
+
+static void answer_from_network(stls_check *check, const stls_policy *policy,
+                                const stls_fetch *want, long limit_ms)
+{
+    stls_curl_fetched fetched;
+    stls_answer answer;
+
+    stls_curl_fetch(want, policy, limit_ms, &fetched);
+    stls_reply reply = {.outcome = fetched.outcome,
+                        .bytes = fetched.bytes,
+                        .bytes_len = fetched.bytes_len,
+                        .detail = fetched.detail};
+    (void)stls_check_feed(check, want->id, &reply, now_s());
+    if (fetched.outcome == STLS_FETCH_OK
+        && stls_check_get_answer(check, want->id, &answer) == STLS_OK && answer.conclusive) {
+        stls_curl_cache_put(want->question, fetched.bytes, fetched.bytes_len, answer.use_until_s);
+    }
+    stls_curl_fetched_free(&fetched);
+}
+
+stls_verdict stls_curl_judge(stls_check *check, const stls_policy *policy)
+{
+    int64_t total_ms = stls_policy_get_int(policy, STLS_KEY_FETCH_TOTAL_MS);
+    int64_t crl_ms = stls_policy_get_int(policy, STLS_KEY_CRL_FETCH_TOTAL_MS);
+    int64_t began_ms = clock_ms();
+    stls_fetch want;
+
+    (void)stls_check_start(check, now_s());
+    while (stls_check_verdict(check) == STLS_PENDING) {
+        if (!stls_check_next_fetch(check, &want)) {
+            if (stls_check_verdict(check) == STLS_PENDING) {
+                (void)stls_check_fail(check, STLS_REASON_INTERNAL_ERROR,
+                                      "nothing is left to wait for", now_s());
+            }
+            break;
+        }
+        if (answer_from_cache(check, &want)) {
+            continue;
+        }
+        /* Nothing goes on in the background here, so a CRL has its own time. */
+        int64_t left_ms = (want.is_crl ? crl_ms : total_ms) - (clock_ms() - began_ms);
+        if (left_ms <= 0) {
+            (void)stls_check_expire(check, now_s());
+            break;
+        }
+        answer_from_network(check, policy, &want, (long)left_ms);
+    }
+    return stls_check_verdict(check);
+}
+
+stls_result *stls_curl_failed(const stls_policy *policy, stls_reason reason, const char *detail)
+{
+    stls_result *result = NULL;
+    stls_anchors *anchors = stls_curl_no_anchors();
+    stls_check *check = stls_check_new((stls_policy *)policy, anchors, STLS_ROLE_SERVER);
+
+    stls_anchors_free(anchors);
+    if (check != NULL) {
+        (void)stls_check_fail(check, reason, detail, now_s());
+        result = stls_check_get1_result(check);
+        stls_check_free(check);
+    }
+    return result;
+}

@@ -1,0 +1,66 @@
+/* What the parts of the curl plugin owe each other. */
+#ifndef STLS_CURL_PLUGIN_H
+#define STLS_CURL_PLUGIN_H
+
+#include "strict_tls/curl.h"
+
+#define STLS_CURL_API __attribute__((visibility("default")))
+
+/*
+ * What a handle demands.  Equal ones are one, and they live until the process
+ * ends: duplicated handles carry the pointer without telling anybody.
+ */
+typedef struct stls_curl_setup_st {
+    stls_policy *policy;
+    stls_anchors *anchors; /* NULL: libcurl's */
+    curl_ssl_ctx_callback ssl_ctx_function;
+    void *ssl_ctx_data;
+    curl_prereq_callback prereq_function;
+    void *prereq_data;
+    struct stls_curl_setup_st *next;
+} stls_curl_setup;
+
+/* ---- setup.c ---- */
+
+/* The one setup equal to `wanted`; references are taken. NULL when out of memory. */
+const stls_curl_setup *stls_curl_setup_intern(const stls_curl_setup *wanted);
+
+/* ---- handle.c: what is remembered about handles ---- */
+
+/* Puts `result` (may be NULL) in the place of the handle's last one; takes a reference. */
+void stls_curl_note_result(CURL *curl, stls_result *result);
+
+/* Tells about a verdict: last report, error buffer, the host program's hook. */
+void stls_curl_tell(CURL *curl, stls_result *result);
+
+/* The IP address of the handle's HTTPS proxy if it is named by one and that is known; "" if not. */
+void stls_curl_get_proxy_ip(CURL *curl, char *ip, size_t ip_len);
+stls_curl_status stls_curl_set_proxy_ip(CURL *curl, const char *ip);
+
+/* Called for every verdict, if set. */
+extern void (*stls_curl_on_result)(CURL *curl, stls_result *result);
+
+/* Called with a sentence for the person at the terminal, if set. */
+extern void (*stls_curl_on_warning)(const char *text);
+
+/*
+ * More than 0 while this thread is inside the plugin: what it then calls in
+ * libcurl is meant for libcurl itself.
+ */
+extern _Thread_local int stls_curl_depth;
+
+/* ---- tls.c: the handshake ---- */
+
+/* CURLOPT_SSL_CTX_FUNCTION and CURLOPT_PREREQFUNCTION; the data is the setup. */
+CURLcode stls_curl_ssl_ctx(CURL *curl, void *ssl_ctx, void *setup);
+int stls_curl_prereq(void *setup, char *peer_ip, char *local_ip, int peer_port, int local_port);
+
+/* ---- trust.c: which anchors ---- */
+
+/* Frozen anchors out of the store that libcurl made for this connection. NULL: no memory. */
+stls_anchors *stls_curl_anchors_of(X509_STORE_CTX *store_ctx, const STACK_OF(X509) *presented);
+
+/* A set without any anchor that somebody has the key of. NULL: no memory. */
+stls_anchors *stls_curl_no_anchors(void);
+
+#endif

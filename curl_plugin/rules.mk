@@ -1,0 +1,63 @@
+# libcurl: the helper library, the shim for unchanged programs, strict-curl.  Included by ../Makefile.
+
+CURL_BASE := $(BASE) -D_DEFAULT_SOURCE -Icurl_plugin/include -Icurl_plugin -pthread
+CURL_LIBS := $(LIBS) -lcurl -ldl -pthread
+CURL_OWN  := setup handle tls trust judge fetch cache
+CURL_OBJ  := $(CURL_OWN:%=$(B)/obj/curl_plugin/%.o)
+CURL_CORE := $(CORE_SRC:common/%.c=$(B)/obj/curl_plugin/core/%.o)
+CURL_SO   := $(B)/lib/libstrict_tls_curl.so
+CURL_A    := $(B)/lib/libstrict_tls_curl.a
+CURL_PC   := $(B)/lib/pkgconfig/strict_tls_curl.pc
+CURL_EXAMPLES := $(patsubst curl_plugin/examples/%.c,$(B)/examples/curl/%,$(sort $(wildcard curl_plugin/examples/*.c)))
+PREFIX   ?= /usr
+
+.PHONY: curl curl-examples
+curl: $(CURL_SO) $(CURL_A) $(CURL_PC) curl-examples
+
+$(B)/obj/curl_plugin/%.o: curl_plugin/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CURL_BASE) $(CFLAGS) -MMD -MP -c $< -o $@
+
+# The library exports the core's API too, which a program needs for policies and reports.
+$(B)/obj/curl_plugin/core/%.o: common/%.c
+	@mkdir -p $(@D)
+	$(CC) $(BASE) -fvisibility=default $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(CURL_SO): $(CURL_OBJ) $(CURL_CORE) curl_plugin/libstrict_tls_curl.map
+	@mkdir -p $(@D)
+	$(CC) -shared -Wl,-soname,libstrict_tls_curl.so.0 -Wl,-z,defs -Wl,-z,relro,-z,now \
+	    -Wl,--version-script=curl_plugin/libstrict_tls_curl.map \
+	    $(CURL_OBJ) $(CURL_CORE) $(CURL_LIBS) -o $@.0
+	ln -sf libstrict_tls_curl.so.0 $@
+
+$(CURL_A): $(CURL_OBJ) $(CORE_OBJ)
+	@mkdir -p $(@D)
+	rm -f $@ && ar rcs $@ $^
+
+$(CURL_PC): curl_plugin/strict_tls_curl.pc.in common/include/strict_tls/strict_tls.h
+	@mkdir -p $(@D)
+	sed -e 's|@PREFIX@|$(PREFIX)|' \
+	    -e "s|@VERSION@|$$(sed -n 's/^#define STLS_VERSION "\(.*\)"/\1/p' common/include/strict_tls/strict_tls.h)|" $< > $@
+
+$(B)/examples/curl/%: curl_plugin/examples/%.c $(CURL_SO)
+	@mkdir -p $(@D)
+	$(CC) $(WARN) -std=c11 -D_POSIX_C_SOURCE=200809L $(CFLAGS) -Icommon/include -Icurl_plugin/include $< \
+	    -L$(B)/lib -lstrict_tls_curl -lcurl -lcrypto -Wl,-rpath,'$$ORIGIN/../../lib' -o $@
+
+curl-examples: $(CURL_EXAMPLES)
+
+-include $(CURL_OBJ:.o=.d) $(CURL_CORE:.o=.d)
+
+# What the tests drive.
+CURL_CLIENTS := $(B)/tests/curl_client $(B)/tests/curl_client_plain
+.PHONY: curl-clients
+curl-clients: $(CURL_CLIENTS)
+
+$(B)/tests/curl_client: tests/hosts/curl/client.c $(CURL_SO)
+	@mkdir -p $(@D)
+	$(CC) $(WARN) -std=c11 -D_DEFAULT_SOURCE $(CFLAGS) -Icommon/include -Icurl_plugin/include $< \
+	    -L$(B)/lib -lstrict_tls_curl -lcurl -lcrypto -Wl,-rpath,'$$ORIGIN/../lib' -o $@
+
+$(B)/tests/curl_client_plain: tests/hosts/curl/client.c
+	@mkdir -p $(@D)
+	$(CC) $(WARN) -std=c11 -D_DEFAULT_SOURCE -DPLAIN $(CFLAGS) $< -lcurl -o $@

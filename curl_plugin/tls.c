@@ -1,0 +1,384 @@
+/*
+ * The handshake: chain and name are judged in OpenSSL's verify callback,
+ * revocation in its status callback, which comes in TLS 1.2 and 1.3 alike, with
+ * a staple or without, before anything of the transfer is sent.
+ *
+ * Each connection of libcurl has an SSL_CTX of its own; what is known about it
+ * hangs there.
+ */
+#include "plugin.h"
+
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include "judge.h"
+
+typedef struct {
+    const stls_curl_setup *setup;
+    CURL *curl; /* NULL once the handshake is over: another handle may use the connection then */
+    int rejects; /* 0: mode report */
+    stls_check *check;
+    stls_result *result;
+    stls_verdict verdict;
+    void (*info_callback)(const SSL *ssl, int where, int value); /* the program's own */
+    int (*status_callback)(SSL *ssl, void *arg);
+    void *status_arg;
+} connection;
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int slot = -1;
+
+static void connection_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int index, long argl,
+                            void *argp)
+{
+    connection *conn = ptr;
+
+    (void)parent, (void)ad, (void)index, (void)argl, (void)argp;
+    if (conn != NULL) {
+        stls_check_free(conn->check);
+        stls_result_free(conn->result);
+        free(conn);
+    }
+}
+
+static void take_slot(void)
+{
+    slot = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, connection_free);
+}
+
+static connection *connection_of(const SSL *ssl)
+{
+    return slot >= 0 ? SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), slot) : NULL;
+}
+
+/* ---- which name ------------------------------------------------------------------- */
+
+static int is_ip(const char *text)
+{
+    unsigned char address[16];
+
+    return inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, text, address) == 1;
+}
+
+/* Host of the URL in progress, brackets and zone removed; "" if there is none. */
+static void url_host(CURL *curl, char *host, size_t len)
+{
+    char *url = NULL, *part = NULL;
+    CURLU *parsed = curl_url();
+
+    host[0] = '\0';
+    if (parsed != NULL && curl_easy_getinfo(curl, CURLINFO_EFFECTIVE_URL, &url) == CURLE_OK
+        && url != NULL
+        && curl_url_set(parsed, CURLUPART_URL, url,
+                        CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME) == CURLUE_OK
+        && curl_url_get(parsed, CURLUPART_HOST, &part, 0) == CURLUE_OK) {
+        size_t part_len = strlen(part);
+        if (part_len > 1 && part[0] == '[') {
+            snprintf(host, len, "%.*s", (int)strcspn(part + 1, "]%"), part + 1);
+        } else {
+            snprintf(host, len, "%s", part);
+        }
+    }
+    curl_free(part);
+    curl_url_cleanup(parsed);
+}
+
+/*
+ * libcurl sends the name that it wants as SNI, to origins and to HTTPS proxies
+ * alike.  Only addresses go without: then it is the URL's, or the proxy's.
+ */
+static void wanted_name(const connection *conn, const SSL *ssl, char *name, size_t len)
+{
+    const char *sni = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    char proxy[46];
+
+    if (sni != NULL) {
+        snprintf(name, len, "%s", sni);
+        return;
+    }
+    stls_curl_get_proxy_ip(conn->curl, proxy, sizeof(proxy));
+    url_host(conn->curl, name, len);
+    if (!is_ip(name)) {
+        snprintf(name, len, "%s", proxy);
+    }
+}
+
+/* ---- verdicts ------------------------------------------------------------------------ */
+
+static void finish(connection *conn, stls_verdict verdict)
+{
+    if (conn->result == NULL) {
+        conn->result = stls_check_get1_result(conn->check);
+    }
+    stls_check_free(conn->check);
+    conn->check = NULL;
+    conn->verdict = conn->result != NULL ? verdict : STLS_REJECT;
+    stls_curl_tell(conn->curl, conn->result);
+}
+
+/* What the alert and CURLINFO_SSL_VERIFYRESULT shall say. */
+static int x509_error(const connection *conn)
+{
+    const stls_reason_info *info =
+        conn->result != NULL ? stls_reason_get0(stls_result_reason(conn->result)) : NULL;
+
+    return info != NULL ? info->x509_err : X509_V_ERR_UNSPECIFIED;
+}
+
+static stls_check *new_check(connection *conn, X509_STORE_CTX *store_ctx, const char *name)
+{
+    STACK_OF(X509) *presented = X509_STORE_CTX_get0_untrusted(store_ctx);
+    stls_anchors *anchors = conn->setup->anchors != NULL
+                                ? stls_anchors_up_ref(conn->setup->anchors)
+                                : stls_curl_anchors_of(store_ctx, presented);
+    stls_check *check = stls_check_new(conn->setup->policy, anchors, STLS_ROLE_SERVER);
+
+    stls_anchors_free(anchors);
+    if (check != NULL) {
+        /* Whatever fails here drives the verdict to a reject. */
+        if (name[0] != '\0') {
+            (void)stls_check_set_name(check, name, strlen(name));
+        }
+        if (presented != NULL) {
+            (void)stls_check_add_certs(check, presented);
+        }
+    }
+    return check;
+}
+
+static int verify(X509_STORE_CTX *store_ctx, void *arg)
+{
+    connection *conn = arg;
+    const SSL *ssl = X509_STORE_CTX_get_ex_data(store_ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
+    char name[1024];
+    stls_verdict verdict = STLS_REJECT;
+
+    stls_curl_depth++;
+    stls_check_free(conn->check);
+    stls_result_free(conn->result);
+    conn->result = NULL;
+    conn->verdict = STLS_PENDING;
+    wanted_name(conn, ssl, name, sizeof(name));
+    conn->check = new_check(conn, store_ctx, name);
+    if (conn->check != NULL) {
+        verdict = stls_check_trust(conn->check, (int64_t)time(NULL));
+    }
+    if (verdict != STLS_PENDING) {
+        finish(conn, STLS_REJECT);
+    }
+    stls_curl_depth--;
+    ERR_clear_error();
+
+    if (!conn->rejects) {
+        return X509_verify_cert(store_ctx);
+    }
+    if (verdict != STLS_PENDING) {
+        X509_STORE_CTX_set_error(store_ctx, x509_error(conn));
+        return 0;
+    }
+    X509_STORE_CTX_set_error(store_ctx, X509_V_OK);
+    return 1;
+}
+
+static void judge_revocation(connection *conn, SSL *ssl)
+{
+    unsigned char *staple = NULL;
+    long staple_len = SSL_get_tlsext_status_ocsp_resp(ssl, &staple);
+
+    if (staple_len > 0) {
+        (void)stls_check_add_staple(conn->check, 0, staple, (size_t)staple_len);
+    }
+    stls_curl_depth++;
+    finish(conn, stls_curl_judge(conn->check, conn->setup->policy));
+    stls_curl_depth--;
+}
+
+static int status(SSL *ssl, void *arg)
+{
+    connection *conn = arg;
+
+    if (conn->status_callback != NULL) {
+        int own = conn->status_callback(ssl, conn->status_arg);
+        if (own <= 0) {
+            return own;
+        }
+    }
+    if (conn->check != NULL) {
+        judge_revocation(conn, ssl);
+    }
+    ERR_clear_error();
+    if (conn->verdict == STLS_ACCEPT || !conn->rejects) {
+        return 1;
+    }
+    /* The first error in the queue is the one that libcurl makes its code of. */
+    SSL_set_verify_result(ssl, x509_error(conn));
+    ERR_raise(ERR_LIB_SSL, SSL_R_CERTIFICATE_VERIFY_FAILED);
+    return 0;
+}
+
+/*
+ * No session is ever offered, whoever put one into the connection: on a resumed
+ * one nothing of the above would be called.
+ */
+static void info(const SSL *ssl, int where, int value)
+{
+    connection *conn = connection_of(ssl);
+
+    if (conn == NULL) {
+        return;
+    }
+    if (where & SSL_CB_HANDSHAKE_START) {
+        (void)SSL_set_session((SSL *)ssl, NULL);
+    }
+    if (where & SSL_CB_HANDSHAKE_DONE) {
+        conn->curl = NULL;
+    }
+    if (conn->info_callback != NULL) {
+        conn->info_callback(ssl, where, value);
+    }
+}
+
+CURLcode stls_curl_ssl_ctx(CURL *curl, void *ssl_ctx, void *data)
+{
+    const stls_curl_setup *setup = data;
+    SSL_CTX *ctx = ssl_ctx;
+
+    stls_curl_note_result(curl, NULL);
+    if (setup->ssl_ctx_function != NULL) {
+        CURLcode code = setup->ssl_ctx_function(curl, ssl_ctx, setup->ssl_ctx_data);
+        if (code != CURLE_OK) {
+            return code;
+        }
+    }
+    (void)pthread_once(&once, take_slot);
+    connection *conn = calloc(1, sizeof(*conn));
+    if (conn == NULL || slot < 0 || !SSL_CTX_set_ex_data(ctx, slot, conn)) {
+        free(conn);
+        return CURLE_OUT_OF_MEMORY;
+    }
+    conn->setup = setup;
+    conn->curl = curl;
+    conn->rejects = stls_policy_get_int(setup->policy, STLS_KEY_MODE) == 0;
+    conn->info_callback = SSL_CTX_get_info_callback(ctx);
+    (void)SSL_CTX_get_tlsext_status_cb(ctx, &conn->status_callback);
+    (void)SSL_CTX_get_tlsext_status_arg(ctx, &conn->status_arg);
+
+    if (conn->rejects) {
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+    }
+    SSL_CTX_set_cert_verify_callback(ctx, verify, conn);
+    SSL_CTX_set_tlsext_status_cb(ctx, status);
+    SSL_CTX_set_tlsext_status_arg(ctx, conn);
+    SSL_CTX_set_tlsext_status_type(ctx, TLSEXT_STATUSTYPE_ocsp);
+    SSL_CTX_set_info_callback(ctx, info);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_sess_set_new_cb(ctx, NULL);
+    SSL_CTX_set_max_cert_list(
+        ctx, stls_policy_get_int(setup->policy, STLS_KEY_MAX_CHAIN_BYTES)
+                 + SSL_MAX_CERT_LIST_DEFAULT);
+    return CURLE_OK;
+}
+
+/* ---- before the request ------------------------------------------------------------------ */
+
+/*
+ * Which handle calls its pre-request callback?  libcurl does not say, and the
+ * callback's data is shared by duplicates.  But the address that it passes lies
+ * inside the handle, where CURLINFO_PRIMARY_IP finds it too, always as far from
+ * the beginning.
+ */
+static CURL *handle_around(const char *peer_ip)
+{
+    static _Atomic ptrdiff_t distance;
+    char *found = NULL;
+
+    if (distance == 0) {
+        CURL *any = curl_easy_init();
+        if (any != NULL && curl_easy_getinfo(any, CURLINFO_PRIMARY_IP, &found) == CURLE_OK) {
+            ptrdiff_t measured = found - (char *)any;
+            distance = measured > 0 && measured < 65536 ? measured : -1;
+        }
+        curl_easy_cleanup(any);
+    }
+    if (distance <= 0) {
+        return NULL;
+    }
+    CURL *curl = (CURL *)(peer_ip - distance);
+    if (curl_easy_getinfo(curl, CURLINFO_PRIMARY_IP, &found) != CURLE_OK || found != peer_ip) {
+        return NULL;
+    }
+    return curl;
+}
+
+static void refuse(CURL *curl, const stls_curl_setup *setup, const char *detail)
+{
+    stls_result *result = stls_curl_failed(setup->policy, STLS_REASON_SESSION_UNVERIFIED, detail);
+
+    stls_curl_tell(curl, result);
+    stls_result_free(result);
+}
+
+static int is_same_demand(const stls_curl_setup *a, const stls_curl_setup *b)
+{
+    return a == b
+           || (a->policy == b->policy && a->anchors == b->anchors)
+           || (memcmp(stls_policy_get0_id(a->policy), stls_policy_get0_id(b->policy),
+                      STLS_ID_LEN) == 0
+               && a->anchors == b->anchors);
+}
+
+/* 1: this connection was judged as this handle demands, and the verdict stands. */
+static int may_use(CURL *curl, const stls_curl_setup *setup)
+{
+    const struct curl_tlssessioninfo *tls = NULL;
+
+    if (curl_easy_getinfo(curl, CURLINFO_TLS_SSL_PTR, &tls) != CURLE_OK || tls == NULL) {
+        return 0;
+    }
+    if (tls->internals == NULL) {
+        return 1; /* not TLS */
+    }
+    const connection *conn = connection_of(tls->internals);
+    if (conn == NULL) {
+        refuse(curl, setup, "the connection was opened without these checks");
+        return 0;
+    }
+    if (!is_same_demand(conn->setup, setup)) {
+        refuse(curl, setup, "the connection was judged by another policy");
+        return 0;
+    }
+    stls_curl_note_result(curl, conn->result);
+    if (conn->verdict != STLS_ACCEPT) {
+        return 0;
+    }
+    if (stls_result_valid_until_s(conn->result) < (int64_t)time(NULL)) {
+        refuse(curl, setup, "the connection's verdict has ended");
+        return 0;
+    }
+    return 1;
+}
+
+int stls_curl_prereq(void *data, char *peer_ip, char *local_ip, int peer_port, int local_port)
+{
+    const stls_curl_setup *setup = data;
+
+    stls_curl_depth++;
+    CURL *curl = handle_around(peer_ip);
+    int ok = curl != NULL && may_use(curl, setup);
+    stls_curl_depth--;
+    if (!ok && stls_policy_get_int(setup->policy, STLS_KEY_MODE) == 0) {
+        return CURL_PREREQFUNC_ABORT;
+    }
+    return setup->prereq_function != NULL
+               ? setup->prereq_function(setup->prereq_data, peer_ip, local_ip, peer_port,
+                                        local_port)
+               : CURL_PREREQFUNC_OK;
+}

@@ -1,0 +1,146 @@
+/*
+ * Which trust anchors count: those of libcurl's own store for the connection.
+ *
+ * The store may hold hundreds of certificates, or none yet where a CAPATH is
+ * looked up name by name.  Only those that can matter for this chain are taken:
+ * issuers of what was presented, and their issuers.  The store itself is shared
+ * with other handles and never changed.
+ */
+#include "plugin.h"
+
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+
+#define MAX_CANDIDATES 64
+#define NOBODY_LIFE_S 60
+
+typedef struct {
+    STACK_OF(X509) *certs;
+    BIO *pem;
+} candidates;
+
+static int knows(const candidates *found, const X509 *cert)
+{
+    for (int i = 0; i < sk_X509_num(found->certs); i++) {
+        if (X509_cmp(sk_X509_value(found->certs, i), cert) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Adds every certificate of the store with this subject. 0: out of memory. */
+static int add_by_name(candidates *found, X509_STORE_CTX *store_ctx, const X509_NAME *name)
+{
+    STACK_OF(X509) *certs = X509_STORE_CTX_get1_certs(store_ctx, name);
+    int ok = 1;
+
+    for (int i = 0; ok && i < sk_X509_num(certs); i++) {
+        X509 *cert = sk_X509_value(certs, i);
+        if (!knows(found, cert) && sk_X509_num(found->certs) < MAX_CANDIDATES) {
+            ok = PEM_write_bio_X509(found->pem, cert) == 1
+                 && X509_add_cert(found->certs, cert, X509_ADD_FLAG_UP_REF) == 1;
+        }
+    }
+    sk_X509_pop_free(certs, X509_free);
+    return ok;
+}
+
+static int collect(candidates *found, X509_STORE_CTX *store_ctx, const STACK_OF(X509) *presented)
+{
+    for (int i = 0; i < sk_X509_num(presented); i++) {
+        const X509 *cert = sk_X509_value(presented, i);
+        /* By its subject too: a self-signed leaf, or an anchor under another signature. */
+        if (!add_by_name(found, store_ctx, X509_get_issuer_name(cert))
+            || !add_by_name(found, store_ctx, X509_get_subject_name(cert))) {
+            return 0;
+        }
+    }
+    for (int i = 0; i < sk_X509_num(found->certs); i++) {
+        if (!add_by_name(found, store_ctx,
+                         X509_get_issuer_name(sk_X509_value(found->certs, i)))) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/*
+ * An anchor that nobody has the key of, for chains to which nothing in the
+ * store fits: the core wants a set that is not empty, and then tells what is
+ * wrong with the chain.
+ */
+static int add_nobody(candidates *found)
+{
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *cert = X509_new();
+    X509_NAME *name = X509_NAME_new();
+    X509V3_CTX v3;
+    X509_EXTENSION *ca = NULL;
+    int ok = 0;
+
+    X509V3_set_ctx(&v3, cert, cert, NULL, NULL, 0);
+    if (key != NULL && cert != NULL && name != NULL
+        && (ca = X509V3_EXT_conf_nid(NULL, &v3, NID_basic_constraints, "critical,CA:TRUE")) != NULL
+        && X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
+                                      (const unsigned char *)"no trust anchor", -1, -1, 0)
+        && X509_set_version(cert, X509_VERSION_3)
+        && ASN1_INTEGER_set(X509_get_serialNumber(cert), 1) && X509_set_subject_name(cert, name)
+        && X509_set_issuer_name(cert, name) && X509_set_pubkey(cert, key)
+        && X509_gmtime_adj(X509_getm_notBefore(cert), 0) != NULL
+        && X509_gmtime_adj(X509_getm_notAfter(cert), NOBODY_LIFE_S) != NULL
+        && X509_add_ext(cert, ca, -1) && X509_sign(cert, key, EVP_sha256())) {
+        ok = PEM_write_bio_X509(found->pem, cert);
+    }
+    X509_EXTENSION_free(ca);
+    X509_NAME_free(name);
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    return ok;
+}
+
+static int has_self_signed(const candidates *found)
+{
+    for (int i = 0; i < sk_X509_num(found->certs); i++) {
+        if (X509_get_extension_flags(sk_X509_value(found->certs, i)) & EXFLAG_SS) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static stls_anchors *load(const candidates *found)
+{
+    stls_anchors *anchors = stls_anchors_new(NULL);
+
+    if (anchors != NULL
+        && (stls_anchors_load(anchors, found->pem, NULL) != STLS_OK
+            || stls_anchors_freeze(anchors, NULL) != STLS_OK)) {
+        stls_anchors_free(anchors);
+        anchors = NULL;
+    }
+    return anchors;
+}
+
+stls_anchors *stls_curl_no_anchors(void)
+{
+    candidates none = {.pem = BIO_new(BIO_s_mem())};
+    stls_anchors *anchors = none.pem != NULL && add_nobody(&none) ? load(&none) : NULL;
+
+    BIO_free(none.pem);
+    return anchors;
+}
+
+stls_anchors *stls_curl_anchors_of(X509_STORE_CTX *store_ctx, const STACK_OF(X509) *presented)
+{
+    candidates found = {.certs = sk_X509_new_null(), .pem = BIO_new(BIO_s_mem())};
+    stls_anchors *anchors = NULL;
+
+    if (found.certs != NULL && found.pem != NULL && collect(&found, store_ctx, presented)
+        && (has_self_signed(&found) || add_nobody(&found))) {
+        anchors = load(&found);
+    }
+    sk_X509_pop_free(found.certs, X509_free);
+    BIO_free(found.pem);
+    return anchors;
+}
