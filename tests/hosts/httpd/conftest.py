@@ -1,0 +1,83 @@
+"""httpd front ends for tests."""
+import itertools
+from contextlib import ExitStack
+
+import pytest
+
+from tests.lab import httpd_fronts, net
+from tests.lab.httpd import MODULE, WRAPPER, Httpd
+from tests.lab.lab import Lab
+from tests.lab.scenarios import NAME
+
+
+@pytest.fixture(scope="session", autouse=True)
+def module():
+    for needed in (MODULE, WRAPPER):
+        if not needed.exists():
+            pytest.fail(f"{needed} is missing: run ./build.sh build", pytrace=False)
+    return MODULE
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """Makes labs and httpds of a test's own; all of them end with the test.
+
+    Use: stage.peer() for backends, stage.open(), then stage.front(lines) for an
+    httpd with one virtual host in front of them.
+    """
+    # httpd's children drop root: what they reach must be open to them.
+    tmp_path.chmod(0o755)
+    with ExitStack() as stack:
+        yield Stage(tmp_path, stack)
+
+
+class Stage:
+    def __init__(self, folder, stack):
+        self._folder = folder
+        self._stack = stack
+        self._numbers = itertools.count()
+        self.lab = Lab(scenarios=())
+        stack.callback(self.lab.close)
+
+    @property
+    def responder(self):
+        return self.lab.responder
+
+    def peer(self, name, *args, **fields):
+        """A backend with a fresh leaf; its place at the responder is peer.place."""
+        return self.lab.peer(name, *args, **fields)
+
+    def open(self):
+        self._stack.enter_context(self.lab)
+
+    def front(self, body, *, extra="", main="", protocols="TLSv1.2 TLSv1.3", start=True,
+              hosts=(NAME,), **options):
+        """(httpd, port); front.rewrite(body) before a graceful restart."""
+        front = Httpd(self._folder / f"front{next(self._numbers)}", "front", hosts=hosts,
+                      **{"module": MODULE, **options})
+        port = net.free_port()
+        self._stack.callback(front.stop)
+
+        def rewrite(body):
+            front.configure(httpd_fronts.STRICT_HEADERS
+                            + httpd_fronts.vhost(port, body, protocols=protocols, extra=extra),
+                            main=main)
+
+        rewrite(body)
+        front.rewrite = rewrite
+        if start:
+            front.start([port])
+            front.mark()
+        return front, port
+
+
+def where(peer, path="/", name=NAME, **options):
+    """A location in front of a peer."""
+    return httpd_fronts.location(path, peer, name=name, **{"strict": True, **options})
+
+
+def verdict(answer):
+    return answer.headers.get("x-strict-tls-verdict"), answer.headers.get("x-strict-tls-reason")
+
+
+ACCEPT = ("accept", "none")
