@@ -104,6 +104,9 @@ pkits: $(B)/pkits_test
 clean:
 	rm -rf $(B)
 
+# httpd.
+include httpd_module/rules.mk
+
 # libcurl.
 include curl_plugin/rules.mk
 
