@@ -8,15 +8,15 @@ PYTHON=/usr/bin/python3
 export PYTHONDONTWRITEBYTECODE=1
 export LC_ALL=C.UTF-8
 
-PACKAGES="build-essential ca-certificates curl libcmocka-dev libjansson-dev libssl-dev nginx nginx-dev
-          openssl python3 python3-cryptography python3-cryptography-vectors python3-pytest valgrind"
+PACKAGES="apache2 apache2-dev apache2-ssl-dev build-essential ca-certificates curl libcmocka-dev libnss-wrapper libjansson-dev libssl-dev nginx nginx-dev
+          openssl python3 python3-cryptography python3-cryptography-vectors python3-pytest redis-server valgrind"
 
 help() {
     cat <<'END'
 ./build.sh WORD
 
   demo [--keep]     stock and strict nginx side by side; --keep leaves them running
-  test [SUITE]      every test, or one suite: checks unit asan valgrind pkits lab nginx soak
+  test [SUITE]      every test, or one suite: checks unit asan valgrind pkits lab nginx httpd soak
   build             the core and the nginx module, into build/
   deps              install the Debian packages that are missing
   bench [--quick]   strict beside stock beside unverified
@@ -208,6 +208,12 @@ suite_nginx() {
     python_tests "nginx" tests/hosts/nginx
 }
 
+suite_httpd() {
+    one "httpd module builds" make httpd
+    one "httpd module builds with sanitizers" make httpd-asan
+    python_tests "httpd" tests/hosts/httpd tests/hosts/test_agreement.py
+}
+
 suite_soak() {
     one "nginx module builds" make nginx
     STRICT_TLS_SOAK=${STRICT_TLS_SOAK:-100000} python_tests "soak" -s tests/hosts/nginx/test_soak.py
@@ -216,7 +222,7 @@ suite_soak() {
 tests() {
     local suites=${1:-all} suite
     deps
-    [ "$suites" != all ] || suites="checks unit asan valgrind pkits lab nginx"
+    [ "$suites" != all ] || suites="checks unit asan valgrind pkits lab nginx httpd"
     for suite in $suites; do
         declare -F "suite_$suite" > /dev/null || die "no suite '$suite'; see ./build.sh help"
     done
