@@ -37,6 +37,7 @@ class RefusingPort:
 
     def __init__(self):
         self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.port = free_port()
         self._socket.bind((HOST, self.port))
 

@@ -391,7 +391,8 @@ def test_variables_after_error_page(stage):
         answer = net.get(port, path)
         assert (answer.status, *verdict(answer)) == (status, *expected), path
         assert json.loads(answer.headers["x-strict-tls-report"])["reason"] == expected[1]
-    lines = log.read_text().splitlines()
+    # The log is written after the answer.
+    lines = net.wait_until(lambda: (lines := log.read_text().splitlines())[2:] and lines, "the log")
     assert [line.split()[1] for line in lines] == ["reject", "reject", "accept"]
     assert all(json.loads(line.split(" ", 3)[3])["version"] == 1 for line in lines)
 
@@ -508,7 +509,7 @@ def test_client_abort_during_a_fetch(alive, stage):
 
 
 def test_peer_closes_during_a_fetch(stage):
-    """The backend goes away while its chain is being judged."""
+    """The backend goes away while its chain is being judged: a fresh connection is made."""
     peer = stage.peer("held", ocsp="hold", options={"extra": "client_header_timeout 1s;"})
     stage.open()
     front, port = stage.front([fronts.location("/", peer, strict=True, policy={
@@ -516,10 +517,9 @@ def test_peer_closes_during_a_fetch(stage):
     pending = Pending(stage, peer, port)
     time.sleep(1.5)
     (answer,) = pending.finish()
-    assert answer.status == 502
-    assert front.alive() and "exited on signal" not in front.errors()
-    # And afterwards the answer that came is of use.
-    assert net.get(port).status == 200
+    assert (answer.status, *verdict(answer)) == (200, *ACCEPT)
+    assert "exited on signal" not in front.errors()
+    assert stage.responder.count(peer.place) == 1
 
 
 def test_hanging_responder_is_bounded_by_the_total(stage):
@@ -554,8 +554,10 @@ def test_renegotiation(strict, stage, tmp_path):
     peer = stage.peer("good")
     stage.open()
     with RenegotiatingServer(tmp_path, peer.backend.chain, peer.backend.key) as server:
+        # Without a wait for revocation, after which a lost connection would be tried again.
         _, port = stage.front([fronts.location("/", peer, strict=strict, target=server.address,
-                                               protocols="TLSv1.2")])
+                                               protocols="TLSv1.2",
+                                               policy={"revocation": "off"})])
         with ThreadPoolExecutor(1) as pool:
             pending = pool.submit(net.get, port)
             server.wait_for_request()
