@@ -8,8 +8,9 @@ PYTHON=/usr/bin/python3
 export PYTHONDONTWRITEBYTECODE=1
 export LC_ALL=C.UTF-8
 
-PACKAGES="apache2 apache2-dev apache2-ssl-dev build-essential ca-certificates curl libcmocka-dev libnss-wrapper libjansson-dev libssl-dev nginx nginx-dev
-          openssl python3 python3-cryptography python3-cryptography-vectors python3-pytest redis-server valgrind"
+PACKAGES="apache2 apache2-dev apache2-ssl-dev build-essential ca-certificates curl libcmocka-dev
+          libjansson-dev libnss-wrapper libssl-dev memcached nginx nginx-dev openssl python3
+          python3-cryptography python3-cryptography-vectors python3-pytest redis-server valgrind"
 
 help() {
     cat <<'END'
