@@ -478,7 +478,7 @@ int mst_flight_claim(mst_flight *f)
     int first;
 
     apr_thread_mutex_lock(mst_fetch_mutex);
-    first = f->is_shared && !f->claimed;
+    first = !f->claimed;
     f->claimed = 1;
     apr_thread_mutex_unlock(mst_fetch_mutex);
     return first;

@@ -86,6 +86,11 @@ stls_verdict mst_judge(mst_conn *conn, SSL *ssl)
         staple = NULL;
         staple_len = 0;
     }
+    conn->certs = X509_chain_up_ref(SSL_get_peer_cert_chain(ssl));
+    if (staple != NULL) {
+        conn->staple = OPENSSL_memdup(staple, (size_t) staple_len);
+        conn->staple_len = conn->staple ? (apr_size_t) staple_len : 0;
+    }
     if (SSL_session_reused(ssl)) { /* mod_ssl offers no session */
         mst_judge_fail(conn, STLS_REASON_SESSION_UNVERIFIED,
                        "it was not offered by a strict connection");
@@ -100,7 +105,7 @@ stls_verdict mst_judge(mst_conn *conn, SSL *ssl)
         if (result != NULL && stls_result_verdict(result) != STLS_PENDING) {
             mst_count(MST_VERDICT_HITS);
             conn->result = result;
-            mst_refresh(conn, ssl, now());
+            mst_refresh(conn, now());
             return stls_result_verdict(result);
         }
         stls_result_free(result);
@@ -173,6 +178,7 @@ int mst_judge_reusable(mst_conn *conn, const mst_runtime *rt, const char *name)
         }
         conn->epoch = epoch;
     }
+    mst_refresh(conn, now());
     if (now() < stls_result_valid_until_s(conn->result)) {
         return 1;
     }

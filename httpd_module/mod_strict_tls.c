@@ -143,8 +143,12 @@ static apr_status_t forget_conn(void *data)
 
     stls_check_free(conn->check);
     stls_result_free(conn->result);
+    sk_X509_pop_free(conn->certs, X509_free);
+    OPENSSL_free(conn->staple);
     conn->check = NULL;
     conn->result = NULL;
+    conn->certs = NULL;
+    conn->staple = NULL;
     return APR_SUCCESS;
 }
 

@@ -193,6 +193,9 @@ typedef struct {
     int has_key;
     int has_staple_key;
     int wants_stock;         /* SSLProxyVerify demands mod_ssl's verification too */
+    STACK_OF(X509) *certs;   /* as presented, for a later refresh */
+    unsigned char *staple;
+    apr_size_t staple_len;
     const mst_request *user; /* who rides it now; compared, never looked into */
     unsigned char key[STLS_ID_LEN];
 } mst_conn;
@@ -213,7 +216,7 @@ void mst_set_env(mst_request *rq, stls_result *result);
 
 void mst_refresh_post_config(apr_pool_t *pconf, server_rec *s);
 void mst_refresh_child_init(apr_pool_t *p);
-void mst_refresh(mst_conn *conn, SSL *ssl, apr_time_t now_s);
+void mst_refresh(mst_conn *conn, apr_time_t now_s);
 /* Runs a check to its end within the runtime's total time. */
 stls_verdict mst_run_check(mst_runtime *rt, stls_check *check, int is_refresh);
 stls_check *mst_new_check(mst_runtime *rt, const char *name, const STACK_OF(X509) *certs);

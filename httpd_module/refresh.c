@@ -63,7 +63,7 @@ static int feed_known(mst_runtime *rt, stls_check *check, const stls_fetch *want
 }
 
 /* What a flight brought is judged by each check for itself, and kept by one of them. */
-static void feed_landed(stls_check *check, open_question *q, apr_pool_t *pool)
+static void feed_landed(mst_runtime *rt, stls_check *check, open_question *q, apr_pool_t *pool)
 {
     stls_answer answer = {0};
     stls_reply reply;
@@ -78,7 +78,7 @@ static void feed_landed(stls_check *check, open_question *q, apr_pool_t *pool)
     if (stls_check_get_answer(check, q->id, &answer) == STLS_OK
         && mst_flight_claim(q->flight)) {
         if (!answer.conclusive) {
-            if (crl == NULL) {
+            if (crl == NULL && !rt->nonce) {
                 mst_failure_put(q->flight_id, answer.retry_at_s, &reply);
             }
         }
@@ -151,7 +151,7 @@ stls_verdict mst_run_check(mst_runtime *rt, stls_check *check, int is_refresh)
             (void) stls_check_expire(check, now());
             break;
         }
-        feed_landed(check, &open[which], pool);
+        feed_landed(rt, check, &open[which], pool);
         open[which] = open[--num];
     }
     for (i = 0; i < num; i++) {
@@ -170,7 +170,7 @@ typedef struct task {
     char *name;
     STACK_OF(X509) *certs;
     unsigned char *staple;
-    long staple_len;
+    apr_size_t staple_len;
     unsigned char key[STLS_ID_LEN];
 } task;
 
@@ -188,31 +188,26 @@ static void free_task(task *t)
 }
 
 /* Past half its life an answer is asked for again while the old one serves. */
-void mst_refresh(mst_conn *conn, SSL *ssl, apr_time_t now_s)
+void mst_refresh(mst_conn *conn, apr_time_t now_s)
 {
-    unsigned char *staple = NULL;
-    STACK_OF(X509) *certs;
-    long staple_len;
     task *t;
 
-    if (!has_watchdog || !conn->has_staple_key || conn->result == NULL
+    if (!has_watchdog || !conn->has_staple_key || conn->certs == NULL || conn->result == NULL
         || now_s < stls_result_refresh_at_s(conn->result)
         || !mst_verdict_refresh_due(conn->key, now_s, now_s + 1 + conn->rt->negative_ttl_s)) {
         return;
     }
-    certs = SSL_get_peer_cert_chain(ssl);
-    t = certs ? calloc(1, sizeof(*t)) : NULL;
+    t = calloc(1, sizeof(*t));
     if (t == NULL) {
         return;
     }
     t->rt = conn->rt;
     memcpy(t->key, conn->key, STLS_ID_LEN);
-    t->certs = X509_chain_up_ref(certs);
+    t->certs = X509_chain_up_ref(conn->certs);
     t->name = conn->name ? strdup(conn->name) : NULL;
-    staple_len = SSL_get_tlsext_status_ocsp_resp(ssl, &staple);
-    if (staple != NULL && staple_len > 0) {
-        t->staple = OPENSSL_memdup(staple, (size_t) staple_len);
-        t->staple_len = t->staple ? staple_len : 0;
+    if (conn->staple != NULL) {
+        t->staple = OPENSSL_memdup(conn->staple, conn->staple_len);
+        t->staple_len = t->staple ? conn->staple_len : 0;
     }
     apr_thread_mutex_lock(mutex);
     if (num_queued < MAX_QUEUED && t->certs != NULL) {
@@ -238,7 +233,7 @@ static void carry_out(task *t)
         return;
     }
     if (t->staple != NULL) {
-        (void) stls_check_add_staple(check, 0, t->staple, (size_t) t->staple_len);
+        (void) stls_check_add_staple(check, 0, t->staple, t->staple_len);
     }
     mst_count(MST_REFRESHES);
     (void) mst_run_check(t->rt, check, 1);
