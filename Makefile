@@ -109,5 +109,6 @@ include httpd_module/rules.mk
 
 # libcurl.
 include curl_plugin/rules.mk
+include curl_plugin/doctor/rules.mk
 
 -include $(CORE_OBJ:.o=.d) $(ASAN_OBJ:.o=.d) $(UNIT:=.d) $(UNIT_ASAN:=.d)

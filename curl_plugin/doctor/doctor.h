@@ -48,9 +48,10 @@ typedef struct {
     X509_STORE *store;     /* the same as a lenient client has it */
 } doctor_trust;
 
-/* The trust store and policy that the options ask for; `cafile` NULL: the system's. */
+/* The trust store and policy that the options ask for; `cafile` NULL: the system's. 0, or
+ * DOCTOR_USAGE after a sentence on stderr. */
 int doctor_trust_open(doctor_trust *trust, const doctor_options *options, const char *cafile,
-                      int ask_revocation);
+                      int ask_revocation, int compare_name);
 void doctor_trust_close(doctor_trust *trust);
 
 /* The certificates of a PEM file, in order; NULL after a sentence on stderr. */
@@ -90,8 +91,8 @@ typedef struct {
 /* 1, or 0 and why not. */
 int doctor_target_parse(doctor_target *target, const doctor_options *options, const char *text,
                         stls_error *err);
-/* The words that --starttls takes. */
-const char *doctor_starttls_words(void);
+/* A host name or address into the form that is compared with certificates. 1, or 0 and why not. */
+int doctor_target_name(char name[256], const char *text, stls_error *err);
 
 /* ---- probe.c: connects and captures -------------------------------------------- */
 
@@ -101,6 +102,7 @@ typedef struct {
     size_t staple_len;
     int is_connected; /* a handshake was begun */
     int is_complete;  /* the handshake was completed, and the peer did not object afterwards */
+    int is_over;      /* libcurl was content, too: the protocol behind STARTTLS went on */
     int asked_client; /* the server wanted a client certificate */
     int sent_client;
     int peer_alert;   /* the alert that the server sent, -1 if none */
@@ -116,19 +118,32 @@ void doctor_capture_free(doctor_capture *capture);
 
 /* ---- judging ---------------------------------------------------------------------- */
 
-/* judge.c: the core's verdict; carries its fetches out where `online`. NULL: out of memory. */
-stls_result *doctor_judge(const doctor_trust *trust, stls_role role,
-                          const STACK_OF(X509) *certs, const char *name,
-                          const unsigned char *staple, size_t staple_len, int online);
+/* What a peer presented, and as whom. */
+typedef struct {
+    stls_role role;
+    const STACK_OF(X509) *certs;
+    const char *name; /* NULL: not compared */
+    const unsigned char *staple;
+    size_t staple_len;
+} doctor_peer;
+
+/* judge.c: the core's verdict; carries its fetches out. NULL: out of memory. */
+stls_result *doctor_judge(const doctor_trust *trust, const doctor_peer *peer);
 
 /* lenient.c: what a stock client makes of it: {"verdict", "detail"}. */
 json_t *doctor_lenient(const doctor_trust *trust, const STACK_OF(X509) *certs,
                        const char *name);
 
-/* fix.c: the chain as it should be. NULL and why if it cannot be completed. */
-STACK_OF(X509) *doctor_repair(const doctor_trust *trust, stls_role role,
-                              const STACK_OF(X509) *certs, int online, char **pem,
-                              char **changes, stls_error *err);
+/* repair.c: the chain as it should be, with issuers fetched where `online`. */
+typedef struct {
+    STACK_OF(X509) *chain; /* NULL: it cannot be completed, and why */
+    char *pem;
+    char *changes; /* a sentence per line */
+    stls_error err;
+} doctor_repaired;
+void doctor_repair(doctor_repaired *repaired, const doctor_trust *trust, const doctor_peer *peer,
+                   int online);
+void doctor_repaired_free(doctor_repaired *repaired);
 
 /* chain.c: the drawing, leaf to root, with the gaps: an array of nodes. */
 json_t *doctor_chain(const doctor_trust *trust, const STACK_OF(X509) *presented,
@@ -151,10 +166,9 @@ json_t *doctor_check(const doctor_context *context, const char *host);
 
 /* diagnosis.c */
 json_t *doctor_diagnosis_new(const char *kind);
-/* Judges the peer's chain and fills verdict, reason, lenient, strict, chain and repair. */
+/* Judges the peer's chain and fills reason, who, lenient, strict, chain and repair. */
 void doctor_diagnosis_judge(json_t *diagnosis, const doctor_trust *trust,
-                            const STACK_OF(X509) *certs, const char *name,
-                            const unsigned char *staple, size_t staple_len, int online);
+                            const doctor_peer *peer, int online);
 /* Something wrong beside the core's reasons. `exit_code` DOCTOR_ACCEPT: only a note. */
 void doctor_diagnosis_problem(json_t *diagnosis, const char *id, int exit_code,
                               const char *who, const char *detail, const char *remedy);
@@ -166,7 +180,6 @@ int doctor_diagnosis_exit(const json_t *diagnosis);
 
 void doctor_tree(FILE *out, const json_t *diagnosis, int colour);
 void doctor_line(FILE *out, const json_t *diagnosis, int colour); /* one line of a list */
-void doctor_json(FILE *out, const json_t *diagnosis);
 /* 0 after a sentence on stderr. */
 int doctor_html(const char *path, const json_t *diagnoses);
 
@@ -178,8 +191,12 @@ int doctor_run_fix(doctor_context *context);
 /* list.c: many hosts, and the same again and again. */
 int doctor_run_list(doctor_context *context);
 int doctor_run_watch(doctor_context *context);
-/* Shows a diagnosis as the options say; html.c's page apart. */
-void doctor_show(const doctor_context *context, const json_t *diagnosis);
-int doctor_colour(const doctor_options *options);
+/* show.c: one diagnosis as the options say, the page apart; `is_line`: as one of many. */
+void doctor_show(const doctor_context *context, const json_t *diagnosis, int is_line);
+/* Writes the page, if one is wanted. The exit code that is due then. */
+int doctor_page(const doctor_context *context, json_t *diagnoses, int exit_code);
+int doctor_colour(const doctor_options *options, FILE *out);
+/* Flushes standard output. The exit code that is due then: what was not written is lost. */
+int doctor_flush(int exit_code);
 
 #endif

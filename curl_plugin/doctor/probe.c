@@ -70,7 +70,6 @@ static void keep_messages(int is_ours, int version, int content_type, const void
     doctor_capture *capture = arg;
     const unsigned char *message = bytes;
     (void)version;
-    (void)ssl;
 
     if (content_type == SSL3_RT_HANDSHAKE) {
         capture->is_connected = 1;
@@ -81,8 +80,12 @@ static void keep_messages(int is_ours, int version, int content_type, const void
     if (content_type == SSL3_RT_ALERT && len == 2 && message[1] != SSL_AD_CLOSE_NOTIFY) {
         capture->peer_alert = message[1];
     }
-    if (content_type == SSL3_RT_HANDSHAKE && message[0] == SSL3_MT_NEWSESSION_TICKET) {
-        capture->new_session = 1;
+    if (content_type == SSL3_RT_HANDSHAKE) {
+        if (message[0] == SSL3_MT_FINISHED) {
+            capture->is_complete = 1;
+            snprintf(capture->cipher, sizeof(capture->cipher), "%s", SSL_get_cipher_name(ssl));
+        }
+        capture->new_session |= message[0] == SSL3_MT_NEWSESSION_TICKET;
     }
 }
 
@@ -151,7 +154,6 @@ static int set_options(CURL *curl, struct curl_slist *connect_to, const doctor_t
 
 static void describe_connection(CURL *curl, doctor_capture *capture)
 {
-    struct curl_tlssessioninfo *session = NULL;
     char *address = NULL;
     long port = 0;
 
@@ -159,11 +161,6 @@ static void describe_connection(CURL *curl, doctor_capture *capture)
         && address[0] != '\0' && curl_easy_getinfo(curl, CURLINFO_PRIMARY_PORT, &port) == CURLE_OK) {
         snprintf(capture->address, sizeof(capture->address),
                  strchr(address, ':') != NULL ? "[%s]:%ld" : "%s:%ld", address, port);
-    }
-    if (curl_easy_getinfo(curl, CURLINFO_TLS_SSL_PTR, &session) == CURLE_OK && session != NULL
-        && session->backend == CURLSSLBACKEND_OPENSSL && session->internals != NULL) {
-        const SSL *ssl = session->internals;
-        snprintf(capture->cipher, sizeof(capture->cipher), "%s", SSL_get_cipher_name(ssl));
     }
 }
 
@@ -185,7 +182,6 @@ static void await_judgement(CURL *curl, doctor_capture *capture)
         nanosleep(&pause, NULL);
     }
     if (capture->peer_alert >= 0) {
-        capture->is_complete = 0;
         snprintf(capture->error, sizeof(capture->error),
                  "the server refused after the handshake: TLS alert %s",
                  SSL_alert_desc_string_long(capture->peer_alert));
@@ -212,7 +208,7 @@ void doctor_probe(doctor_capture *capture, const doctor_target *target,
     if (curl != NULL) {
         describe_connection(curl, capture);
     }
-    capture->is_complete = code == CURLE_OK;
+    capture->is_over = code == CURLE_OK;
     if (code != CURLE_OK) {
         snprintf(capture->error, sizeof(capture->error), "%s",
                  error[0] != '\0' ? error : curl_easy_strerror(code));
@@ -220,6 +216,7 @@ void doctor_probe(doctor_capture *capture, const doctor_target *target,
     } else if (capture->asked_client && strcmp(capture->tls_version, "TLSv1.3") == 0) {
         await_judgement(curl, capture);
     }
+    capture->is_complete = capture->is_complete && capture->peer_alert < 0;
     curl_easy_cleanup(curl);
     curl_slist_free_all(connect_to);
     ERR_clear_error();

@@ -1,4 +1,5 @@
 /* What to connect to: HOST[:PORT] and the options about it, as libcurl wants them. */
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,13 +116,8 @@ static int set_starttls(doctor_target *target, const doctor_options *options, st
             return 1;
         }
     }
-    return refuse(err, "--starttls takes %s, not '%.100s'", doctor_starttls_words(),
+    return refuse(err, "--starttls takes smtp, imap, pop3, ldap or ftp, not '%.100s'",
                   options->starttls);
-}
-
-const char *doctor_starttls_words(void)
-{
-    return "smtp, imap, pop3, ldap or ftp";
 }
 
 /* Without the brackets of an IPv6 address. */
@@ -135,11 +131,34 @@ static void bare(char *out, size_t out_len, const char *host)
     }
 }
 
+/* A name without a port; an IPv6 address may come without its brackets. */
+static int split_name(char name[256], const char *text, stls_error *err)
+{
+    char written[700];
+    unsigned port = 0;
+    int is_bare = strchr(text, ':') != NULL && text[0] != '[';
+
+    snprintf(written, sizeof(written), is_bare ? "[%.600s]" : "%.600s", text);
+    if (strlen(text) > 600 || !split(written, name, &port, err) || port != 0) {
+        return refuse(err, "'%.200s' is not a host name", text);
+    }
+    return 1;
+}
+
+int doctor_target_name(char name[256], const char *text, stls_error *err)
+{
+    char bracketed[256];
+    if (!split_name(bracketed, text, err)) {
+        return 0;
+    }
+    bare(name, 256, bracketed);
+    return 1;
+}
+
 int doctor_target_parse(doctor_target *target, const doctor_options *options, const char *text,
                         stls_error *err)
 {
     char host[256], name[256], dial[256];
-    unsigned none;
 
     memset(target, 0, sizeof(*target));
     snprintf(target->label, sizeof(target->label), "%.250s", text);
@@ -150,15 +169,8 @@ int doctor_target_parse(doctor_target *target, const doctor_options *options, co
     strcpy(name, host);
     strcpy(dial, host);
     unsigned dial_port = target->port;
-    if (options->name != NULL) {
-        none = 0;
-        /* An IPv6 address may come without its brackets. */
-        char bracketed[300];
-        int is_bare = strchr(options->name, ':') != NULL && options->name[0] != '[';
-        snprintf(bracketed, sizeof(bracketed), is_bare ? "[%s]" : "%s", options->name);
-        if (!split(bracketed, name, &none, err) || none != 0) {
-            return refuse(err, "--name '%.200s' is not a host name", options->name);
-        }
+    if (options->name != NULL && !split_name(name, options->name, err)) {
+        return 0;
     }
     if (options->connect_to != NULL) {
         if (!split(options->connect_to, dial, &dial_port, err)) {

@@ -92,7 +92,8 @@ static int bad_policy(const char *where, const stls_error *err)
     return 0;
 }
 
-static stls_policy *make_policy(const doctor_options *options, int ask_revocation)
+static stls_policy *make_policy(const doctor_options *options, int ask_revocation,
+                                int compare_name)
 {
     stls_error err = {""};
     const char *environment = getenv("STRICT_TLS_POLICY");
@@ -114,6 +115,7 @@ static stls_policy *make_policy(const doctor_options *options, int ask_revocatio
     if (ok && (stls_policy_set(policy, "mode", "enforce", &err) != STLS_OK
                || (!ask_revocation
                    && stls_policy_set(policy, "revocation", "off", &err) != STLS_OK)
+               || (!compare_name && stls_policy_set(policy, "name", "off", &err) != STLS_OK)
                || stls_policy_freeze(policy, &err) != STLS_OK)) {
         ok = bad_policy("policy", &err);
     }
@@ -169,11 +171,11 @@ static X509_STORE *make_store(const STACK_OF(X509) *certs)
 }
 
 int doctor_trust_open(doctor_trust *trust, const doctor_options *options, const char *cafile,
-                      int ask_revocation)
+                      int ask_revocation, int compare_name)
 {
     memset(trust, 0, sizeof(*trust));
     const char *path = bundle_path(cafile);
-    if ((trust->policy = make_policy(options, ask_revocation)) == NULL
+    if ((trust->policy = make_policy(options, ask_revocation, compare_name)) == NULL
         || (trust->anchors = make_anchors(path)) == NULL
         || (trust->certs = doctor_read_certs(path)) == NULL
         || (trust->store = make_store(trust->certs)) == NULL) {
