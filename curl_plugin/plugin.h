@@ -2,6 +2,8 @@
 #ifndef STLS_CURL_PLUGIN_H
 #define STLS_CURL_PLUGIN_H
 
+#include <openssl/ssl.h>
+
 #include "strict_tls/curl.h"
 
 #define STLS_CURL_API __attribute__((visibility("default")))
@@ -54,6 +56,9 @@ extern _Thread_local int stls_curl_depth;
 /* CURLOPT_SSL_CTX_FUNCTION and CURLOPT_PREREQFUNCTION; the data is the setup. */
 CURLcode stls_curl_ssl_ctx(CURL *curl, void *ssl_ctx, void *setup);
 int stls_curl_prereq(void *setup, char *peer_ip, char *local_ip, int peer_port, int local_port);
+
+/* 1 when this connection went through stls_curl_ssl_ctx(). */
+int stls_curl_is_judged(const SSL *ssl);
 
 /* ---- trust.c: which anchors ---- */
 

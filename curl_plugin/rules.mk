@@ -9,10 +9,16 @@ CURL_SO   := $(B)/lib/libstrict_tls_curl.so
 CURL_A    := $(B)/lib/libstrict_tls_curl.a
 CURL_PC   := $(B)/lib/pkgconfig/strict_tls_curl.pc
 CURL_EXAMPLES := $(patsubst curl_plugin/examples/%.c,$(B)/examples/curl/%,$(sort $(wildcard curl_plugin/examples/*.c)))
+CURL_SHIM_OBJ := $(patsubst %,$(B)/obj/curl_plugin/%.o,shim shim_config shim_handle)
+CURL_SHIM := $(B)/lib/libstrict_tls_preload.so
+STRICT_CURL := $(B)/bin/strict-curl
 PREFIX   ?= /usr
 
 .PHONY: curl curl-examples
-curl: $(CURL_SO) $(CURL_A) $(CURL_PC) curl-examples
+curl: $(CURL_SO) $(CURL_A) $(CURL_PC) $(CURL_SHIM) $(STRICT_CURL) curl-examples
+
+# RTLD_NEXT and its like.
+$(CURL_SHIM_OBJ): CURL_BASE += -D_GNU_SOURCE
 
 $(B)/obj/curl_plugin/%.o: curl_plugin/%.c
 	@mkdir -p $(@D)
@@ -34,6 +40,17 @@ $(CURL_A): $(CURL_OBJ) $(CORE_OBJ)
 	@mkdir -p $(@D)
 	rm -f $@ && ar rcs $@ $^
 
+# Only the names that stand in for others' are visible in the shim.
+$(CURL_SHIM): $(CURL_OBJ) $(CURL_SHIM_OBJ) $(CORE_LIB) curl_plugin/libstrict_tls_preload.map
+	@mkdir -p $(@D)
+	$(CC) -shared -Wl,-soname,libstrict_tls_preload.so -Wl,-z,defs -Wl,-z,relro,-z,now \
+	    -Wl,--version-script=curl_plugin/libstrict_tls_preload.map \
+	    $(CURL_SHIM_OBJ) $(CURL_OBJ) $(CORE_LIB) $(CURL_LIBS) -o $@
+
+$(STRICT_CURL): curl_plugin/strict_curl.c $(CORE_LIB)
+	@mkdir -p $(@D)
+	$(CC) $(CURL_BASE) $(CFLAGS) -fPIE -pie $< $(CORE_LIB) $(LIBS) -o $@
+
 $(CURL_PC): curl_plugin/strict_tls_curl.pc.in common/include/strict_tls/strict_tls.h
 	@mkdir -p $(@D)
 	sed -e 's|@PREFIX@|$(PREFIX)|' \
@@ -46,7 +63,7 @@ $(B)/examples/curl/%: curl_plugin/examples/%.c $(CURL_SO)
 
 curl-examples: $(CURL_EXAMPLES)
 
--include $(CURL_OBJ:.o=.d) $(CURL_CORE:.o=.d)
+-include $(CURL_OBJ:.o=.d) $(CURL_SHIM_OBJ:.o=.d) $(CURL_CORE:.o=.d)
 
 # What the tests drive.
 CURL_CLIENTS := $(B)/tests/curl_client $(B)/tests/curl_client_plain

@@ -58,6 +58,11 @@ static connection *connection_of(const SSL *ssl)
     return slot >= 0 ? SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), slot) : NULL;
 }
 
+int stls_curl_is_judged(const SSL *ssl)
+{
+    return connection_of(ssl) != NULL;
+}
+
 /* ---- which name ------------------------------------------------------------------- */
 
 static int is_ip(const char *text)

@@ -105,7 +105,7 @@ class Curls:
 
 @pytest.fixture(scope="session", autouse=True)
 def built():
-    for path in (CLIENT, EXAMPLE):
+    for path in (CLIENT, PLAIN_CLIENT, EXAMPLE, STRICT_CURL, PRELOAD):
         if not path.exists():
             pytest.fail(f"{path} is missing: run ./build.sh build", pytrace=False)
 

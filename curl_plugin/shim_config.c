@@ -1,0 +1,144 @@
+/* Settled once per process: the real libcurl, the policy, where reports go. */
+#include "shim.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define OTHER_LIBCURL "libcurl-gnutls.so.4"
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static stls_shim_config config = {.report_fd = -1};
+
+void stls_shim_say(const char *text)
+{
+    char line[5000];
+    int len = snprintf(line, sizeof(line), "strict-tls: %s\n", text);
+
+    if (len > 0) {
+        size_t left = (size_t)len < sizeof(line) ? (size_t)len : sizeof(line) - 1;
+        (void)!write(STDERR_FILENO, line, left);
+    }
+}
+
+__attribute__((format(printf, 1, 2))) static void refuse(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(config.refusal, sizeof(config.refusal), format, args);
+    va_end(args);
+}
+
+static void on_result(CURL *curl, stls_result *result)
+{
+    size_t len;
+    const char *report = stls_result_get0_report(result, &len);
+    char *line = config.report_fd >= 0 ? malloc(len + 1) : NULL;
+
+    (void)curl;
+    if (line == NULL) {
+        return;
+    }
+    memcpy(line, report, len);
+    line[len] = '\n';
+    /* One write: the lines of many processes do not mix. */
+    ssize_t put = write(config.report_fd, line, len + 1);
+    if (put != (ssize_t)len + 1) {
+        char text[256];
+        snprintf(text, sizeof(text), "the report could not be written: %s",
+                 put < 0 ? strerror(errno) : "no space left");
+        stls_shim_say(text);
+    }
+    free(line);
+}
+
+/* ---- settling ------------------------------------------------------------------------ */
+
+static int find(void **function, const char *name)
+{
+    *function = dlsym(RTLD_NEXT, name);
+    return *function != NULL;
+}
+
+static int find_libcurl(void)
+{
+    const curl_version_info_data *(*version_info)(CURLversion) = NULL;
+    stls_shim_real *real = &config.real;
+
+    if (dlopen(OTHER_LIBCURL, RTLD_LAZY | RTLD_NOLOAD) != NULL) {
+        refuse("this program uses %s, whose TLS connections strict-tls cannot judge: no transfer "
+               "is started; use a program that is linked with libcurl.so.4 (OpenSSL)",
+               OTHER_LIBCURL);
+        return 0;
+    }
+    if (!find((void **)&real->easy_setopt, "curl_easy_setopt")
+        || !find((void **)&real->easy_perform, "curl_easy_perform")
+        || !find((void **)&real->easy_cleanup, "curl_easy_cleanup")
+        || !find((void **)&real->easy_reset, "curl_easy_reset")
+        || !find((void **)&real->easy_duphandle, "curl_easy_duphandle")
+        || !find((void **)&real->multi_add_handle, "curl_multi_add_handle")
+        || !find((void **)&version_info, "curl_version_info")) {
+        refuse("this program's libcurl cannot be found: no transfer is started");
+        return 0;
+    }
+    const curl_version_info_data *info = version_info(CURLVERSION_NOW);
+    if (info->ssl_version == NULL || strstr(info->ssl_version, "OpenSSL/3.") == NULL) {
+        refuse("this libcurl does TLS with %s, which strict-tls cannot judge: no transfer is "
+               "started", info->ssl_version != NULL ? info->ssl_version : "nothing");
+        return 0;
+    }
+    return 1;
+}
+
+static int read_policy(void)
+{
+    const char *text = getenv("STRICT_TLS_POLICY");
+    stls_error err = {"out of memory"};
+
+    config.policy = stls_policy_new(NULL);
+    if (config.policy == NULL
+        || stls_policy_set_text(config.policy, text != NULL ? text : "", &err) != STLS_OK
+        || stls_policy_freeze(config.policy, &err) != STLS_OK) {
+        refuse("STRICT_TLS_POLICY: %s: no transfer is started", err.text);
+        return 0;
+    }
+    config.rejects = stls_policy_get_int(config.policy, STLS_KEY_MODE) == 0;
+    config.is_off = stls_policy_get_int(config.policy, STLS_KEY_MODE) == 2;
+    return 1;
+}
+
+static void open_report(void)
+{
+    const char *path = getenv("STRICT_TLS_REPORT");
+
+    if (path == NULL || path[0] == '\0') {
+        return;
+    }
+    config.report_fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+    if (config.report_fd < 0) {
+        refuse("STRICT_TLS_REPORT: '%.600s' cannot be written: %s: no transfer is started", path,
+               strerror(errno));
+    }
+}
+
+static void settle(void)
+{
+    stls_curl_on_result = on_result;
+    stls_curl_on_warning = stls_shim_say;
+    if (find_libcurl() && read_policy()) {
+        open_report();
+    }
+}
+
+const stls_shim_config *stls_shim_config_get0(void)
+{
+    (void)pthread_once(&once, settle);
+    return &config;
+}

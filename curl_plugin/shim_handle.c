@@ -1,0 +1,247 @@
+/* What the program wants of its handles, as far as strict-tls has a say in it. */
+#include "shim.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUCKETS 256
+
+/* Where trusted certificates come from, once for origins and once for HTTPS proxies. */
+typedef struct {
+    int has_file, has_folder;
+} trust;
+
+typedef struct wishes_st {
+    CURL *curl;
+    curl_ssl_ctx_callback ssl_ctx_function;
+    void *ssl_ctx_data;
+    curl_prereq_callback prereq_function;
+    void *prereq_data;
+    char *error_buffer;
+    trust origin, proxy;
+    char proxy_ip[46];
+    struct wishes_st *next;
+} wishes;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static wishes *buckets[BUCKETS];
+
+static wishes **place_of(CURL *curl)
+{
+    wishes **place = &buckets[((uintptr_t)curl >> 4) % BUCKETS];
+
+    while (*place != NULL && (*place)->curl != curl) {
+        place = &(*place)->next;
+    }
+    return place;
+}
+
+static wishes *make(CURL *curl)
+{
+    wishes **place = place_of(curl);
+
+    if (*place == NULL) {
+        *place = calloc(1, sizeof(**place));
+        if (*place == NULL) {
+            abort(); /* an option that is forgotten might have made the transfer stricter */
+        }
+        (*place)->curl = curl;
+    }
+    return *place;
+}
+
+static void note_proxy(wishes *of, const char *text)
+{
+    unsigned char address[16];
+    char *part = NULL;
+    CURLU *url = text != NULL ? curl_url() : NULL;
+
+    of->proxy_ip[0] = '\0';
+    if (url != NULL
+        && curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME)
+               == CURLUE_OK
+        && curl_url_get(url, CURLUPART_HOST, &part, 0) == CURLUE_OK) {
+        const char *host = part[0] == '[' ? part + 1 : part;
+        snprintf(of->proxy_ip, sizeof(of->proxy_ip), "%.*s", (int)strcspn(host, "]%"), host);
+        if (inet_pton(AF_INET, of->proxy_ip, address) != 1
+            && inet_pton(AF_INET6, of->proxy_ip, address) != 1) {
+            of->proxy_ip[0] = '\0';
+        }
+    }
+    curl_free(part);
+    curl_url_cleanup(url);
+}
+
+static void take_note(wishes *of, CURLoption option, void *value)
+{
+    switch (option) {
+    case CURLOPT_SSL_CTX_FUNCTION:
+        of->ssl_ctx_function = (curl_ssl_ctx_callback)value;
+        break;
+    case CURLOPT_SSL_CTX_DATA:
+        of->ssl_ctx_data = value;
+        break;
+    case CURLOPT_PREREQFUNCTION:
+        of->prereq_function = (curl_prereq_callback)value;
+        break;
+    case CURLOPT_PREREQDATA:
+        of->prereq_data = value;
+        break;
+    case CURLOPT_ERRORBUFFER:
+        of->error_buffer = value;
+        break;
+    case CURLOPT_CAINFO:
+    case CURLOPT_CAINFO_BLOB:
+        of->origin.has_file = value != NULL;
+        break;
+    case CURLOPT_CAPATH:
+        of->origin.has_folder = value != NULL;
+        break;
+    case CURLOPT_PROXY_CAINFO:
+    case CURLOPT_PROXY_CAINFO_BLOB:
+        of->proxy.has_file = value != NULL;
+        break;
+    case CURLOPT_PROXY_CAPATH:
+        of->proxy.has_folder = value != NULL;
+        break;
+    case CURLOPT_PROXY:
+        note_proxy(of, value);
+        break;
+    default:
+        break;
+    }
+}
+
+int stls_shim_note_option(CURL *curl, CURLoption option, void *value, int rejects)
+{
+    pthread_mutex_lock(&lock);
+    take_note(make(curl), option, value);
+    pthread_mutex_unlock(&lock);
+
+    switch (option) {
+    case CURLOPT_SSL_CTX_FUNCTION:
+    case CURLOPT_SSL_CTX_DATA:
+    case CURLOPT_PREREQFUNCTION:
+    case CURLOPT_PREREQDATA:
+    case CURLOPT_SSL_SESSIONID_CACHE:
+        return 0;
+    case CURLOPT_SSL_VERIFYPEER:
+    case CURLOPT_SSL_VERIFYHOST:
+    case CURLOPT_PROXY_SSL_VERIFYPEER:
+    case CURLOPT_PROXY_SSL_VERIFYHOST:
+    case CURLOPT_DOH_SSL_VERIFYPEER:
+    case CURLOPT_DOH_SSL_VERIFYHOST:
+        return !rejects;
+    default:
+        return 1;
+    }
+}
+
+void stls_shim_forget(CURL *curl)
+{
+    pthread_mutex_lock(&lock);
+    wishes **place = place_of(curl);
+    wishes *gone = *place;
+    if (gone != NULL) {
+        *place = gone->next;
+        free(gone);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void stls_shim_copy(CURL *from, CURL *to)
+{
+    pthread_mutex_lock(&lock);
+    wishes old = *make(from);
+    wishes *copy = make(to);
+    wishes *next = copy->next;
+    *copy = old;
+    copy->curl = to;
+    copy->next = next;
+    pthread_mutex_unlock(&lock);
+}
+
+/*
+ * --cacert FILE means that file and nothing else: libcurl would go on to trust
+ * the folder that it was built with.  The same the other way round.
+ */
+static void narrow_trust(CURL *curl, const stls_shim_real *real, trust given, CURLoption file,
+                         CURLoption folder)
+{
+    if (given.has_file && !given.has_folder) {
+        (void)real->easy_setopt(curl, folder, NULL);
+    } else if (given.has_folder && !given.has_file) {
+        (void)real->easy_setopt(curl, file, NULL);
+    }
+}
+
+/*
+ * The curl command looks at these variables only without -k, which strict-tls
+ * overrides.
+ */
+static void trust_of_environment(CURL *curl, const stls_shim_real *real, trust *given)
+{
+    static const struct {
+        const char *name;
+        CURLoption option;
+    } variables[] = {{"CURL_CA_BUNDLE", CURLOPT_CAINFO},
+                     {"SSL_CERT_DIR", CURLOPT_CAPATH},
+                     {"SSL_CERT_FILE", CURLOPT_CAINFO}};
+
+    if (given->has_file || given->has_folder
+        || strcmp(program_invocation_short_name, "curl") != 0) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
+        const char *value = getenv(variables[i].name);
+        if (value != NULL && value[0] != '\0') {
+            (void)real->easy_setopt(curl, variables[i].option, value);
+            given->has_file |= variables[i].option == CURLOPT_CAINFO;
+            given->has_folder |= variables[i].option == CURLOPT_CAPATH;
+            return;
+        }
+    }
+}
+
+static void proxy_of_environment(wishes *of)
+{
+    static const char *const names[] = {"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && of->proxy_ip[0] == '\0'; i++) {
+        const char *value = getenv(names[i]);
+        if (value != NULL && strncmp(value, "https://", 8) == 0) {
+            note_proxy(of, value);
+        }
+    }
+}
+
+stls_curl_status stls_shim_enable(CURL *curl, const stls_shim_config *config)
+{
+    pthread_mutex_lock(&lock);
+    wishes of = *make(curl);
+    pthread_mutex_unlock(&lock);
+
+    proxy_of_environment(&of);
+    trust_of_environment(curl, &config->real, &of.origin);
+    narrow_trust(curl, &config->real, of.origin, CURLOPT_CAINFO, CURLOPT_CAPATH);
+    narrow_trust(curl, &config->real, of.proxy, CURLOPT_PROXY_CAINFO, CURLOPT_PROXY_CAPATH);
+
+    stls_curl_status status = stls_curl_enable(curl, config->policy);
+    if (status == STLS_CURL_OK) {
+        status = stls_curl_set_ssl_ctx_function(curl, of.ssl_ctx_function, of.ssl_ctx_data);
+    }
+    if (status == STLS_CURL_OK) {
+        status = stls_curl_set_prereq_function(curl, of.prereq_function, of.prereq_data);
+    }
+    if (status == STLS_CURL_OK) {
+        status = stls_curl_set_error_buffer(curl, of.error_buffer);
+    }
+    if (status == STLS_CURL_OK) {
+        status = stls_curl_set_proxy_ip(curl, of.proxy_ip);
+    }
+    return status;
+}
