@@ -51,6 +51,14 @@ def parse_verdict(line):
     return Verdict(found[1], fields, level[1] if level else "", line)
 
 
+def _is_working(pid):
+    try:
+        title = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return False  # it ended just now
+    return b"worker process" in title and b"shutting down" not in title
+
+
 class Nginx:
     def __init__(self, folder, name="nginx", *, module=None, workers=1, wrap=(), level="info",
                  ready_s=15.0):
@@ -99,6 +107,9 @@ class Nginx:
             self._process = Process(self._command(), folder=self.folder, name=self.name,
                                     ports=ports, ready_s=self._ready_s)
             self._process.wait_ready()
+            # The master listens before its workers are there.
+            net.wait_until(lambda: len(self.worker_pids()) == self.workers,
+                           f"the workers of {self.name}", self._ready_s)
         except RuntimeError as failure:
             raise RuntimeError(f"{failure}\n{self.errors()[-4000:]}") from None
         return self
@@ -137,9 +148,7 @@ class Nginx:
     def worker_pids(self):
         """Those that take connections: not the ones that are shutting down."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        titles = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
-        return [int(child) for child, title in titles.items()
-                if b"worker process" in title and b"shutting down" not in title]
+        return [int(child) for child in children if _is_working(child)]
 
     def rss_kib(self):
         """Resident memory of all workers."""
