@@ -21,7 +21,7 @@ UNIT_ASAN := $(UNIT_SRC:tests/unit/%.c=$(B)/unit-asan/%)
 UNIT_AID := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
 
 .PHONY: fuzz pkits docs docs-check all core unit unit-asan symbols headers clean nginx nginx-asan
-all: core nginx
+all: core nginx curl
 
 core: $(CORE_LIB) symbols
 

@@ -9,15 +9,16 @@ export PYTHONDONTWRITEBYTECODE=1
 export LC_ALL=C.UTF-8
 
 PACKAGES="apache2 apache2-dev apache2-ssl-dev build-essential ca-certificates curl libcmocka-dev
-          libjansson-dev libnss-wrapper libssl-dev memcached nginx nginx-dev openssl python3
-          python3-cryptography python3-cryptography-vectors python3-pytest redis-server valgrind"
+          git libcurl4-openssl-dev libjansson-dev libnss-wrapper libssl-dev memcached nginx nginx-dev
+          openssl php-cli php-curl python3 python3-cryptography python3-cryptography-vectors
+          python3-pycurl python3-pytest redis-server valgrind"
 
 help() {
     cat <<'END'
 ./build.sh WORD
 
   demo [--keep]     stock and strict nginx side by side; --keep leaves them running
-  test [SUITE]      every test, or one suite: checks unit asan valgrind pkits lab nginx httpd soak
+  test [SUITE]      every test, or one suite: checks unit asan valgrind pkits lab nginx httpd curl soak
   build             the core and the nginx module, into build/
   deps              install the Debian packages that are missing
   bench [--quick]   strict beside stock beside unverified
@@ -215,6 +216,11 @@ suite_httpd() {
     python_tests "httpd" tests/hosts/httpd tests/hosts/test_agreement.py
 }
 
+suite_curl() {
+    one "libcurl parts build" make -j"$(nproc)" curl curl-clients
+    python_tests "curl" tests/hosts/curl
+}
+
 suite_soak() {
     one "nginx module builds" make nginx
     STRICT_TLS_SOAK=${STRICT_TLS_SOAK:-100000} python_tests "soak" -s tests/hosts/nginx/test_soak.py
@@ -223,7 +229,7 @@ suite_soak() {
 tests() {
     local suites=${1:-all} suite
     deps
-    [ "$suites" != all ] || suites="checks unit asan valgrind pkits lab nginx httpd"
+    [ "$suites" != all ] || suites="checks unit asan valgrind pkits lab nginx httpd curl"
     for suite in $suites; do
         declare -F "suite_$suite" > /dev/null || die "no suite '$suite'; see ./build.sh help"
     done
@@ -307,6 +313,7 @@ install_all() {
     "${put[@]}" install -m 644 build/modules/ngx_*.so "$root/lib/nginx/modules/"
     "${put[@]}" install -m 644 build/lib/libstrict_tls.a "$root/lib/"
     "${put[@]}" install -m 644 common/include/strict_tls/*.h "$root/include/strict_tls/"
+    "${put[@]}" make -s curl-install PREFIX="$prefix" DESTDIR="$destdir"
     "${put[@]}" install -m 644 ./*.md LICENSE "$root/share/doc/strict-tls/"
     "${put[@]}" install -m 644 docs/*.md "$root/share/doc/strict-tls/docs/"
     echo "installed below $root; load it with: load_module modules/ngx_http_strict_tls_module.so;"

@@ -78,3 +78,17 @@ $(B)/tests/curl_client: tests/hosts/curl/client.c $(CURL_SO)
 $(B)/tests/curl_client_plain: tests/hosts/curl/client.c
 	@mkdir -p $(@D)
 	$(CC) $(WARN) -std=c11 -D_DEFAULT_SOURCE -DPLAIN $(CFLAGS) $< -lcurl -o $@
+
+.PHONY: curl-install
+curl-install: curl
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig \
+	    $(DESTDIR)$(PREFIX)/include/strict_tls $(DESTDIR)$(PREFIX)/share/man/man1 \
+	    $(DESTDIR)$(PREFIX)/share/man/man3 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -m 755 $(STRICT_CURL) $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 $(CURL_SO).0 $(CURL_SHIM) $(CURL_A) $(DESTDIR)$(PREFIX)/lib/
+	ln -sf libstrict_tls_curl.so.0 $(DESTDIR)$(PREFIX)/lib/libstrict_tls_curl.so
+	sed 's|^prefix=.*|prefix=$(PREFIX)|' $(CURL_PC) > $(DESTDIR)$(PREFIX)/lib/pkgconfig/strict_tls_curl.pc
+	install -m 644 curl_plugin/include/strict_tls/curl.h $(DESTDIR)$(PREFIX)/include/strict_tls/
+	install -m 644 curl_plugin/man/strict-curl.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 curl_plugin/man/stls_curl_enable.3 $(DESTDIR)$(PREFIX)/share/man/man3/
+	install -m 644 curl_plugin/completion/strict-curl $(DESTDIR)$(PREFIX)/share/bash-completion/completions/
