@@ -175,8 +175,7 @@ def test_refresh_ahead_of_expiry(parameters, stage):
 
 
 def test_a_newer_answer_ends_the_verdict(stage):
-    peer = stage.peer("brief")
-    stage.responder.place(peer.place, said(this_update_s=-1, next_update_s=3600))
+    peer = stage.peer("good")
     stage.open()
     _, port = stage.front([where(peer, "/a", policy={"verdict_max_age_s": "600"}),
                            where(peer, "/b", policy={"ocsp_nonce": "on"})], threads=1)
