@@ -348,14 +348,27 @@ static stls_ladder_input ladder_input(stls_check *check)
                                &check->findings,   check->now_s};
 }
 
+static int is_final(const stls_findings *findings)
+{
+    const stls_finding *primary = stls_findings_primary(findings);
+    if (findings->out_of_memory) {
+        return 1;
+    }
+    return primary != NULL
+           && (primary->reason == STLS_REASON_OCSP_REVOKED
+               || primary->reason == STLS_REASON_CRL_REVOKED
+               || primary->reason == STLS_REASON_INTERNAL_MEMORY
+               || primary->reason == STLS_REASON_INTERNAL_ERROR);
+}
+
 static stls_verdict settle(stls_check *check, stls_status status)
 {
     if (status != STLS_OK) {
         check->findings.out_of_memory = 1;
         return finish(check);
     }
-    /* What is certain needs no further answers. */
-    if (!stls_ladder_is_done(&check->ladder) && !stls_findings_have_error(&check->findings)) {
+    /* Revoked is final.  Anything less may still be outdone by a clearer reason to come. */
+    if (!stls_ladder_is_done(&check->ladder) && !is_final(&check->findings)) {
         return STLS_PENDING;
     }
     if (stls_ladder_is_done(&check->ladder)) {
@@ -474,6 +487,9 @@ stls_verdict stls_check_fail(stls_check *check, stls_reason reason, const char *
 {
     if (check->phase != STLS_PHASE_FINAL) {
         check->now_s = now_s;
+        if (stls_reason_get0(reason) == NULL) {
+            reason = STLS_REASON_INTERNAL_ERROR;
+        }
         stls_findings_add(&check->findings, reason, 1, STLS_NO_CERT, NULL, NULL, "%s",
                           detail != NULL ? detail : "");
         finish(check);

@@ -63,6 +63,12 @@ void stls_crl_free(stls_crl *crl)
     stls_dealloc(&allocator, crl);
 }
 
+const unsigned char *stls_crl_get0_der(const stls_crl *crl, size_t *len)
+{
+    *len = crl->der_len;
+    return crl->der;
+}
+
 size_t stls_crl_memory_len(const stls_crl *crl)
 {
     return sizeof(*crl) + crl->der_len

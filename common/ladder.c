@@ -500,6 +500,7 @@ static stls_status feed_ocsp(stls_ladder *ladder, stls_open_fetch *fetch,
         if (!is_proof) {
             stls_ocsp_answer_clear(&answer);
             fetch->answer.retry_at_s = 0; /* the cache failed, not the responder */
+            ladder->num_asked += !fetch->may_use_cache; /* a host that will not learn */
             stls_status status = climb_ocsp(ladder, slot, in, 0);
             return status == STLS_OK ? climb(ladder, slot, in) : status;
         }
@@ -529,9 +530,15 @@ static stls_status feed_crl_bytes(stls_ladder *ladder, stls_open_fetch *fetch,
 {
     stls_slot *slot = &ladder->slots[fetch->slot];
     stls_status status = STLS_OK;
-    unsigned char *copy = OPENSSL_memdup(reply->bytes, reply->bytes_len ? reply->bytes_len : 1);
-    stls_crl *crl = copy != NULL ? stls_crl_new(&in->policy->allocator, copy, reply->bytes_len,
-                                                free_openssl)
+    size_t len = reply->bytes_len;
+    if ((int64_t)len > in->policy->num[STLS_KEY_MAX_CRL_BYTES]) {
+        len = 0; /* a host that did not keep the bound: undecodable */
+    }
+    unsigned char *copy = OPENSSL_malloc(len + 1);
+    if (copy != NULL && len > 0) {
+        memcpy(copy, reply->bytes, len);
+    }
+    stls_crl *crl = copy != NULL ? stls_crl_new(&in->policy->allocator, copy, len, free_openssl)
                                  : NULL;
     if (crl == NULL) {
         return STLS_ERR_MEMORY;
@@ -542,6 +549,9 @@ static stls_status feed_crl_bytes(stls_ladder *ladder, stls_open_fetch *fetch,
     } while (state == STLS_CRL_MORE);
     if (state == STLS_CRL_DONE) {
         status = feed_crl(ladder, fetch, in, crl, reply->outcome == STLS_FETCH_CACHED);
+    } else if (reply->outcome == STLS_FETCH_CACHED && fetch->may_use_cache) {
+        status = stls_rung_crl_climb(ladder, slot, in, 0); /* the cache failed, not the CA */
+        status = status == STLS_OK ? climb(ladder, slot, in) : status;
     } else {
         stls_rung_tell(in, ladder, slot, STLS_REASON_CRL_MALFORMED, 0, "not a DER-encoded CRL");
         stls_rung_crl_skip(slot);

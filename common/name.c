@@ -46,7 +46,7 @@ stls_name_type stls_name_normalize(const char *name, size_t name_len,
     if (is_ip(out)) {
         return has_brackets && strchr(out, ':') == NULL ? STLS_NAME_BAD : STLS_NAME_IP;
     }
-    if (out[name_len - 1] == '.') {
+    if (name_len > 1 && out[name_len - 1] == '.' && out[name_len - 2] != '.') {
         out[--name_len] = '\0';
     }
     if (has_brackets || is_ip(out)) {

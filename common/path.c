@@ -7,6 +7,8 @@
 
 #include "x509_text.h"
 
+#define MAX_TURNS 3 /* dead ends, which a peer can make any number of */
+
 typedef struct {
     const STACK_OF(X509) *presented;
     const stls_anchors *anchors;
@@ -208,20 +210,18 @@ static stls_status record(stls_path *path, const stls_allocator *a,
     return STLS_OK;
 }
 
-stls_status stls_path_build(stls_path *path, const stls_policy *policy,
-                            const stls_anchors *anchors, stls_role role,
-                            const STACK_OF(X509) *presented, int64_t now_s,
-                            stls_findings *findings)
+static stls_status attempt(stls_path *path, const stls_policy *policy,
+                           const stls_anchors *anchors, stls_role role,
+                           const STACK_OF(X509) *presented, STACK_OF(X509) *candidates,
+                           int64_t now_s, stls_findings *findings)
 {
     stls_status status = STLS_ERR_MEMORY;
     collector c = {presented, anchors, findings, 0, 0, 0};
 
     memset(path, 0, sizeof(*path));
-    ERR_set_mark();
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
     if (ctx == NULL
-        || !X509_STORE_CTX_init(ctx, anchors->store, sk_X509_value(presented, 0),
-                                (STACK_OF(X509) *)presented)
+        || !X509_STORE_CTX_init(ctx, anchors->store, sk_X509_value(presented, 0), candidates)
         || !set_up(ctx, policy, role, now_s) || !X509_STORE_CTX_set_app_data(ctx, &c)) {
         goto done;
     }
@@ -246,6 +246,59 @@ stls_status stls_path_build(stls_path *path, const stls_policy *policy,
     }
 done:
     X509_STORE_CTX_free(ctx);
+    return status;
+}
+
+/*
+ * OpenSSL follows the first issuer that fits and never turns back.  Where that
+ * leads nowhere, try again without the certificate it broke off at: of two
+ * intermediates with one name and key the other may lead to an anchor.
+ */
+static stls_status turn_back(stls_path *path, const stls_policy *policy,
+                             const stls_anchors *anchors, stls_role role,
+                             const STACK_OF(X509) *presented, int64_t now_s,
+                             stls_findings *findings)
+{
+    stls_status status = STLS_OK;
+    stls_path other = {.certs = NULL};
+    int dead_end = path->presented_index[sk_X509_num(path->certs) - 1];
+    STACK_OF(X509) *candidates = sk_X509_dup(presented);
+
+    if (candidates == NULL) {
+        return STLS_ERR_MEMORY;
+    }
+    for (int tries = 0; tries < MAX_TURNS && dead_end > 0; tries++) {
+        stls_findings found;
+        stls_findings_init(&found, &policy->allocator);
+        sk_X509_delete_ptr(candidates, sk_X509_value(presented, dead_end));
+        status = attempt(&other, policy, anchors, role, presented, candidates, now_s, &found);
+        if (status == STLS_OK && other.is_complete) {
+            stls_path_clear(path, &policy->allocator);
+            stls_findings_clear(findings);
+            *path = other;
+            *findings = found;
+            break;
+        }
+        dead_end = status == STLS_OK ? other.presented_index[sk_X509_num(other.certs) - 1]
+                                     : STLS_NO_CERT;
+        stls_path_clear(&other, &policy->allocator);
+        stls_findings_clear(&found);
+    }
+    sk_X509_free(candidates);
+    return status;
+}
+
+stls_status stls_path_build(stls_path *path, const stls_policy *policy,
+                            const stls_anchors *anchors, stls_role role,
+                            const STACK_OF(X509) *presented, int64_t now_s,
+                            stls_findings *findings)
+{
+    ERR_set_mark();
+    stls_status status = attempt(path, policy, anchors, role, presented,
+                                 (STACK_OF(X509) *)presented, now_s, findings);
+    if (status == STLS_OK && !path->is_complete && sk_X509_num(presented) > 2) {
+        status = turn_back(path, policy, anchors, role, presented, now_s, findings);
+    }
     ERR_pop_to_mark();
     return status;
 }

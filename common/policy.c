@@ -142,7 +142,7 @@ static STACK_OF(ASN1_OBJECT) *parse_oids(const char *value)
         char oid[128];
         size_t len = strcspn(p, ",");
         ASN1_OBJECT *object = NULL;
-        if (len > 0 && len < sizeof(oid)) {
+        if (len > 0 && len < sizeof(oid) && strspn(p, "0123456789.") >= len) {
             memcpy(oid, p, len);
             oid[len] = '\0';
             object = OBJ_txt2obj(oid, 1);

@@ -32,6 +32,8 @@ typedef struct ngx_http_strict_tls_worker_s  ngx_http_strict_tls_worker_t;
 typedef struct ngx_http_strict_tls_conn_s    ngx_http_strict_tls_conn_t;
 typedef struct ngx_http_strict_tls_job_s     ngx_http_strict_tls_job_t;
 typedef struct ngx_http_strict_tls_fetch_s   ngx_http_strict_tls_fetch_t;
+typedef struct ngx_http_strict_tls_crl_work_s
+                                             ngx_http_strict_tls_crl_work_t;
 
 
 /* ---- configuration ---- */
@@ -62,6 +64,7 @@ typedef struct {
     ngx_array_t                     policies;  /* stls_policy * */
 
     ngx_shm_zone_t                 *zone;
+    ngx_path_t                     *crl_path;  /* NULL: none are kept on disk */
     ngx_int_t                       max_verdicts;
     ngx_int_t                       max_sessions;
 
@@ -114,6 +117,12 @@ struct ngx_http_strict_tls_worker_s {
 
     ngx_queue_t                     jobs;
 
+    ngx_rbtree_t                    crls;      /* indexed, by question */
+    ngx_rbtree_node_t               crls_sentinel;
+    ngx_queue_t                     crls_lru;
+    size_t                          crls_len;
+    ngx_queue_t                     crl_writes;
+
     ngx_atomic_uint_t               epoch;     /* revocations seen so far */
     unsigned                        started:1;
 };
@@ -131,6 +140,8 @@ typedef struct {
     ngx_event_get_peer_pt           original_get_peer;
     ngx_event_free_peer_pt          original_free_peer;
     ngx_event_notify_peer_pt        original_notify;
+
+    unsigned                        retried:1;
 } ngx_http_strict_tls_ctx_t;
 
 
@@ -171,6 +182,7 @@ struct ngx_http_strict_tls_conn_s {
     unsigned                        has_key:1;
     unsigned                        has_staple_key:1;
     unsigned                        save_session:1;
+    unsigned                        closed:1;  /* by the peer, meanwhile */
 };
 
 
@@ -222,6 +234,7 @@ typedef enum {
     ngx_http_strict_tls_connecting,
     ngx_http_strict_tls_sending,
     ngx_http_strict_tls_reading,
+    ngx_http_strict_tls_indexing,      /* a CRL, from the network or disk */
     ngx_http_strict_tls_over
 } ngx_http_strict_tls_fetch_state_e;
 
@@ -261,6 +274,10 @@ struct ngx_http_strict_tls_fetch_s {
     ngx_str_t                       addr;
     u_char                          addr_text[NGX_SOCKADDR_STRLEN];
 
+    stls_crl                       *crl;       /* what came, indexed */
+    ngx_http_strict_tls_crl_work_t *crl_work;
+    time_t                          since;
+
     stls_fetch_outcome              outcome;
     u_char                         *bytes;     /* what another worker got */
     size_t                          len;
@@ -272,6 +289,8 @@ struct ngx_http_strict_tls_fetch_s {
     unsigned                        is_private_failure:1;
     unsigned                        may_use_cache:1;
     unsigned                        refresh:1;
+    unsigned                        is_crl:1;
+    unsigned                        from_disk:1;
 };
 
 
@@ -403,6 +422,21 @@ void ngx_http_strict_tls_fetch_over(ngx_http_strict_tls_fetch_t *fetch,
     stls_fetch_outcome outcome, const char *fmt, ...);
 void ngx_http_strict_tls_fetch_free(ngx_http_strict_tls_fetch_t *fetch);
 
+/* ngx_http_strict_tls_crl.c */
+stls_crl *ngx_http_strict_tls_crl_get0(ngx_http_strict_tls_worker_t *worker,
+    stls_fetch *want, ngx_uint_t refresh, ngx_uint_t *is_final);
+void ngx_http_strict_tls_crl_put(ngx_http_strict_tls_fetch_t *fetch,
+    stls_answer *answer);
+void ngx_http_strict_tls_crl_outdate(ngx_http_strict_tls_worker_t *worker,
+    const u_char *question, ngx_atomic_uint_t epoch);
+void ngx_http_strict_tls_crl_clear(ngx_http_strict_tls_worker_t *worker);
+void ngx_http_strict_tls_crl_stop(ngx_http_strict_tls_worker_t *worker);
+void ngx_http_strict_tls_crl_index(ngx_http_strict_tls_fetch_t *fetch,
+    u_char *bytes, size_t len);
+ngx_int_t ngx_http_strict_tls_crl_load(ngx_http_strict_tls_fetch_t *fetch);
+void ngx_http_strict_tls_crl_save(ngx_http_strict_tls_fetch_t *fetch);
+void ngx_http_strict_tls_crl_cancel(ngx_http_strict_tls_fetch_t *fetch);
+
 /* ngx_http_strict_tls_exchange.c */
 void ngx_http_strict_tls_exchange(ngx_http_strict_tls_fetch_t *fetch);
 void ngx_http_strict_tls_exchange_close(ngx_http_strict_tls_fetch_t *fetch);
@@ -423,6 +457,8 @@ void ngx_http_strict_tls_cache_put_failure(ngx_shm_zone_t *zone,
 void ngx_http_strict_tls_cache_release(ngx_shm_zone_t *zone,
     const u_char *flight, uint32_t lease);
 ngx_atomic_uint_t ngx_http_strict_tls_cache_epoch(ngx_shm_zone_t *zone);
+ngx_atomic_uint_t ngx_http_strict_tls_cache_publish(ngx_shm_zone_t *zone,
+    const u_char *question);
 ngx_uint_t ngx_http_strict_tls_cache_revoked_since(ngx_shm_zone_t *zone,
     ngx_atomic_uint_t epoch, stls_result *result);
 ngx_int_t ngx_http_strict_tls_cache_news(ngx_shm_zone_t *zone,

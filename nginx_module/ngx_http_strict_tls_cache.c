@@ -64,6 +64,8 @@ static void ngx_http_strict_tls_cache_drop(ngx_slab_pool_t *shpool,
     ngx_http_strict_tls_entry_t *entry);
 static ngx_int_t ngx_http_strict_tls_cache_copy(
     ngx_http_strict_tls_entry_t *entry, ngx_http_strict_tls_found_t *found);
+static void ngx_http_strict_tls_cache_publish_locked(
+    ngx_http_strict_tls_shctx_t *sh, const u_char *question);
 static ngx_http_strict_tls_cache_e ngx_http_strict_tls_cache_look_locked(
     ngx_slab_pool_t *shpool, ngx_http_strict_tls_lookup_t *lookup,
     ngx_http_strict_tls_found_t *found);
@@ -240,10 +242,7 @@ ngx_http_strict_tls_cache_put_answer(ngx_shm_zone_t *zone,
     }
 
     if (answer->revoked && !was_revoked) {
-        ngx_memcpy(sh->news[(sh->epoch + 1) % NGX_HTTP_STRICT_TLS_NEWS],
-                   question, STLS_ID_LEN);
-        ngx_memory_barrier();
-        sh->epoch++;
+        ngx_http_strict_tls_cache_publish_locked(sh, question);
     }
 
     entry = ngx_http_strict_tls_cache_add(shpool,
@@ -329,6 +328,40 @@ ngx_http_strict_tls_cache_release(ngx_shm_zone_t *zone, const u_char *flight,
     }
 
     ngx_shmtx_unlock(&shpool->mutex);
+}
+
+
+static void
+ngx_http_strict_tls_cache_publish_locked(ngx_http_strict_tls_shctx_t *sh,
+    const u_char *question)
+{
+    ngx_memcpy(sh->news[(sh->epoch + 1) % NGX_HTTP_STRICT_TLS_NEWS],
+               question, STLS_ID_LEN);
+    ngx_memory_barrier();
+    sh->epoch++;
+}
+
+
+/* Whatever rests on an earlier answer to this question must be judged anew. */
+
+ngx_atomic_uint_t
+ngx_http_strict_tls_cache_publish(ngx_shm_zone_t *zone, const u_char *question)
+{
+    ngx_slab_pool_t              *shpool;
+    ngx_atomic_uint_t             epoch;
+    ngx_http_strict_tls_shctx_t  *sh;
+
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+    sh = shpool->data;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    ngx_http_strict_tls_cache_publish_locked(sh, question);
+    epoch = sh->epoch;
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    return epoch;
 }
 
 

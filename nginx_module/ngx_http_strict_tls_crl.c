@@ -315,13 +315,22 @@ ngx_http_strict_tls_crl_index_handler(ngx_event_t *ev)
     fetch->crl_work = NULL;
     ngx_http_strict_tls_crl_work_free(work);
 
+    if (fetch->crl == NULL && fetch->from_disk) {
+        fetch->from_disk = 0;
+        ngx_http_strict_tls_exchange(fetch);
+        return;
+    }
+
     ngx_http_strict_tls_fetch_over(fetch, STLS_FETCH_OK, "");
 }
 
 
 /* ---- on disk ---- */
 
-/* NGX_OK: the fetch goes on with what lies on disk; no network is needed. */
+/*
+ * NGX_OK: the fetch goes on with what lies on disk; no network is needed.  Who
+ * wants a new one takes what another worker has fetched meanwhile.
+ */
 
 ngx_int_t
 ngx_http_strict_tls_crl_load(ngx_http_strict_tls_fetch_t *fetch)
@@ -331,9 +340,8 @@ ngx_http_strict_tls_crl_load(ngx_http_strict_tls_fetch_t *fetch)
     ngx_file_info_t                  fi;
     ngx_http_strict_tls_crl_work_t  *work;
 
-    if (!fetch->may_use_cache || fetch->refresh
-        || ngx_http_strict_tls_crl_path(fetch->worker, fetch->question, &path)
-           != NGX_OK)
+    if (ngx_http_strict_tls_crl_path(fetch->worker, fetch->question, &path)
+        != NGX_OK)
     {
         return NGX_DECLINED;
     }
@@ -353,7 +361,9 @@ ngx_http_strict_tls_crl_load(ngx_http_strict_tls_fetch_t *fetch)
         || ngx_fd_info(work->fd, &fi) == NGX_FILE_ERROR
         || !ngx_is_file(&fi)
         || ngx_file_size(&fi) <= 0
-        || (size_t) ngx_file_size(&fi) > max)
+        || (size_t) ngx_file_size(&fi) > max
+        || ((!fetch->may_use_cache || fetch->refresh)
+            && ngx_file_mtime(&fi) < fetch->since))
     {
         ngx_http_strict_tls_crl_work_free(work);
         return NGX_DECLINED;
@@ -575,9 +585,6 @@ ngx_http_strict_tls_crl_cancel(ngx_http_strict_tls_fetch_t *fetch)
         ngx_http_strict_tls_crl_work_free(fetch->crl_work);
         fetch->crl_work = NULL;
     }
-
-    stls_crl_free(fetch->crl);
-    fetch->crl = NULL;
 }
 
 

@@ -7,6 +7,7 @@
 
 
 #define NGX_HTTP_STRICT_TLS_READ_SIZE  16384
+#define NGX_HTTP_STRICT_TLS_READS      32      /* in one turn */
 
 
 static void ngx_http_strict_tls_resolve(ngx_http_strict_tls_fetch_t *fetch);
@@ -433,7 +434,10 @@ static void
 ngx_http_strict_tls_read_handler(ngx_event_t *rev)
 {
     u_char                        buf[NGX_HTTP_STRICT_TLS_READ_SIZE];
+    u_char                       *crl;
+    size_t                        len;
     ssize_t                       n;
+    ngx_uint_t                    i;
     stls_http_state               state;
     ngx_connection_t             *c;
     ngx_http_strict_tls_fetch_t  *fetch;
@@ -446,7 +450,16 @@ ngx_http_strict_tls_read_handler(ngx_event_t *rev)
         return;
     }
 
+    i = 0;
+
     do {
+        /* other events have their turn while tens of megabytes arrive */
+
+        if (++i > NGX_HTTP_STRICT_TLS_READS) {
+            ngx_post_event(rev, &ngx_posted_next_events);
+            return;
+        }
+
         n = c->recv(c, buf, sizeof(buf));
 
         if (n == NGX_AGAIN) {
@@ -471,6 +484,14 @@ ngx_http_strict_tls_read_handler(ngx_event_t *rev)
     switch (state) {
 
     case STLS_HTTP_DONE:
+
+        if (fetch->is_crl) {
+            crl = stls_http_take_crl(fetch->http, &len);
+            ngx_http_strict_tls_exchange_close(fetch);
+            ngx_http_strict_tls_crl_index(fetch, crl, len);
+            break;
+        }
+
         ngx_http_strict_tls_fetch_over(fetch, STLS_FETCH_OK, "");
         break;
 
@@ -532,6 +553,9 @@ ngx_http_strict_tls_exchange_step(ngx_http_strict_tls_fetch_t *fetch)
 
     case ngx_http_strict_tls_sending:
         return "sending";
+
+    case ngx_http_strict_tls_indexing:
+        return "indexing";
 
     default:
         return "reading";

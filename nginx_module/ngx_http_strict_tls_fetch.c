@@ -22,6 +22,8 @@ static void ngx_http_strict_tls_fetch_poll(ngx_http_strict_tls_fetch_t *fetch);
 static void ngx_http_strict_tls_fetch_deliver(ngx_event_t *ev);
 static void ngx_http_strict_tls_fetch_remember(
     ngx_http_strict_tls_fetch_t *fetch, stls_answer *answer);
+static void ngx_http_strict_tls_fetch_remember_crl(
+    ngx_http_strict_tls_fetch_t *fetch, stls_answer *answer);
 static const u_char *ngx_http_strict_tls_fetch_bytes(
     ngx_http_strict_tls_fetch_t *fetch, size_t *len);
 static void ngx_http_strict_tls_flight(ngx_http_strict_tls_loc_conf_t *conf,
@@ -39,17 +41,31 @@ ngx_http_strict_tls_fetch(ngx_http_strict_tls_job_t *job, stls_fetch *want)
     ngx_str_t                     name;
     stls_reply                    reply;
     ngx_http_strict_tls_wait_t   *wait;
+    stls_crl                     *crl;
+    ngx_uint_t                    is_final, is_private;
     ngx_http_strict_tls_fetch_t  *fetch;
     ngx_http_strict_tls_found_t   found;
 
     ngx_memzero(&found, sizeof(ngx_http_strict_tls_found_t));
     fetch = NULL;
 
+    if (want->is_crl) {
+        crl = ngx_http_strict_tls_crl_get0(job->worker, want, job->refresh,
+                                           &is_final);
+        if (crl) {
+            (void) stls_check_feed_crl(job->check, want->id, crl, !is_final,
+                                       ngx_time());
+            return;
+        }
+    }
+
     ngx_http_strict_tls_flight(job->conf, want, flight);
 
     /* an answer to a nonce is of no use to anybody else */
 
-    if (!job->conf->nonce) {
+    is_private = job->conf->nonce && !want->is_crl;
+
+    if (!is_private) {
 
         if (ngx_http_strict_tls_fetch_known(job, want, flight, &found)
             == NGX_OK)
@@ -111,7 +127,7 @@ ngx_http_strict_tls_fetch(ngx_http_strict_tls_job_t *job, stls_fetch *want)
 
     fetch->started = ngx_current_msec ? ngx_current_msec : 1;
 
-    if (job->conf->nonce || fetch->lease) {
+    if (is_private || fetch->lease) {
         ngx_http_strict_tls_fetch_begin(fetch);
         return;
     }
@@ -214,7 +230,14 @@ ngx_http_strict_tls_fetch_create(ngx_http_strict_tls_job_t *job,
     fetch->policy = stls_policy_up_ref(job->conf->policy);
     fetch->resolver = job->conf->resolver;
     fetch->http_proxy = job->conf->http_proxy;
-    fetch->timeout = ngx_min(want->timeout_ms, job->conf->fetch_total);
+    fetch->is_crl = want->is_crl;
+    fetch->since = ngx_time();
+
+    /* a CRL goes on in the background when the handshake has given up */
+
+    fetch->timeout = want->is_crl ? want->timeout_ms
+                                  : ngx_min(want->timeout_ms,
+                                            job->conf->fetch_total);
     fetch->poll = NGX_HTTP_STRICT_TLS_POLL_MIN;
     fetch->may_use_cache = want->may_use_cache;
     fetch->refresh = job->refresh;
@@ -244,7 +267,7 @@ ngx_http_strict_tls_fetch_create(ngx_http_strict_tls_job_t *job,
     ngx_queue_init(&fetch->waits);
     ngx_queue_insert_tail(&worker->fetches, &fetch->queue);
 
-    if (!job->conf->nonce) {
+    if (!job->conf->nonce || want->is_crl) {
         fetch->is_shared = 1;
 
         ngx_memcpy(&hash, flight, sizeof(uint32_t));
@@ -284,6 +307,10 @@ ngx_http_strict_tls_fetch_begin(ngx_http_strict_tls_fetch_t *fetch)
     fetch->worker->nfetches++;
 
     ngx_add_timer(&fetch->timer, fetch->timeout);
+
+    if (fetch->is_crl && ngx_http_strict_tls_crl_load(fetch) == NGX_OK) {
+        return;
+    }
 
     ngx_http_strict_tls_exchange(fetch);
 }
@@ -394,6 +421,7 @@ ngx_http_strict_tls_fetch_over(ngx_http_strict_tls_fetch_t *fetch,
     }
 
     ngx_http_strict_tls_exchange_close(fetch);
+    ngx_http_strict_tls_crl_cancel(fetch);
 
     if (fetch->is_counted) {
         fetch->is_counted = 0;
@@ -446,7 +474,14 @@ ngx_http_strict_tls_fetch_deliver(ngx_event_t *ev)
             reply.outcome = STLS_FETCH_OK;
         }
 
-        (void) stls_check_feed(wait->job->check, wait->id, &reply, ngx_time());
+        if (fetch->crl) {
+            (void) stls_check_feed_crl(wait->job->check, wait->id, fetch->crl,
+                                       fetch->from_disk && wait->may_use_cache,
+                                       ngx_time());
+        } else {
+            (void) stls_check_feed(wait->job->check, wait->id, &reply,
+                                   ngx_time());
+        }
 
         if (stls_check_get_answer(wait->job->check, wait->id, &one)
             != STLS_OK)
@@ -495,6 +530,11 @@ ngx_http_strict_tls_fetch_remember(ngx_http_strict_tls_fetch_t *fetch,
         return;
     }
 
+    if (fetch->crl) {
+        ngx_http_strict_tls_fetch_remember_crl(fetch, answer);
+        return;
+    }
+
     zone = fetch->worker->conf->zone;
     bytes = ngx_http_strict_tls_fetch_bytes(fetch, &len);
 
@@ -521,6 +561,24 @@ ngx_http_strict_tls_fetch_remember(ngx_http_strict_tls_fetch_t *fetch,
 }
 
 
+/* Its worth is known if a check judged it; nobody may have waited so long. */
+
+static void
+ngx_http_strict_tls_fetch_remember_crl(ngx_http_strict_tls_fetch_t *fetch,
+    stls_answer *answer)
+{
+    if (!answer->conclusive && answer->retry_at_s != 0 && fetch->from_disk) {
+        return;
+    }
+
+    ngx_http_strict_tls_crl_put(fetch, answer);
+
+    if (!fetch->from_disk && (answer->conclusive || answer->retry_at_s == 0)) {
+        ngx_http_strict_tls_crl_save(fetch);
+    }
+}
+
+
 static const u_char *
 ngx_http_strict_tls_fetch_bytes(ngx_http_strict_tls_fetch_t *fetch,
     size_t *len)
@@ -532,7 +590,7 @@ ngx_http_strict_tls_fetch_bytes(ngx_http_strict_tls_fetch_t *fetch,
         return fetch->bytes;
     }
 
-    if (fetch->outcome == STLS_FETCH_OK) {
+    if (fetch->outcome == STLS_FETCH_OK && !fetch->is_crl) {
         return stls_http_get0_body(fetch->http, len);
     }
 
@@ -558,7 +616,9 @@ ngx_http_strict_tls_fetch_give_up(ngx_http_strict_tls_fetch_t *fetch)
     int64_t  ttl;
     u_char  *last;
 
-    if (!fetch->is_shared || fetch->state == ngx_http_strict_tls_over) {
+    if (!fetch->is_shared || fetch->is_crl
+        || fetch->state == ngx_http_strict_tls_over)
+    {
         return;
     }
 
@@ -577,7 +637,7 @@ ngx_http_strict_tls_fetch_give_up(ngx_http_strict_tls_fetch_t *fetch)
 }
 
 
-/* The last one to stop waiting ends the fetch. */
+/* The last one to stop waiting ends the fetch, but for a CRL's download. */
 
 void
 ngx_http_strict_tls_wait_free(ngx_http_strict_tls_wait_t *wait)
@@ -589,6 +649,12 @@ ngx_http_strict_tls_wait_free(ngx_http_strict_tls_wait_t *wait)
     ngx_queue_remove(&wait->queue);
     ngx_queue_remove(&wait->job_queue);
     ngx_free(wait);
+
+    if (fetch && fetch->is_crl
+        && fetch->state != ngx_http_strict_tls_polling)
+    {
+        return;
+    }
 
     if (fetch && ngx_queue_empty(&fetch->waits)) {
         ngx_http_strict_tls_fetch_free(fetch);
@@ -626,7 +692,9 @@ ngx_http_strict_tls_fetch_free(ngx_http_strict_tls_fetch_t *fetch)
     }
 
     ngx_http_strict_tls_exchange_close(fetch);
+    ngx_http_strict_tls_crl_cancel(fetch);
 
+    stls_crl_free(fetch->crl);
     stls_http_free(fetch->http);
     stls_policy_free(fetch->policy);
 

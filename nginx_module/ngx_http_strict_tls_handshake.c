@@ -38,6 +38,7 @@ static void ngx_http_strict_tls_handler(ngx_connection_t *c);
 static void ngx_http_strict_tls_wait(ngx_http_strict_tls_conn_t *conn);
 static void ngx_http_strict_tls_wait_handler(ngx_event_t *ev);
 static void ngx_http_strict_tls_resume(ngx_http_strict_tls_job_t *job);
+static ngx_uint_t ngx_http_strict_tls_has_closed(ngx_connection_t *c);
 static void ngx_http_strict_tls_conclude(ngx_http_strict_tls_conn_t *conn);
 
 static void ngx_http_strict_tls_free_conn(void *parent, void *ptr,
@@ -661,17 +662,36 @@ ngx_http_strict_tls_resume(ngx_http_strict_tls_job_t *job)
 
     /*
      * The connection has been idle: the peer may have closed it.  nginx tries
-     * again then, as it does where a kept-alive connection fails.
+     * again then, as it does where a kept-alive connection fails; once, since
+     * this peer may do so each time.
      */
 
     if (conn->ctx
+        && !conn->ctx->retried
         && conn->result
-        && stls_result_verdict(conn->result) == STLS_ACCEPT)
+        && stls_result_verdict(conn->result) == STLS_ACCEPT
+        && ngx_http_strict_tls_has_closed(conn->connection))
     {
+        conn->closed = 1;
+        conn->ctx->retried = 1;
         conn->ctx->request->upstream->peer.cached = 1;
+
+        ngx_log_error(NGX_LOG_INFO, conn->connection->log, 0,
+                      "strict-tls: the peer closed the connection while its "
+                      "certificates were judged, trying again");
     }
 
     ngx_http_strict_tls_conclude(conn);
+}
+
+
+static ngx_uint_t
+ngx_http_strict_tls_has_closed(ngx_connection_t *c)
+{
+    char  byte;
+
+    return c->read->pending_eof
+           || recv(c->fd, &byte, 1, MSG_PEEK) == 0;
 }
 
 
@@ -698,6 +718,10 @@ ngx_http_strict_tls_conclude(ngx_http_strict_tls_conn_t *conn)
     accept = conn->result
              ? stls_result_verdict(conn->result) == STLS_ACCEPT
              : conn->conf->report;
+
+    if (conn->closed) {
+        accept = 0;
+    }
 
     conn->ctx->conn = NULL;
     conn->ctx = NULL;

@@ -141,7 +141,8 @@ ngx_http_strict_tls_job_finish(ngx_http_strict_tls_job_t *job)
     if (job->result && job->has_key
         && (!job->refresh
             || stls_result_reason(job->result) == STLS_REASON_NONE
-            || stls_result_reason(job->result) == STLS_REASON_OCSP_REVOKED))
+            || stls_result_reason(job->result) == STLS_REASON_OCSP_REVOKED
+            || stls_result_reason(job->result) == STLS_REASON_CRL_REVOKED))
     {
         ngx_http_strict_tls_verdict_put(job->worker, job->conf, job->key,
                                         job->result, job->epoch);

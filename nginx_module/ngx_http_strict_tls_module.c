@@ -64,6 +64,13 @@ static ngx_command_t  ngx_http_strict_tls_commands[] = {
       0,
       NULL },
 
+    { ngx_string("strict_tls_crl_path"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_path_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_strict_tls_main_conf_t, crl_path),
+      NULL },
+
     { ngx_string("strict_tls_cache_zone"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2,
       ngx_http_strict_tls_set_cache_zone,

@@ -30,6 +30,11 @@ ngx_http_strict_tls_get_worker(ngx_http_strict_tls_main_conf_t *mcf)
         ngx_queue_init(&worker->fetches);
         ngx_queue_init(&worker->jobs);
 
+        ngx_rbtree_init(&worker->crls, &worker->crls_sentinel,
+                        ngx_str_rbtree_insert_value);
+        ngx_queue_init(&worker->crls_lru);
+        ngx_queue_init(&worker->crl_writes);
+
         worker->epoch = ngx_http_strict_tls_cache_epoch(mcf->zone);
     }
 
@@ -72,6 +77,7 @@ ngx_http_strict_tls_stop(void *data)
                      ngx_queue_data(q, ngx_http_strict_tls_fetch_t, queue));
     }
 
+    ngx_http_strict_tls_crl_stop(worker);
     ngx_http_strict_tls_session_clear(worker);
 
     stls_verdict_cache_free(worker->verdicts);
@@ -104,6 +110,7 @@ ngx_http_strict_tls_sync(ngx_http_strict_tls_worker_t *worker)
             }
 
             ngx_http_strict_tls_session_drop_question(worker, question);
+            ngx_http_strict_tls_crl_outdate(worker, question, worker->epoch);
             break;
 
         default:
@@ -112,6 +119,7 @@ ngx_http_strict_tls_sync(ngx_http_strict_tls_worker_t *worker)
             }
 
             ngx_http_strict_tls_session_clear(worker);
+            ngx_http_strict_tls_crl_clear(worker);
             break;
         }
     }

@@ -54,7 +54,7 @@ static void staples(void **state)
         {"stale asks on", "", stale_about_leaf(), fine, 2, STLS_ACCEPT, 0},
         {"garbage asks on", "", garbage, fine, 2, STLS_ACCEPT, 0},
         {"another's asks on", "", about_another, fine, 2, STLS_ACCEPT, 0},
-        {"garbage and no responder", "", garbage, down, 1, STLS_REJECT,
+        {"garbage and no responder", "", garbage, down, 2, STLS_REJECT,
          STLS_REASON_OCSP_MALFORMED},
         {"staples only, good leaf", "revocation_sources=staple revocation_scope=leaf", good, fine,
          0, STLS_ACCEPT, 0},

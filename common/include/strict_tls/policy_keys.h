@@ -53,6 +53,7 @@
     X(MAX_REPLY_BYTES, "max_reply_bytes", INT, "65536", "512..16777216", "largest OCSP answer accepted") \
     X(CRL_FETCH_TOTAL_MS, "crl_fetch_total_ms", INT, "30000", "1..3600000", "time limit of one CRL download; it goes on in the background after a handshake has given up") \
     X(MAX_CRL_BYTES, "max_crl_bytes", INT, "67108864", "1024..1073741824", "largest CRL accepted") \
+    X(CRL_MEMORY_BYTES, "crl_memory_bytes", INT, "268435456", "1024..17179869184", "how much indexed CRLs may hold in one process; the least recently used go first") \
     X(MAX_FETCHES, "max_fetches", INT, "16", "0..1000", "how many fetches one check may ask for") \
     X(MAX_URLS_PER_CERT, "max_urls_per_cert", INT, "2", "1..16", "how many URLs of one certificate are tried") \
     X(MAX_FETCHES_IN_FLIGHT, "max_fetches_in_flight", INT, "64", "1..10000", "how many fetches one process has in flight at once") \

@@ -163,6 +163,9 @@ stls_crl_state stls_crl_step(stls_crl *crl, size_t budget_bytes);
 stls_crl *stls_crl_up_ref(stls_crl *crl);
 void stls_crl_free(stls_crl *crl);
 
+/* Its DER as it came. Lives as long as `crl`. */
+const unsigned char *stls_crl_get0_der(const stls_crl *crl, size_t *len);
+
 /* Bytes held, index included. */
 size_t stls_crl_memory_len(const stls_crl *crl);
 uint32_t stls_crl_num_entries(const stls_crl *crl);
