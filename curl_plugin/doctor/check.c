@@ -58,6 +58,9 @@ static void judge_client(json_t *diagnosis, const doctor_context *context,
 
     doctor_diagnosis_judge(own, &context->client_trust, &peer, context->online);
     doctor_diagnosis_finish(own);
+    if (strcmp(doctor_str(own, "who"), "peer") == 0) {
+        json_object_set_new(own, "who", json_string("you"));
+    }
     if (doctor_diagnosis_exit(own) != DOCTOR_ACCEPT) {
         doctor_diagnosis_problem(diagnosis, "client.rejected", doctor_diagnosis_exit(own), "you",
                                  doctor_str(own, "text"), doctor_str(own, "remedy"));
@@ -136,6 +139,20 @@ static void note_failure(json_t *diagnosis, const doctor_context *context,
     }
 }
 
+/* The command that prints the repaired chain. */
+static void name_repair(json_t *diagnosis, const doctor_options *options,
+                        const doctor_target *target)
+{
+    json_t *repair = json_object_get(diagnosis, "repair");
+    char words[1600], command[1700];
+
+    if (json_is_true(json_object_get(repair, "possible"))) {
+        doctor_target_words(words, sizeof(words), options, target->label);
+        snprintf(command, sizeof(command), "strict-tls fix %s > fullchain.pem", words);
+        json_object_set_new(repair, "command", json_string(command));
+    }
+}
+
 json_t *doctor_check(const doctor_context *context, const char *host)
 {
     doctor_target target;
@@ -157,6 +174,7 @@ json_t *doctor_check(const doctor_context *context, const char *host)
         const doctor_peer peer = {STLS_ROLE_SERVER, capture.certs, target.name, capture.staple,
                                   capture.staple_len};
         doctor_diagnosis_judge(diagnosis, &context->trust, &peer, context->online);
+        name_repair(diagnosis, context->options, &target);
         describe_client(diagnosis, context, &capture);
     }
     note_failure(diagnosis, context, &capture);

@@ -99,7 +99,7 @@ static void try_repair(json_t *diagnosis, const doctor_trust *trust, const docto
     doctor_repair(repaired, trust, peer, online);
     int is_possible = repaired->chain != NULL && repaired->changes[0] != '\0';
     json_object_set_new(diagnosis, "repair",
-                        json_pack("{s:b, s:o, s:o}", "possible", is_possible,
+                        json_pack("{s:b, s:n, s:o, s:o}", "possible", is_possible, "command",
                                   "changes", lines(is_possible ? repaired->changes : ""),
                                   "detail", repaired->chain == NULL
                                                 ? json_string(repaired->err.text)

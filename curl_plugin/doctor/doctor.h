@@ -24,7 +24,7 @@ typedef struct {
     const char *command;
     const char **args; /* operands */
     int num_args;
-    const char *connect_to, *name, *cert, *key, *preset, *starttls, *cafile, *client_cafile;
+    const char *connect_to, *name, *cert, *key, *preset, *starttls, *cafile, *client_cafile, *tls;
     const char *policy, *hosts, *html, *color;
     const char *parallel, *timeout, *interval, *rounds; /* numbers, as written */
     const char *offline, *online, *json, *watch, *quiet, *help, *version; /* flags: not NULL */
@@ -91,6 +91,9 @@ typedef struct {
 /* 1, or 0 and why not. */
 int doctor_target_parse(doctor_target *target, const doctor_options *options, const char *text,
                         stls_error *err);
+/* The arguments that name this endpoint to another command, fit for a shell. */
+void doctor_target_words(char *words, size_t len, const doctor_options *options,
+                         const char *label);
 /* A host name or address into the form that is compared with certificates. 1, or 0 and why not. */
 int doctor_target_name(char name[256], const char *text, stls_error *err);
 

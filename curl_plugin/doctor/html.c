@@ -203,13 +203,9 @@ static void verdicts(FILE *out, const json_t *diagnosis)
     term(out, "who must act", "", doctor_str(diagnosis, "who"));
     term(out, "remedy", "subject", doctor_str(diagnosis, "remedy"));
     if (json_is_true(json_object_get(repair, "possible"))) {
-        if (strcmp(doctor_str(diagnosis, "kind"), "check") == 0) {
-            fputs("<dt>repair</dt><dd><code>strict-tls fix ", out);
-            text(out, doctor_str(json_object_get(diagnosis, "target"), "label"));
-            fputs(" &gt; fullchain.pem</code></dd>\n", out);
-        }
+        term(out, "repair", "mono", doctor_str(repair, "command"));
         json_array_foreach(json_object_get(repair, "changes"), i, change) {
-            term(out, "which has", "", json_string_value(change));
+            term(out, "change", "", json_string_value(change));
         }
     } else if (json_is_object(repair)) {
         term(out, "repair", "", "not by the chain alone");
@@ -305,6 +301,8 @@ static void section(FILE *out, const json_t *diagnosis, size_t number)
     fputc(' ', out);
     badge(out, doctor_str(diagnosis, "verdict"));
     fputs("</h1>\n<p class=\"dim\">", out);
+    line(out, "span", "", "as ", doctor_str(target, "name"));
+    fputs(doctor_str(target, "name")[0] != '\0' ? " &middot; " : "", out);
     fprintf(out, "%s UTC", date);
     if (json_is_object(connection)) {
         const char *keys[] = {"address", "tls_version", "cipher"};

@@ -118,6 +118,10 @@ static int check_words(const doctor_options *options)
         && strcmp(options->color, "always") != 0 && strcmp(options->color, "never") != 0) {
         return usage("--color takes auto, always or never, not", options->color);
     }
+    if (options->tls != NULL && strcmp(options->tls, "1.2") != 0
+        && strcmp(options->tls, "1.3") != 0) {
+        return usage("--tls takes 1.2 or 1.3, not", options->tls);
+    }
     int is_check = strcmp(options->command, "check") == 0;
     int wanted = options->hosts != NULL ? 0 : 1;
     if (options->num_args != wanted) {

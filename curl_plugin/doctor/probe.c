@@ -138,6 +138,11 @@ static int set_options(CURL *curl, struct curl_slist *connect_to, const doctor_t
     SET(CURLOPT_SSL_CTX_DATA, capture);
     SET(CURLOPT_FRESH_CONNECT, 1L);
     SET(CURLOPT_HTTPPROXYTUNNEL, 1L);
+    if (options->tls != NULL) {
+        SET(CURLOPT_SSLVERSION, options->tls[2] == '2'
+                                    ? (long)CURL_SSLVERSION_TLSv1_2 | CURL_SSLVERSION_MAX_TLSv1_2
+                                    : (long)CURL_SSLVERSION_TLSv1_3 | CURL_SSLVERSION_MAX_TLSv1_3);
+    }
     if (target->starttls != NULL) {
         SET(CURLOPT_USE_SSL, (long)CURLUSESSL_ALL);
     }

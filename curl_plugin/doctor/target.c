@@ -188,3 +188,37 @@ int doctor_target_parse(doctor_target *target, const doctor_options *options, co
     target->port = dial_port;
     return 1;
 }
+
+/* ' OPTION 'VALUE'', quoted where a shell might take it for more than a word. */
+static void add_word(char *words, size_t len, const char *option, const char *value)
+{
+    size_t used = strlen(words);
+    int is_plain = value[strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                       "0123456789-_.,:/+")]
+                   == '\0';
+    /* Whoever has quotes in a path can quote them. */
+    if (value[0] != '\0' && strchr(value, '\'') == NULL) {
+        snprintf(words + used, len - used, is_plain ? "%s%s%s" : "%s%s'%s'",
+                 used > 0 || option[0] != '\0' ? " " : "", option, value);
+    }
+}
+
+void doctor_target_words(char *words, size_t len, const doctor_options *options,
+                         const char *label)
+{
+    const struct {
+        const char *option, *value;
+    } all[] = {{"--name ", options->name},
+               {"--connect-to ", options->connect_to},
+               {"--starttls ", options->starttls},
+               {"--cafile ", options->cafile}};
+
+    words[0] = '\0';
+    add_word(words, len, "", label);
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        if (all[i].value != NULL) {
+            add_word(words, len, all[i].option, all[i].value);
+        }
+    }
+    doctor_plain(words);
+}

@@ -175,8 +175,7 @@ static void other_findings(const pen *with, const json_t *diagnosis)
 static void repair_says(const pen *with, const json_t *diagnosis)
 {
     const json_t *repair = json_object_get(diagnosis, "repair");
-    const json_t *target = json_object_get(diagnosis, "target");
-    char text[DOCTOR_TEXT_LEN];
+    char text[DOCTOR_TEXT_LEN + 40];
     size_t i;
     json_t *change;
 
@@ -189,13 +188,9 @@ static void repair_says(const pen *with, const json_t *diagnosis)
         row(with, "repair", YELLOW, text);
         return;
     }
-    if (strcmp(doctor_str(diagnosis, "kind"), "check") == 0) {
-        snprintf(text, sizeof(text), "strict-tls fix %s > fullchain.pem",
-                 doctor_str(target, "label"));
-        row(with, "repair", GREEN, text);
-    }
+    row(with, "repair", GREEN, doctor_str(repair, "command"));
     json_array_foreach(json_object_get(repair, "changes"), i, change) {
-        row(with, "  it has", "", json_string_value(change));
+        row(with, "  change", "", json_string_value(change));
     }
 }
 
@@ -222,7 +217,12 @@ static void heading(const pen *with, const json_t *diagnosis)
     const json_t *connection = json_object_get(diagnosis, "connection");
     const char *verdict = doctor_str(diagnosis, "verdict");
 
+    const char *name = doctor_str(target, "name");
     paint(with, BOLD, doctor_str(target, "label"));
+    if (name[0] != '\0'
+        && strncmp(name, doctor_str(target, "label"), strlen(name)) != 0) {
+        fprintf(with->out, " as %s", name);
+    }
     fputs("  ", with->out);
     paint(with, verdict_colour(verdict), verdict);
     if (json_is_object(connection)) {
