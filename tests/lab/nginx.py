@@ -108,11 +108,16 @@ class Nginx:
                                     ports=ports, ready_s=self._ready_s)
             self._process.wait_ready()
             # The master listens before its workers are there.
-            net.wait_until(lambda: len(self.worker_pids()) == self.workers,
-                           f"the workers of {self.name}", self._ready_s)
+            net.wait_until(self._has_workers, f"the workers of {self.name}", self._ready_s)
         except RuntimeError as failure:
             raise RuntimeError(f"{failure}\n{self.errors()[-4000:]}") from None
         return self
+
+    def _has_workers(self):
+        try:
+            return len(self.worker_pids()) == self.workers
+        except (OSError, ValueError):  # the pid file is being written
+            return False
 
     def stop(self, sig=signal.SIGTERM, grace_s=10.0):
         """Exit status; None if it had to be killed or did not run."""
