@@ -1,0 +1,200 @@
+"""Bad input: every fault of a responder, aborted clients, AddressSanitizer, no growth."""
+import os
+import re
+import socket
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.hosts.httpd.conftest import ACCEPT, verdict, where
+from tests.lab import httpd_fronts, net
+from tests.lab.forward_proxy import ForwardProxy
+from tests.lab.httpd import MODULE, MODULE_ASAN, Httpd
+from tests.lab.scenarios import BY_ID
+
+REJECTIONS = int(os.environ.get("STRICT_TLS_SOAK") or 5000)
+
+# Behaviour of the responder -> the reason it leads to.
+FAULTS = {
+    "silent": "fetch.timeout", "close": "fetch.http", "reset": "fetch.network",
+    "cut": "fetch.http", "oversize": "fetch.too_large", "endless": "fetch.too_large",
+    "endless_header": None, "drip": "fetch.timeout", "not_http": "fetch.http",
+    "truncated": "fetch.http", "garbage": "fetch.http", "trailing": "fetch.http",
+    "malformed": "ocsp.malformed", "http_500": "fetch.http", "redirect": "fetch.http",
+    "internal_error": "ocsp.error_status", "empty_list": "ocsp.wrong_certificate",
+}
+
+
+@pytest.fixture
+def asan_runtime():
+    """libasan.so, to be preloaded into a stock httpd."""
+    if not MODULE_ASAN.exists():
+        pytest.fail(f"{MODULE_ASAN} is missing: make httpd-asan", pytrace=False)
+    found = subprocess.run(["cc", "-print-file-name=libasan.so"], capture_output=True, text=True,
+                           check=True)
+    return found.stdout.strip()
+
+
+def assert_fault(answer, reason, total_s):
+    assert answer.status == 502
+    word, found = verdict(answer)
+    assert word == "reject"
+    assert found == reason if reason else found.startswith("fetch.")
+    assert answer.seconds < total_s
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_fault(fault, stage):
+    """Rejected, with a reason, within the total time; the thread is free again."""
+    peer = stage.peer("faulty", ocsp=fault)
+    good = stage.peer("good")
+    stage.open()
+    front, port = stage.front([
+        where(peer, "/bad", policy={"fetch_timeout_ms": "60000", "fetch_total_ms": "1000"}),
+        where(good, "/good")], threads=1)
+    assert_fault(net.get(port, "/bad"), FAULTS[fault], 1.8)
+    answer = net.get(port, "/good")
+    assert (answer.status, *verdict(answer)) == (200, *ACCEPT)
+    assert answer.seconds < 1
+    assert front.alive()
+
+
+def test_total_time_bounds_many_fetches(stage):
+    peer = stage.peer("silent", ocsp="silent silent", issuer="silent_issuing",
+                      serve="leaf silent_issuing intermediate")
+    stage.open()
+    _, port = stage.front([where(peer, policy={"fetch_timeout_ms": "60000",
+                                               "fetch_total_ms": "700"})])
+    assert_fault(net.get(port), "fetch.timeout", 1.5)
+
+
+def test_fetches_in_flight_are_bounded(stage):
+    peers = [stage.peer(f"held{n}", ocsp="hold") for n in range(4)]
+    stage.open()
+    policy = {"max_fetches_in_flight": "2", "fetch_timeout_ms": "3000"}
+    _, port = stage.front([where(peer, f"/{n}", policy=policy) for n, peer in enumerate(peers)],
+                          threads=8)
+    with ThreadPoolExecutor(4) as pool:
+        pending = [pool.submit(net.get, port, f"/{n}") for n in range(4)]
+        time.sleep(0.7)
+        for peer in peers:
+            stage.responder.release(peer.place)
+        found = [verdict(one.result(20)) for one in pending]
+    assert sum(stage.responder.count(peer.place) for peer in peers) <= 2
+    assert ("reject", "fetch.denied") in found
+
+
+@pytest.mark.parametrize("mpm", ["event", "prefork"])
+def test_stop_during_a_fetch(mpm, stage):
+    """The process ends in time although an answer is still awaited."""
+    peer = stage.peer("held", ocsp="hold")
+    stage.open()
+    front, port = stage.front([where(peer, policy={"fetch_timeout_ms": "30000",
+                                                   "fetch_total_ms": "30000"})], mpm=mpm)
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(net.get, port)
+        net.wait_until(lambda: stage.responder.count(peer.place), "the question")
+        started = time.monotonic()
+        assert front.stop(grace_s=20) == 0
+        assert time.monotonic() - started < 15
+        assert pending.exception(20) or pending.result().status >= 500
+    assert not re.search(r"exit signal (Seg|Abort|Bus)", front.errors())
+
+
+def test_client_goes_away_during_a_fetch(stage):
+    peer = stage.peer("held", ocsp="hold")
+    stage.open()
+    front, port = stage.front([where(peer, policy={"fetch_timeout_ms": "8000"})], threads=2)
+    with socket.create_connection((net.HOST, port)) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        net.wait_until(lambda: stage.responder.count(peer.place), "the question")
+    stage.responder.release(peer.place)
+    net.wait_until(lambda: net.get(port).status == 200, "the answer to be of use")
+    assert front.alive()
+
+
+def test_http_proxy(stage):
+    """Fetches go through the proxy, which resolves names its own way."""
+    peer = stage.peer("good")
+    broken = stage.peer("broken")
+    stage.open()
+    with ForwardProxy({net.HOST: net.HOST}) as proxy:
+        lines = f"StrictTLSHTTPProxy {net.HOST}:{proxy.port}\n"
+        _, port = stage.front([
+            where(peer, "/good", extra=lines, policy={"fetch_deny": "loopback"}),
+            where(broken, "/direct", policy={"fetch_deny": "loopback"})])
+        assert net.get(port, "/good").status == 200
+        assert proxy.asked and all(target.startswith("http://") for target in proxy.asked)
+        assert verdict(net.get(port, "/direct")) == ("reject", "fetch.denied")
+
+
+def test_a_peer_that_is_no_tls_server(stage):
+    peer = stage.peer("good")
+    stage.open()
+    _, port = stage.front([where(peer, target=f"https://localhost:{stage.responder.port}")])
+    answer = net.get(port)
+    assert answer.status >= 500
+    assert not answer.headers.get("x-strict-tls-verdict")
+
+
+@pytest.mark.parametrize("mpm", ["event", "prefork"])
+def test_address_sanitizer(mpm, asan_runtime, stage, tmp_path):
+    """Scenarios, faults, pool conflicts, a graceful restart: nothing to report."""
+    peers = {fault: stage.peer(f"faulty_{fault}", ocsp=fault) for fault in FAULTS}
+    good, bad = stage.peer("good"), stage.peer("bad", serve="leaf")
+    stage.open()
+    short = {"fetch_timeout_ms": "60000", "fetch_total_ms": "600"}
+    body = [where(peer, f"/{fault}", policy=short) for fault, peer in peers.items()] + [
+        where(good, "/ok"), where(bad, "/bad"), where(bad, "/lax", strict="off"),
+        where(bad, "/report", strict="report"),
+        "<Location /server-status>\nSetHandler server-status\n</Location>\n"]
+    # Children that have dropped root write here.
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    folder.chmod(0o777)
+    reports = folder / "asan"
+    front, port = stage.front(
+        body, module=MODULE_ASAN, mpm=mpm, threads=8, preload=[asan_runtime],
+        env={"ASAN_OPTIONS": f"detect_leaks=0:log_path={reports}:abort_on_error=0",
+             "UBSAN_OPTIONS": f"log_path={reports}:print_stacktrace=1"})
+
+    def round_trip():
+        paths = [f"/{fault}" for fault in FAULTS] + ["/ok", "/bad", "/lax", "/bad", "/report"] * 4
+        with ThreadPoolExecutor(6) as pool:
+            answers = dict(zip(paths, pool.map(lambda path: net.get(port, path), paths)))
+        assert answers["/ok"].status == answers["/lax"].status == 200
+        assert answers["/bad"].status == 502
+        assert "StrictTLSAccepted" in net.get(port, "/server-status?auto").text
+
+    round_trip()
+    front.graceful()
+    round_trip()
+    assert front.stop() == 0
+    found = [path.read_text() for path in folder.iterdir()]
+    assert not found, found[0][:4000]
+    assert "exit signal" not in front.errors()
+
+
+@pytest.mark.parametrize("id", ["leaf_only", "revoked"])
+def test_no_growth_over_rejections(id, lab):
+    """Rejected in the handshake and behind it; memory after a warm-up stays."""
+    scenario = BY_ID[id]
+    scene = lab.scenes[id]
+    front = Httpd(lab.folder / f"growth-{id}", hosts=[scenario.name], module=MODULE, threads=4,
+                  level="crit")
+    port = net.free_port()
+    front.configure(httpd_fronts.vhost(port, [
+        httpd_fronts.location("/", scene, strict=True, name=scenario.name)]))
+    with front.start([port]):
+
+        def reject(number):
+            with ThreadPoolExecutor(4) as pool:
+                assert set(pool.map(lambda _: net.get(port).status, range(number))) == {502}
+
+        reject(REJECTIONS // 5)
+        before = front.rss_kib()
+        reject(REJECTIONS)
+        after = front.rss_kib()
+    assert after - before < max(2048, before * 0.05), (before, after)
