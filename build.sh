@@ -308,15 +308,18 @@ install_all() {
     if ! mkdir -p "$root" 2> /dev/null || [ ! -w "$root" ]; then
         put=(as_root)
     fi
-    "${put[@]}" install -d "$root/lib/nginx/modules" "$root/include/strict_tls" \
+    "${put[@]}" install -d "$root/lib/nginx/modules" "$root/lib/apache2/modules" \
+        "$root/include/strict_tls" \
         "$root/share/doc/strict-tls/docs"
     "${put[@]}" install -m 644 build/modules/ngx_*.so "$root/lib/nginx/modules/"
+    "${put[@]}" install -m 644 build/modules/mod_strict_tls.so "$root/lib/apache2/modules/"
     "${put[@]}" install -m 644 build/lib/libstrict_tls.a "$root/lib/"
     "${put[@]}" install -m 644 common/include/strict_tls/*.h "$root/include/strict_tls/"
     "${put[@]}" make -s curl-install PREFIX="$prefix" DESTDIR="$destdir"
     "${put[@]}" install -m 644 ./*.md LICENSE "$root/share/doc/strict-tls/"
     "${put[@]}" install -m 644 docs/*.md "$root/share/doc/strict-tls/docs/"
     echo "installed below $root; load it with: load_module modules/ngx_http_strict_tls_module.so;"
+    echo "and in httpd with: LoadModule strict_tls_module $prefix/lib/apache2/modules/mod_strict_tls.so"
 }
 
 word=${1:-help}
