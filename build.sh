@@ -18,7 +18,7 @@ help() {
 ./build.sh WORD
 
   demo [--keep]     stock and strict nginx side by side; --keep leaves them running
-  test [SUITE]      every test, or one suite: checks unit asan valgrind pkits lab nginx httpd curl soak
+  test [SUITE]      every test, or one suite: checks unit asan valgrind pkits lab nginx httpd curl doctor soak
   build             the core and the nginx module, into build/
   deps              install the Debian packages that are missing
   bench [--quick]   strict beside stock beside unverified
@@ -221,6 +221,11 @@ suite_curl() {
     python_tests "curl" tests/hosts/curl
 }
 
+suite_doctor() {
+    one "strict-tls builds" make -j"$(nproc)" doctor
+    python_tests "doctor" tests/hosts/doctor
+}
+
 suite_soak() {
     one "nginx module builds" make nginx
     STRICT_TLS_SOAK=${STRICT_TLS_SOAK:-100000} python_tests "soak" -s tests/hosts/nginx/test_soak.py
@@ -229,7 +234,7 @@ suite_soak() {
 tests() {
     local suites=${1:-all} suite
     deps
-    [ "$suites" != all ] || suites="checks unit asan valgrind pkits lab nginx httpd curl"
+    [ "$suites" != all ] || suites="checks unit asan valgrind pkits lab nginx httpd curl doctor"
     for suite in $suites; do
         declare -F "suite_$suite" > /dev/null || die "no suite '$suite'; see ./build.sh help"
     done
@@ -316,6 +321,7 @@ install_all() {
     "${put[@]}" install -m 644 build/lib/libstrict_tls.a "$root/lib/"
     "${put[@]}" install -m 644 common/include/strict_tls/*.h "$root/include/strict_tls/"
     "${put[@]}" make -s curl-install PREFIX="$prefix" DESTDIR="$destdir"
+    "${put[@]}" make -s doctor-install PREFIX="$prefix" DESTDIR="$destdir"
     "${put[@]}" install -m 644 ./*.md LICENSE "$root/share/doc/strict-tls/"
     "${put[@]}" install -m 644 docs/*.md "$root/share/doc/strict-tls/docs/"
     echo "installed below $root; load it with: load_module modules/ngx_http_strict_tls_module.so;"

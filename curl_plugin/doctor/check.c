@@ -153,14 +153,14 @@ static void name_repair(json_t *diagnosis, const doctor_options *options,
     }
 }
 
-json_t *doctor_check(const doctor_context *context, const char *host)
+json_t *doctor_check(const doctor_context *context, const char *host, const char *name)
 {
     doctor_target target;
     doctor_capture capture;
     stls_error err = {""};
     json_t *diagnosis = doctor_diagnosis_new("check");
 
-    int is_good = doctor_target_parse(&target, context->options, host, &err);
+    int is_good = doctor_target_parse(&target, context->options, host, name, &err);
     describe_target(diagnosis, &target);
     if (!is_good) {
         doctor_diagnosis_problem(diagnosis, "target.malformed", DOCTOR_UNKNOWN, "you", err.text,
@@ -189,11 +189,11 @@ int doctor_run_check(doctor_context *context)
     stls_error err = {""};
 
     /* One host on the command line that is none is a slip of the fingers. */
-    if (!doctor_target_parse(&target, context->options, context->options->args[0], &err)) {
+    if (!doctor_target_parse(&target, context->options, context->options->args[0], NULL, &err)) {
         fprintf(stderr, "strict-tls: %s\n", err.text);
         return DOCTOR_USAGE;
     }
-    json_t *diagnosis = doctor_check(context, context->options->args[0]);
+    json_t *diagnosis = doctor_check(context, context->options->args[0], NULL);
     doctor_show(context, diagnosis, 0);
     json_t *page = json_pack("[O]", diagnosis);
     int exit_code = doctor_page(context, page, doctor_flush(doctor_diagnosis_exit(diagnosis)));

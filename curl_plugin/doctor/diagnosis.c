@@ -144,3 +144,15 @@ void doctor_diagnosis_finish(json_t *diagnosis)
     json_object_set_new(diagnosis, "verdict",
                         json_string(words[doctor_diagnosis_exit(diagnosis)]));
 }
+
+const char *doctor_first_problem(const json_t *diagnosis, const char *key)
+{
+    size_t i;
+    json_t *problem;
+    json_array_foreach(json_object_get(diagnosis, "problems"), i, problem) {
+        if (strcmp(doctor_str(problem, "severity"), "error") == 0) {
+            return doctor_str(problem, key);
+        }
+    }
+    return "";
+}

@@ -88,9 +88,9 @@ typedef struct {
     const char *starttls; /* NULL: TLS from the first byte */
 } doctor_target;
 
-/* 1, or 0 and why not. */
+/* `wanted_name` NULL: the options'. 1, or 0 and why not. */
 int doctor_target_parse(doctor_target *target, const doctor_options *options, const char *text,
-                        stls_error *err);
+                        const char *wanted_name, stls_error *err);
 /* The arguments that name this endpoint to another command, fit for a shell. */
 void doctor_target_words(char *words, size_t len, const doctor_options *options,
                          const char *label);
@@ -164,8 +164,8 @@ typedef struct {
     long timeout_s;
 } doctor_context;
 
-/* check.c. Never NULL short of out of memory. */
-json_t *doctor_check(const doctor_context *context, const char *host);
+/* check.c. `name` NULL: the options'. */
+json_t *doctor_check(const doctor_context *context, const char *host, const char *name);
 
 /* diagnosis.c */
 json_t *doctor_diagnosis_new(const char *kind);
@@ -178,6 +178,8 @@ void doctor_diagnosis_problem(json_t *diagnosis, const char *id, int exit_code,
 /* Sets verdict and exit code from what was found. Last. */
 void doctor_diagnosis_finish(json_t *diagnosis);
 int doctor_diagnosis_exit(const json_t *diagnosis);
+/* A member of the first problem that is an error, "" if there is none. */
+const char *doctor_first_problem(const json_t *diagnosis, const char *key);
 
 /* ---- rendering ------------------------------------------------------------------------ */
 

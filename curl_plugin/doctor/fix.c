@@ -21,7 +21,7 @@ int doctor_run_fix(doctor_context *context)
     stls_error err = {""};
     int exit_code;
 
-    if (!doctor_target_parse(&target, context->options, context->options->args[0], &err)) {
+    if (!doctor_target_parse(&target, context->options, context->options->args[0], NULL, &err)) {
         fprintf(stderr, "strict-tls: %s\n", err.text);
         return DOCTOR_USAGE;
     }

@@ -36,8 +36,8 @@ static const char style[] =
     ".unneeded .kind{color:var(--warn)}.subject{font-weight:600}\n"
     "dl{display:grid;grid-template-columns:minmax(8rem,max-content) 1fr;gap:.35rem 1rem;margin:0}"
     "dt{color:var(--dim)}dd{margin:0}.finding{color:var(--warn)}\n"
-    "ul.all{list-style:none;margin:0;padding:0}ul.all li{border-top:1px solid var(--line);"
-    "padding:.4rem 0}a{color:inherit}\n"
+    "ul.all{list-style:none;margin:0;padding:.2rem .9rem}ul.all li{padding:.4rem 0}"
+    "ul.all li+li{border-top:1px solid var(--line)}a{color:inherit}\n"
     "@media(max-width:34rem){body{padding:.6rem}dl{grid-template-columns:1fr;gap:0 0}"
     "dd{margin:0 0 .5rem}}\n"
     "@media print{body{background:#fff}}\n";
@@ -160,7 +160,11 @@ static void chain_of(FILE *out, const json_t *diagnosis)
     if (json_array_size(chain) == 0) {
         return;
     }
-    fputs("<h2>Chain, leaf first</h2>\n<ol class=\"chain\">\n", out);
+    fputs(strcmp(doctor_str(diagnosis, "kind"), "client") == 0
+              ? "<h2>Our chain, leaf first</h2>\n"
+              : "<h2>Chain, leaf first</h2>\n",
+          out);
+    fputs("<ol class=\"chain\">\n", out);
     for (size_t i = 0; i < json_array_size(chain); i++) {
         node(out, chain, i);
     }
@@ -190,6 +194,9 @@ static void verdicts(FILE *out, const json_t *diagnosis)
     size_t i;
     json_t *change;
 
+    if (!json_is_object(strict)) {
+        return;
+    }
     fputs("<dl class=\"box\">\n", out);
     if (json_is_object(lenient)) {
         says(out, "lenient client", doctor_str(lenient, "verdict"), "",
@@ -247,7 +254,10 @@ static void problems(FILE *out, const json_t *diagnosis)
     if (json_array_size(all) == 0) {
         return;
     }
-    fputs("<h2>Besides</h2>\n<ul class=\"all box\">\n", out);
+    fputs(json_is_object(json_object_get(diagnosis, "strict")) ? "<h2>Besides</h2>\n"
+                                                               : "<h2>What went wrong</h2>\n",
+          out);
+    fputs("<ul class=\"all box\">\n", out);
     json_array_foreach(all, i, problem) {
         fputs("<li><span class=\"finding\">", out);
         text(out, doctor_str(problem, "id"));
@@ -337,13 +347,16 @@ static void index_of(FILE *out, const json_t *diagnoses)
 
     fprintf(out, "<h1>%zu endpoints</h1>\n<ul class=\"all box\">\n", json_array_size(diagnoses));
     json_array_foreach(diagnoses, i, diagnosis) {
+        if (!json_is_object(diagnosis)) {
+            continue; /* stopped before its turn */
+        }
         const char *reason = doctor_str(diagnosis, "reason");
         fputs("<li>", out);
         badge(out, doctor_str(diagnosis, "verdict"));
         fprintf(out, " <a href=\"#h%zu\">", i);
         text(out, doctor_str(json_object_get(diagnosis, "target"), "label"));
         fputs("</a> ", out);
-        text(out, strcmp(reason, "none") == 0 ? "" : reason);
+        text(out, strcmp(reason, "none") == 0 ? doctor_first_problem(diagnosis, "id") : reason);
         fputs("</li>\n", out);
     }
     fputs("</ul>\n", out);
@@ -368,7 +381,9 @@ static void page(FILE *out, const json_t *diagnoses)
         index_of(out, diagnoses);
     }
     json_array_foreach(diagnoses, i, diagnosis) {
-        section(out, diagnosis, i);
+        if (json_is_object(diagnosis)) {
+            section(out, diagnosis, i);
+        }
     }
     fputs("</body>\n</html>\n", out);
 }

@@ -60,7 +60,7 @@ static int add_host(list *all, const char *line, size_t len)
     return all->hosts[all->num] != NULL && ++all->num;
 }
 
-/* A host per line; blanks around it and comments behind # do not count. */
+/* An endpoint per line; blanks around it and comments behind # do not count. */
 static int read_hosts(list *all, FILE *file)
 {
     char *line = NULL;
@@ -124,7 +124,7 @@ static void show_progress(list *all, int is_last)
     }
 }
 
-static void note_done(list *all, json_t *diagnosis)
+static void note_done(list *all, size_t at, json_t *diagnosis)
 {
     int exit_code = doctor_diagnosis_exit(diagnosis);
 
@@ -137,10 +137,24 @@ static void note_done(list *all, json_t *diagnosis)
     doctor_show(all->context, diagnosis, 1);
     fflush(stdout);
     if (all->page != NULL) {
-        json_array_append(all->page, diagnosis);
+        json_array_set(all->page, at, diagnosis);
     }
     show_progress(all, 0);
     pthread_mutex_unlock(&all->lock);
+}
+
+/* HOST[:PORT] [NAME]; more words than that make a host that is none. */
+static json_t *check_line(const doctor_context *context, const char *line)
+{
+    char host[800];
+    size_t len = strcspn(line, " \t");
+    const char *name = line + len + strspn(line + len, " \t");
+
+    if (name[0] == '\0' || name[strcspn(name, " \t")] != '\0' || len >= sizeof(host)) {
+        return doctor_check(context, line, NULL);
+    }
+    snprintf(host, sizeof(host), "%.*s", (int)len, line);
+    return doctor_check(context, host, name);
 }
 
 static void *work(void *arg)
@@ -151,8 +165,8 @@ static void *work(void *arg)
         if (at >= all->num) {
             break;
         }
-        json_t *diagnosis = doctor_check(all->context, all->hosts[at]);
-        note_done(all, diagnosis);
+        json_t *diagnosis = check_line(all->context, all->hosts[at]);
+        note_done(all, at, diagnosis);
         json_decref(diagnosis);
     }
     return NULL;
@@ -212,6 +226,9 @@ int doctor_run_list(doctor_context *context)
         pthread_mutex_init(&all.lock, NULL);
         all.shows_progress = options->quiet == NULL && isatty(STDERR_FILENO);
         all.page = options->html != NULL ? json_array() : NULL;
+        for (size_t i = 0; all.page != NULL && i < all.num; i++) {
+            json_array_append_new(all.page, json_null()); /* in the list's order, not as they end */
+        }
         watch_signals();
         run_workers(&all, (size_t)parallel < all.num ? (size_t)parallel : all.num);
         exit_code = finish_list(&all);
@@ -265,13 +282,13 @@ int doctor_run_watch(doctor_context *context)
     if (interval_s < 0 || rounds < 0) {
         return DOCTOR_USAGE;
     }
-    if (!doctor_target_parse(&target, options, options->args[0], &err)) {
+    if (!doctor_target_parse(&target, options, options->args[0], NULL, &err)) {
         fprintf(stderr, "strict-tls: %s\n", err.text);
         return DOCTOR_USAGE;
     }
     watch_signals();
     for (long round = 1; !is_stopped; round++) {
-        json_t *diagnosis = doctor_check(context, options->args[0]);
+        json_t *diagnosis = doctor_check(context, options->args[0], NULL);
         show_round(context, diagnosis, before);
         json_decref(before);
         before = diagnosis;

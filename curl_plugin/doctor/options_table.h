@@ -21,7 +21,7 @@
     X(connect_to, "--connect-to", "ADDR[:PORT]", "cf", "", "connect there instead of to HOST") \
     X(starttls, "--starttls", "PROTOCOL", "cf", "smtp imap pop3 ldap ftp", "begin in clear and switch to TLS: smtp, imap, pop3, ldap or ftp") \
     X(cert, "--cert", "FILE", "c", "FILE", "client certificate with its chain, PEM: do a mutual handshake and judge this chain, too") \
-    X(key, "--key", "FILE", "ci", "FILE", "private key, PEM, of --cert or of the judged file; default: in the same file") \
+    X(key, "--key", "FILE", "ci", "FILE", "private key, PEM, of --cert (default: in the same file), or of the judged file") \
     X(tls, "--tls", "VERSION", "cf", "1.2 1.3", "only this TLS version, 1.2 or 1.3; some servers present different chains") \
     X(cafile, "--cafile", "FILE", "cif", "FILE", "trusted roots, PEM; default: the system's") \
     X(client_cafile, "--client-cafile", "FILE", "c", "FILE", "trusted roots for the chain in --cert; default: --cafile") \
@@ -30,7 +30,7 @@
     X(offline, "--offline", "", "c", "", "fetch nothing: no revocation, no missing issuers") \
     X(online, "--online", "", "i", "", "ask about revocation and fetch missing issuers") \
     X(timeout, "--timeout", "SECONDS", "cf", "", "bound of connecting and handshaking; default 10") \
-    X(hosts, "--hosts", "FILE", "c", "FILE", "check every host in this file, one per line, # comments; - for standard input") \
+    X(hosts, "--hosts", "FILE", "c", "FILE", "check every host in this file, HOST[:PORT] [NAME] per line, # comments; - for standard input") \
     X(parallel, "--parallel", "N", "c", "", "how many hosts of a list are checked at once; default 16, at most 256") \
     X(watch, "--watch", "", "c", "", "check again and again, tell of changes; Ctrl-C ends it") \
     X(interval, "--interval", "SECONDS", "c", "", "pause between two rounds of --watch; default 60") \

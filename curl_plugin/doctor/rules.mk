@@ -4,8 +4,8 @@ DOCTOR     := $(B)/bin/strict-tls
 DOCTOR_SRC := $(sort $(wildcard curl_plugin/doctor/*.c))
 DOCTOR_OBJ := $(DOCTOR_SRC:%.c=$(B)/obj/%.o)
 
-.PHONY: doctor doctor-docs
-doctor: $(DOCTOR)
+.PHONY: doctor doctor-docs doctor-install
+all doctor: $(DOCTOR)
 
 $(DOCTOR): $(DOCTOR_OBJ) $(CURL_A)
 	@mkdir -p $(@D)
@@ -15,5 +15,15 @@ $(DOCTOR): $(DOCTOR_OBJ) $(CURL_A)
 doctor-docs: $(DOCTOR)
 	$(DOCTOR) help man > curl_plugin/man/strict-tls.1
 	$(DOCTOR) help completion > curl_plugin/doctor/strict-tls.bash
+
+doctor-install: $(DOCTOR)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+	    $(DESTDIR)$(PREFIX)/share/doc/strict-tls/docs
+	install -m 755 $(DOCTOR) $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 curl_plugin/man/strict-tls.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 curl_plugin/doctor/strict-tls.bash \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/strict-tls
+	install -m 644 docs/doctor.schema.json $(DESTDIR)$(PREFIX)/share/doc/strict-tls/docs/
 
 -include $(DOCTOR_OBJ:.o=.d)

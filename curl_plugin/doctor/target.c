@@ -156,7 +156,7 @@ int doctor_target_name(char name[256], const char *text, stls_error *err)
 }
 
 int doctor_target_parse(doctor_target *target, const doctor_options *options, const char *text,
-                        stls_error *err)
+                        const char *wanted_name, stls_error *err)
 {
     char host[256], name[256], dial[256];
 
@@ -169,7 +169,10 @@ int doctor_target_parse(doctor_target *target, const doctor_options *options, co
     strcpy(name, host);
     strcpy(dial, host);
     unsigned dial_port = target->port;
-    if (options->name != NULL && !split_name(name, options->name, err)) {
+    if (wanted_name == NULL) {
+        wanted_name = options->name;
+    }
+    if (wanted_name != NULL && !split_name(name, wanted_name, err)) {
         return 0;
     }
     if (options->connect_to != NULL) {

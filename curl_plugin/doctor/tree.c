@@ -291,18 +291,6 @@ void doctor_tree(FILE *out, const json_t *diagnosis, int colour)
     problems(&with, diagnosis);
 }
 
-static const char *first_problem(const json_t *diagnosis, const char *key)
-{
-    size_t i;
-    json_t *problem;
-    json_array_foreach(json_object_get(diagnosis, "problems"), i, problem) {
-        if (strcmp(doctor_str(problem, "severity"), "error") == 0) {
-            return doctor_str(problem, key);
-        }
-    }
-    return "";
-}
-
 void doctor_line(FILE *out, const json_t *diagnosis, int colour)
 {
     const pen with = {out, colour};
@@ -311,9 +299,9 @@ void doctor_line(FILE *out, const json_t *diagnosis, int colour)
     const char *why = doctor_str(diagnosis, "detail");
     char word[16];
 
-    if (strcmp(reason, "none") == 0 && first_problem(diagnosis, "id")[0] != '\0') {
-        reason = first_problem(diagnosis, "id");
-        why = first_problem(diagnosis, "detail");
+    if (strcmp(reason, "none") == 0 && doctor_first_problem(diagnosis, "id")[0] != '\0') {
+        reason = doctor_first_problem(diagnosis, "id");
+        why = doctor_first_problem(diagnosis, "detail");
     }
     snprintf(word, sizeof(word), "%-7s", verdict);
     paint(&with, verdict_colour(verdict), word);
