@@ -1,4 +1,4 @@
-"""The demo: the same requests through stock nginx and through strict nginx, side by side.
+"""The demo: the same requests through stock and strict nginx and httpd, side by side.
 
 Exit status 0 when every row came out as it must.
 """
@@ -10,12 +10,13 @@ import sys
 import threading
 from contextlib import ExitStack
 
-from . import fronts, net, table
+from . import fronts, httpd, httpd_fronts, net, table
 from .lab import Lab
 from .nginx import MODULE
 from .scenarios import SCENARIOS
 
-HEADER = ["scenario", "stock nginx", "strict nginx", "reason", "remedy"]
+HEADER = ["scenario", "stock nginx", "stock httpd", "strict nginx", "strict httpd", "reason",
+          "remedy"]
 ROWS = [scenario for scenario in SCENARIOS if scenario.demo]
 
 
@@ -26,7 +27,8 @@ class Stopped(Exception):
 def verb(status):
     if status == 200:
         return "200 accepts"
-    return f"{status} refuses" if status == 502 else f"{status} backend"
+    # Stock httpd tells a failed handshake by a 500.
+    return f"{status} refuses" if status in (500, 502) else f"{status} backend"
 
 
 def ask(front, port, scenario):
@@ -40,30 +42,42 @@ def ask(front, port, scenario):
     return answer.status, "" if reason == "none" else reason, remedy
 
 
-def judge(scenario, stock, strict, reason):
+def judge(scenario, stock, stock_httpd, strict, strict_httpd):
     """What did not come out as it must; empty if all did."""
     wrong = []
-    for host, got, wanted in (("stock", stock, scenario.stock),
-                              ("strict", strict, scenario.strict),
-                              ("reason", reason, scenario.reason or "")):
+    if strict != strict_httpd:
+        wrong.append("the hosts disagree: " + ", ".join(
+            f"{host} {status} {reason or 'none'}"
+            for host, (status, reason) in (("nginx", strict), ("httpd", strict_httpd))))
+    for host, got, wanted in (
+            ("stock nginx", stock, scenario.stock),
+            ("stock httpd", stock_httpd, httpd_fronts.stock_status(scenario)),
+            ("strict nginx", strict[0], scenario.strict),
+            ("strict httpd", strict_httpd[0], scenario.strict),
+            ("reason", strict[1], scenario.reason or "")):
         if got != wanted:
             wrong.append(f"{host} must be {wanted or 'none'}")
     return ", ".join(wrong)
 
 
-def run_rows(stock, strict):
+def run_rows(stock, strict, stock_httpd, strict_httpd):
     """(table rows, how many came out wrong)."""
     rows, failures = [], 0
     for scenario in ROWS:
         stock_status, _, _ = ask(*stock, scenario)
+        stock_httpd_status, _, _ = ask(*stock_httpd, scenario)
         strict_status, reason, remedy = ask(*strict, scenario)
-        wrong = judge(scenario, stock_status, strict_status, reason)
+        httpd_status, httpd_reason, _ = ask(*strict_httpd, scenario)
+        wrong = judge(scenario, stock_status, stock_httpd_status, (strict_status, reason),
+                      (httpd_status, httpd_reason))
         if wrong:
             failures += 1
             remedy = f"NOT AS IT MUST BE: {wrong}"
         rows.append((
-            [scenario.title, verb(stock_status), verb(strict_status), reason, remedy],
-            ["", "", "good" if strict_status == 200 else "bad", "", "alarm" if wrong else ""],
+            [scenario.title, verb(stock_status), verb(stock_httpd_status), verb(strict_status),
+             verb(httpd_status), reason, remedy],
+            ["", "", "", "good" if strict_status == 200 else "bad",
+             "good" if httpd_status == 200 else "bad", "", "alarm" if wrong else ""],
         ))
     return rows, failures
 
@@ -76,21 +90,23 @@ def report(rows, failures):
     if failures:
         print(f"{failures} of {len(rows)} rows did not come out as they must.")
     else:
-        print(f"All {len(rows)} rows came out as they must.")
+        print(f"All {len(rows)} rows came out as they must; nginx and httpd agree in each of them.")
     sys.stdout.flush()
 
 
-def keep_running(stock, strict, lab, stop):
+def keep_running(stock, strict, httpds, lab, stop):
     print(f"\nRunning until Ctrl-C.  Try:\n"
           f"\n  curl -i http://{net.HOST}:{stock[1]}/leaf_only     # stock"
           f"\n  curl -i http://{net.HOST}:{strict[1]}/leaf_only     # strict, reasons in the headers"
-          f"\n  tail -f {strict[0].error_log}\n"
+          f"\n  curl -i http://{net.HOST}:{httpds[1][1]}/leaf_only     # strict httpd"
+          f"\n  tail -f {strict[0].error_log} {httpds[1][0].error_log}\n"
           f"\nThe other paths, with the backends behind them:\n")
     width = max(len(scenario.id) for scenario in ROWS) + 1
     for scenario in ROWS:
         backend = lab.scenes[scenario.id].backend.address
         print(f"  /{scenario.id:{width}} https://{backend}  {scenario.title}")
     print(f"\n  configurations  {stock[0].conf}\n                  {strict[0].conf}"
+          f"\n                  {httpds[0][0].conf}\n                  {httpds[1][0].conf}"
           f"\n  OCSP responder  http://{net.HOST}:{lab.responder.port}/"
           f"\n  certificates    {lab.pki.folder}", flush=True)
     stop.wait()
@@ -113,22 +129,27 @@ def main():
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stopped)
 
-    if not MODULE.exists():
-        sys.exit(f"{MODULE} is missing: run ./build.sh build")
+    for module in (MODULE, httpd.MODULE):
+        if not module.exists():
+            sys.exit(f"{module} is missing: run ./build.sh build")
     failures = None
     try:
         with ExitStack() as stack:
             lab = stack.enter_context(Lab(ROWS))
-            running = []
+            running, httpds = [], []
             for strict in (False, True):
                 front, port = fronts.scenario_front(
                     lab, lab.folder / ("strict" if strict else "stock"), strict=strict)
                 stack.callback(front.stop)
                 running.append((front, port))
-            rows, failures = run_rows(*running)
+                front, (port,) = httpd_fronts.scenario_front(
+                    lab, lab.folder / ("strict-httpd" if strict else "stock-httpd"), strict=strict)
+                stack.callback(front.stop)
+                httpds.append((front, port))
+            rows, failures = run_rows(*running, *httpds)
             report(rows, failures)
             if options.keep:
-                keep_running(*running, lab, stop)
+                keep_running(*running, httpds, lab, stop)
     except Stopped:
         if not options.keep or failures is None:
             print("stopped", file=sys.stderr)
