@@ -518,8 +518,11 @@ static stls_status feed_crl(stls_ladder *ladder, stls_open_fetch *fetch,
     stls_answer answer = fetch->answer;
     size_t index = (size_t)(fetch - ladder->fetches);
 
-    stls_status status = stls_rung_crl_take(ladder, slot, in, crl,
-                                            is_cached && fetch->may_use_cache, &answer);
+    is_cached = is_cached && fetch->may_use_cache;
+    if (is_cached) {
+        answer.retry_at_s = 0; /* if it is refused, the cache failed and not the CA */
+    }
+    stls_status status = stls_rung_crl_take(ladder, slot, in, crl, is_cached, &answer);
     ladder->fetches[index].answer = answer; /* a new fetch may have moved the array */
     return status == STLS_OK ? climb(ladder, slot, in) : status;
 }

@@ -177,6 +177,7 @@ struct ngx_http_strict_tls_conn_s {
     SSL_SESSION                    *offered;   /* only to be compared with */
 
     ngx_connection_handler_pt       handler;   /* nginx's */
+    ngx_uint_t                      rejudged;
 
     unsigned                        trust_judged:1;
     unsigned                        has_key:1;
@@ -213,6 +214,7 @@ struct ngx_http_strict_tls_job_s {
     unsigned                        refresh:1;
     unsigned                        suspended:1;
     unsigned                        finished:1;
+    unsigned                        is_passing:1;  /* not to be remembered */
 };
 
 
@@ -365,6 +367,7 @@ stls_verdict ngx_http_strict_tls_judge(ngx_http_strict_tls_conn_t *conn);
 void ngx_http_strict_tls_fail(ngx_http_strict_tls_conn_t *conn,
     stls_reason reason, const char *detail);
 void ngx_http_strict_tls_take_job_result(ngx_http_strict_tls_conn_t *conn);
+ngx_uint_t ngx_http_strict_tls_outdated(ngx_http_strict_tls_conn_t *conn);
 void ngx_http_strict_tls_record(ngx_http_strict_tls_conn_t *conn);
 ngx_int_t ngx_http_strict_tls_reusable(ngx_http_strict_tls_conn_t *conn);
 
@@ -435,6 +438,7 @@ void ngx_http_strict_tls_crl_index(ngx_http_strict_tls_fetch_t *fetch,
     u_char *bytes, size_t len);
 ngx_int_t ngx_http_strict_tls_crl_load(ngx_http_strict_tls_fetch_t *fetch);
 void ngx_http_strict_tls_crl_save(ngx_http_strict_tls_fetch_t *fetch);
+void ngx_http_strict_tls_crl_discard(ngx_http_strict_tls_fetch_t *fetch);
 void ngx_http_strict_tls_crl_cancel(ngx_http_strict_tls_fetch_t *fetch);
 
 /* ngx_http_strict_tls_exchange.c */

@@ -316,7 +316,9 @@ ngx_http_strict_tls_crl_index_handler(ngx_event_t *ev)
     ngx_http_strict_tls_crl_work_free(work);
 
     if (fetch->crl == NULL && fetch->from_disk) {
+        ngx_http_strict_tls_crl_discard(fetch);
         fetch->from_disk = 0;
+        fetch->state = ngx_http_strict_tls_resolving;
         ngx_http_strict_tls_exchange(fetch);
         return;
     }
@@ -428,11 +430,28 @@ ngx_http_strict_tls_crl_read_handler(ngx_event_t *ev)
         /* cut short under our eyes: the network has it, too */
 
         fetch->from_disk = 0;
+        fetch->state = ngx_http_strict_tls_resolving;
         ngx_http_strict_tls_exchange(fetch);
         return;
     }
 
     ngx_http_strict_tls_crl_index(fetch, bytes, len);
+}
+
+
+/* What lies there proves nothing: out of the way of those who look for a new one. */
+
+void
+ngx_http_strict_tls_crl_discard(ngx_http_strict_tls_fetch_t *fetch)
+{
+    ngx_str_t  path;
+
+    if (ngx_http_strict_tls_crl_path(fetch->worker, fetch->question, &path)
+        == NGX_OK)
+    {
+        (void) ngx_delete_file(path.data);
+        ngx_free(path.data);
+    }
 }
 
 

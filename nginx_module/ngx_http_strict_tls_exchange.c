@@ -13,7 +13,7 @@
 static void ngx_http_strict_tls_resolve(ngx_http_strict_tls_fetch_t *fetch);
 static void ngx_http_strict_tls_resolved(ngx_resolver_ctx_t *ctx);
 static ngx_int_t ngx_http_strict_tls_literal(
-    ngx_http_strict_tls_fetch_t *fetch);
+    ngx_http_strict_tls_fetch_t *fetch, const char **denied);
 static void ngx_http_strict_tls_add_addr(ngx_http_strict_tls_fetch_t *fetch,
     struct sockaddr *sockaddr, socklen_t socklen, const char **denied);
 static void ngx_http_strict_tls_connect(ngx_http_strict_tls_fetch_t *fetch,
@@ -33,39 +33,59 @@ static void ngx_http_strict_tls_network_error(
 void
 ngx_http_strict_tls_exchange(ngx_http_strict_tls_fetch_t *fetch)
 {
+    ngx_int_t    rc;
     ngx_uint_t   i;
     ngx_addr_t  *addr;
+    const char  *denied;
 
-    if (fetch->http_proxy) {
+    denied = NULL;
+    fetch->naddrs = 0;
+    fetch->naddr = 0;
 
-        /* chosen by the administrator: fetch_deny is about certificates' URLs */
+    rc = ngx_http_strict_tls_literal(fetch, &denied);
 
-        addr = fetch->http_proxy->elts;
+    if (fetch->http_proxy == NULL) {
 
-        for (i = 0; i < fetch->http_proxy->nelts; i++) {
-            ngx_http_strict_tls_add_addr(fetch, addr[i].sockaddr,
-                                         addr[i].socklen, NULL);
+        if (rc == NGX_OK) {
+            ngx_http_strict_tls_connect(fetch, denied);
+            return;
         }
 
-        ngx_http_strict_tls_connect(fetch, NULL);
+        ngx_http_strict_tls_resolve(fetch);
         return;
     }
 
-    if (ngx_http_strict_tls_literal(fetch) == NGX_OK) {
+    /*
+     * Of a name only the proxy knows where it leads; an address is judged all
+     * the same.  The proxy itself is the administrator's choice.
+     */
+
+    if (denied) {
+        ngx_http_strict_tls_connect(fetch, denied);
         return;
     }
 
-    ngx_http_strict_tls_resolve(fetch);
+    fetch->naddrs = 0;
+    addr = fetch->http_proxy->elts;
+
+    for (i = 0; i < fetch->http_proxy->nelts; i++) {
+        ngx_http_strict_tls_add_addr(fetch, addr[i].sockaddr, addr[i].socklen,
+                                     NULL);
+    }
+
+    ngx_http_strict_tls_connect(fetch, NULL);
 }
 
 
+/* Adds the address where the URL's host is one. */
+
 static ngx_int_t
-ngx_http_strict_tls_literal(ngx_http_strict_tls_fetch_t *fetch)
+ngx_http_strict_tls_literal(ngx_http_strict_tls_fetch_t *fetch,
+    const char **denied)
 {
     u_char               *host;
     size_t                len;
     in_addr_t             addr;
-    const char           *denied;
     struct sockaddr_in    sin;
 #if (NGX_HAVE_INET6)
     struct sockaddr_in6   sin6;
@@ -73,7 +93,6 @@ ngx_http_strict_tls_literal(ngx_http_strict_tls_fetch_t *fetch)
 
     host = (u_char *) fetch->target.host;
     len = ngx_strlen(host);
-    denied = NULL;
 
     addr = ngx_inet_addr(host, len);
 
@@ -83,8 +102,7 @@ ngx_http_strict_tls_literal(ngx_http_strict_tls_fetch_t *fetch)
         sin.sin_addr.s_addr = addr;
 
         ngx_http_strict_tls_add_addr(fetch, (struct sockaddr *) &sin,
-                                     sizeof(struct sockaddr_in), &denied);
-        ngx_http_strict_tls_connect(fetch, denied);
+                                     sizeof(struct sockaddr_in), denied);
 
         return NGX_OK;
     }
@@ -97,8 +115,7 @@ ngx_http_strict_tls_literal(ngx_http_strict_tls_fetch_t *fetch)
         sin6.sin6_family = AF_INET6;
 
         ngx_http_strict_tls_add_addr(fetch, (struct sockaddr *) &sin6,
-                                     sizeof(struct sockaddr_in6), &denied);
-        ngx_http_strict_tls_connect(fetch, denied);
+                                     sizeof(struct sockaddr_in6), denied);
 
         return NGX_OK;
     }

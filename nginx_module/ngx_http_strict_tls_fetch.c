@@ -466,6 +466,10 @@ ngx_http_strict_tls_fetch_deliver(ngx_event_t *ev)
         ngx_queue_insert_tail(&fed, &wait->queue);
         wait->fetch = NULL;
 
+        if (fetch->is_private_failure) {
+            wait->job->is_passing = 1;
+        }
+
         /* one that wanted no cached answer waited for this one all along */
 
         reply.outcome = fetch->outcome;
@@ -567,7 +571,8 @@ static void
 ngx_http_strict_tls_fetch_remember_crl(ngx_http_strict_tls_fetch_t *fetch,
     stls_answer *answer)
 {
-    if (!answer->conclusive && answer->retry_at_s != 0 && fetch->from_disk) {
+    if (!answer->conclusive && fetch->from_disk) {
+        ngx_http_strict_tls_crl_discard(fetch);
         return;
     }
 

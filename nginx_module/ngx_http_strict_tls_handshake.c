@@ -660,6 +660,13 @@ ngx_http_strict_tls_resume(ngx_http_strict_tls_job_t *job)
     ngx_http_strict_tls_take_job_result(conn);
     ERR_clear_error();
 
+    if (ngx_http_strict_tls_outdated(conn)
+        && ngx_http_strict_tls_judge(conn) == STLS_PENDING)
+    {
+        ngx_http_strict_tls_wait(conn);
+        return;
+    }
+
     /*
      * The connection has been idle: the peer may have closed it.  nginx tries
      * again then, as it does where a kept-alive connection fails; once, since

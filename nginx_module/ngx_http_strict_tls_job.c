@@ -136,9 +136,14 @@ ngx_http_strict_tls_job_finish(ngx_http_strict_tls_job_t *job)
                    job->result ? stls_reason_id(stls_result_reason(job->result))
                                : "");
 
-    /* a refresh that learned nothing leaves the old verdict to its end */
+    /*
+     * A refresh that learned nothing leaves the old verdict to its end.  Too
+     * many fetches in flight is a matter of the moment, too.
+     */
 
     if (job->result && job->has_key
+        && (!job->is_passing
+            || stls_result_reason(job->result) == STLS_REASON_NONE)
         && (!job->refresh
             || stls_result_reason(job->result) == STLS_REASON_NONE
             || stls_result_reason(job->result) == STLS_REASON_OCSP_REVOKED

@@ -7,6 +7,7 @@
 
 
 #define NGX_HTTP_STRICT_TLS_LINE_LEN  1536
+#define NGX_HTTP_STRICT_TLS_REJUDGE   3
 
 
 static stls_verdict ngx_http_strict_tls_judge_resumed(
@@ -19,12 +20,6 @@ static stls_check *ngx_http_strict_tls_check(
 static void ngx_http_strict_tls_refresh(ngx_http_strict_tls_conn_t *conn);
 static void ngx_http_strict_tls_hint(ngx_http_strict_tls_conn_t *conn,
     ngx_uint_t level);
-
-
-/* What the verdict rests on was revoked between two looks at the news. */
-
-static const char  ngx_http_strict_tls_revoked_meanwhile[] =
-    "another check learned of a revocation meanwhile";
 
 
 /*
@@ -253,11 +248,17 @@ ngx_http_strict_tls_judge_full(ngx_http_strict_tls_conn_t *conn)
 
     verdict = ngx_http_strict_tls_job_start(conn->job);
 
-    if (verdict != STLS_PENDING) {
-        ngx_http_strict_tls_take_job_result(conn);
+    if (verdict == STLS_PENDING) {
+        return STLS_PENDING;
     }
 
-    return verdict;
+    ngx_http_strict_tls_take_job_result(conn);
+
+    if (ngx_http_strict_tls_outdated(conn)) {
+        return ngx_http_strict_tls_judge_full(conn);
+    }
+
+    return conn->result ? stls_result_verdict(conn->result) : STLS_REJECT;
 }
 
 
@@ -273,15 +274,41 @@ ngx_http_strict_tls_take_job_result(ngx_http_strict_tls_conn_t *conn)
     job->result = NULL;
 
     ngx_http_strict_tls_job_free(job);
+}
 
-    if (conn->result
-        && stls_result_reason(conn->result) == STLS_REASON_NONE
-        && ngx_http_strict_tls_cache_revoked_since(conn->main_conf->zone,
-                                                   conn->epoch, conn->result))
+
+/*
+ * Whether an answer that the result rests on was replaced after the check had
+ * begun: by another check, or by a newer CRL that this one has fetched itself.
+ * The result is gone then, and the peer must be judged again.
+ */
+
+ngx_uint_t
+ngx_http_strict_tls_outdated(ngx_http_strict_tls_conn_t *conn)
+{
+    if (conn->result == NULL
+        || stls_result_reason(conn->result) != STLS_REASON_NONE
+        || !ngx_http_strict_tls_cache_revoked_since(conn->main_conf->zone,
+                                                    conn->epoch,
+                                                    conn->result))
     {
-        ngx_http_strict_tls_fail(conn, STLS_REASON_OCSP_REVOKED,
-                                 ngx_http_strict_tls_revoked_meanwhile);
+        return 0;
     }
+
+    if (conn->rejudged++ == NGX_HTTP_STRICT_TLS_REJUDGE) {
+        ngx_http_strict_tls_fail(conn, STLS_REASON_REVOCATION_INCONCLUSIVE,
+                                 "answers keep changing while they are "
+                                 "being judged");
+        return 0;
+    }
+
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, conn->connection->log, 0,
+                   "strict tls: answers have changed, judging again");
+
+    stls_result_free(conn->result);
+    conn->result = NULL;
+
+    return 1;
 }
 
 

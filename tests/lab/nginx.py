@@ -148,7 +148,10 @@ class Nginx:
 
     @property
     def pid(self):
-        return int((self.folder / "nginx.pid").read_text())
+        # Written after the sockets listen, so that a client can be quicker.
+        path = self.folder / "nginx.pid"
+        return int(net.wait_until(lambda: path.exists() and path.read_text().strip(),
+                                  f"{self.name} to write its pid"))
 
     def worker_pids(self):
         """Those that take connections: not the ones that are shutting down."""
