@@ -12,6 +12,7 @@ import pytest
 
 from tests.lab import fronts, net
 from tests.lab.renegotiation import RenegotiatingServer
+from tests.lab.responder import BEHAVIOURS
 from tests.lab.scenarios import NAME
 
 VERSIONS = {"tls12": "TLSv1.2", "tls13": "TLSv1.3"}
@@ -520,6 +521,18 @@ def test_peer_closes_during_a_fetch(stage):
     assert (answer.status, *verdict(answer)) == (200, *ACCEPT)
     assert "exited on signal" not in front.errors()
     assert stage.responder.count(peer.place) == 1
+
+
+def test_a_peer_that_always_closes_is_given_up(stage):
+    """Trying again after a wait for revocation has an end."""
+    peer = stage.peer("hasty", ocsp="good", options={"extra": "client_header_timeout 100ms;"})
+    stage.responder.place(peer.place, BEHAVIOURS["good"].but(delay_s=0.4))
+    stage.open()
+    _, port = stage.front([fronts.location("/", peer, strict=True, policy={
+        "ocsp_nonce": "on", "revocation_scope": "leaf"})])
+    answer = net.get(port, timeout_s=10)
+    assert answer.status == 502
+    assert stage.responder.count(peer.place) <= 3
 
 
 def test_hanging_responder_is_bounded_by_the_total(stage):
