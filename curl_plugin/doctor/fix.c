@@ -26,7 +26,7 @@ int doctor_run_fix(doctor_context *context)
         return DOCTOR_USAGE;
     }
     doctor_probe(&capture, &target, context->options, context->timeout_s);
-    if (sk_X509_num(capture.certs) == 0) {
+    if (sk_X509_num(capture.certs) <= 0) { /* -1: none was captured */
         fprintf(stderr, "strict-tls: %s presented no chain: %s\n", target.label, capture.error);
         doctor_capture_free(&capture);
         return DOCTOR_UNKNOWN;

@@ -1,0 +1,189 @@
+"""fix repairs what can be repaired; strict nginx, file and check then accept it."""
+import re
+from dataclasses import replace
+
+import pytest
+
+from tests.hosts.doctor.conftest import (ACCEPT, REJECT, UNKNOWN, USAGE, Doctor, policy_text)
+from tests.lab import fronts, net
+from tests.lab.backends import Backends
+from tests.lab.nginx import MODULE, Nginx
+from tests.lab.scenarios import NAME
+
+REPAIRABLE = {
+    "leaf_only": 2, "one_missing": 1, "one_missing_in_bundle": 1, "all_missing_in_bundle": 2,
+    "gap": 1, "gap_in_bundle": 1, "misordered": 0, "extra_deny": 0, "duplicate": 0,
+    "mutual_incomplete_backend": 2,
+}
+HOPELESS = ["untrusted_root", "untrusted_root_absent", "self_signed", "altered_leaf", "expired",
+            "path_length", "weak_key", "profile", "client_purpose"]
+GOOD = ["good", "good_short", "wrong_name", "revoked", "cross_signed"]
+
+
+def fix(doctor, scene, *args, **options):
+    return doctor("fix", scene.backend.address, "--cafile", scene.trust, "--policy", policy_text(),
+                  *args, **options)
+
+
+def certificates(pem):
+    return re.findall("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", pem, re.S)
+
+
+@pytest.fixture(scope="module")
+def repaired(lab, tmp_path_factory):
+    """What fix printed for each, deployed behind a strict nginx."""
+    folder = tmp_path_factory.mktemp("repaired")
+    doctor = Doctor(folder)
+    backends = Backends(folder / "backends")
+    runs, scenes = {}, {}
+    for id in REPAIRABLE:
+        scene = lab.scenes[id]
+        runs[id] = fix(doctor, scene)
+        chain = folder / f"{id}.fullchain.pem"
+        chain.write_text(runs[id].out)
+        if runs[id].code == ACCEPT:
+            backend = backends.add(id, chain, scene.leaf.key_path)
+            # Only the root is trusted from here on, as by everybody else.
+            scenes[id] = replace(scene, backend=backend, trust=lab.pki["root"].cert_path,
+                                 client=None)
+    front = Nginx(folder, "strict", module=MODULE)
+    port = net.free_port()
+    front.configure(fronts.http(fronts.server(port, [
+        fronts.location(f"= /{id}", scene, strict=True) for id, scene in scenes.items()])))
+    try:
+        backends.start()
+        front.start([port])
+        yield runs, scenes, port
+    finally:
+        front.stop()
+        backends.stop()
+
+
+@pytest.mark.parametrize("id", REPAIRABLE)
+def test_fix_completes(id, repaired):
+    runs, _, _ = repaired
+    assert runs[id].code == ACCEPT, runs[id].err
+    assert len(certificates(runs[id].out)) == 3
+    assert runs[id].err.count("added") == REPAIRABLE[id]
+    assert runs[id].err
+
+
+@pytest.mark.parametrize("id", REPAIRABLE)
+def test_strict_nginx_accepts_the_repaired_chain(id, repaired):
+    _, _, port = repaired
+    answer = net.get(port, f"/{id}")
+    assert (answer.status, answer.headers["x-strict-tls-verdict"]) == (200, "accept")
+
+
+@pytest.mark.parametrize("id", REPAIRABLE)
+def test_check_and_file_accept_the_repaired_chain(id, repaired, doctor):
+    _, scenes, _ = repaired
+    scene = scenes[id]
+    assert doctor.check(scene).code == ACCEPT
+    done = doctor("file", scene.backend.chain, "--cafile", scene.trust, "--key",
+                  scene.leaf.key_path, "--name", NAME, "--json")
+    assert done.code == ACCEPT, done.err
+    assert done.json["reason"] == "none" and done.json["key_matches"] is True
+
+
+@pytest.mark.parametrize("id", REPAIRABLE)
+def test_check_shows_the_same_repair(id, doctor, lab):
+    """The drawing has what is missing; the command in the diagnosis is the one that repairs."""
+    scene = lab.scenes[id]
+    diagnosis = doctor.check(scene, policy={"chain_extra": "deny"}).json
+    assert diagnosis["repair"]["possible"]
+    missing = [node for node in diagnosis["chain"] if node["kind"] == "missing"]
+    assert len(missing) == REPAIRABLE[id]
+    for node in missing:
+        assert node["subject"] and node["key_id"] and "/ca/" in node["published_at"]
+    assert diagnosis["chain"][0]["index"] == 0
+    assert [node["kind"] for node in diagnosis["chain"] if node["kind"] != "unneeded"][-1] == "root"
+    command = diagnosis["repair"]["command"]
+    assert command.startswith(f"strict-tls fix {scene.backend.address} --name {NAME} --cafile ")
+
+
+@pytest.mark.parametrize("id", HOPELESS)
+def test_nothing_is_printed_where_nothing_verifies(id, doctor, lab):
+    done = fix(doctor, lab.scenes[id])
+    assert (done.code, done.out) == (REJECT, "")
+    assert done.err
+
+
+@pytest.mark.parametrize("id", GOOD)
+def test_a_good_chain_stays(id, doctor, lab):
+    done = fix(doctor, lab.scenes[id])
+    assert done.code == ACCEPT
+    assert done.out == lab.scenes[id].backend.chain.read_text()
+    assert "added" not in done.err and "removed" not in done.err
+
+
+def test_issuers_are_not_fetched_from_denied_addresses(doctor, lab):
+    scene = lab.scenes["leaf_only"]
+    done = doctor("fix", scene.backend.address, "--cafile", scene.trust)
+    assert (done.code, done.out) == (REJECT, "")
+
+
+def test_nothing_to_fix(doctor, lab):
+    assert doctor("fix", f"{net.HOST}:{lab.refusing.port}").code == UNKNOWN
+    assert doctor("fix").code == USAGE
+
+
+# ---- file ---------------------------------------------------------------------
+
+FILES = {"good": "none", "leaf_only": "chain.incomplete", "one_missing": "chain.untrusted",
+         "misordered": "chain.misordered", "expired": "chain.expired",
+         "untrusted_root": "chain.untrusted", "wrong_name": "name.mismatch",
+         "weak_key": "chain.weak", "revoked": "none", "altered_leaf": "chain.bad_signature"}
+
+
+@pytest.mark.parametrize("id", FILES)
+def test_file(id, doctor, lab):
+    """Before it is deployed, and with nothing asked of anybody."""
+    scene = lab.scenes[id]
+    before = len(lab.responder.hits)
+    done = doctor("file", scene.backend.chain, "--cafile", scene.trust, "--name", NAME, "--json")
+    assert done.json["reason"] == FILES[id]
+    assert done.code == (ACCEPT if FILES[id] == "none" else REJECT)
+    assert done.json["repair"] is None or id not in ("leaf_only", "one_missing") \
+        or not done.json["repair"]["possible"]
+    assert len(lab.responder.hits) == before
+
+
+def test_file_online(doctor, lab):
+    scene = lab.scenes["revoked"]
+    done = doctor("file", scene.backend.chain, "--cafile", scene.trust, "--online", "--json",
+                  "--policy", policy_text())
+    assert (done.code, done.json["reason"]) == (REJECT, "ocsp.revoked")
+    scene = lab.scenes["leaf_only"]
+    done = doctor("file", scene.backend.chain, "--cafile", scene.trust, "--online", "--json",
+                  "--policy", policy_text())
+    assert done.json["repair"]["possible"]
+
+
+def test_file_without_a_name(doctor, lab):
+    scene = lab.scenes["good"]
+    assert doctor("file", scene.backend.chain, "--cafile", scene.trust).code == ACCEPT
+
+
+def test_file_key(doctor, lab):
+    scene, other = lab.scenes["good"], lab.scenes["good_short"]
+    options = ["--cafile", scene.trust, "--json"]
+    done = doctor("file", scene.backend.chain, "--key", other.leaf.key_path, *options)
+    assert (done.code, done.json["key_matches"]) == (REJECT, False)
+    assert [problem["id"] for problem in done.json["problems"]] == ["key.mismatch"]
+    for key in (scene.backend.chain, "/nonexistent"):
+        assert doctor("file", scene.backend.chain, "--key", key, *options).code == USAGE
+
+
+def test_file_unreadable(doctor, lab, tmp_path):
+    trust = lab.scenes["good"].trust
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "text").write_text("no certificate\n")
+    (tmp_path / "cut").write_text(trust.read_text()[:400] + "\n-----END CERTIFICATE-----\n")
+    (tmp_path / "folder").mkdir()
+    for name in ("empty", "text", "cut", "folder", "absent"):
+        for args in ((tmp_path / name, "--cafile", trust),
+                     (lab.scenes["good"].backend.chain, "--cafile", tmp_path / name)):
+            done = doctor("file", *args)
+            assert (done.code, done.out) == (USAGE, ""), name
+            assert name in done.err
