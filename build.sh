@@ -17,7 +17,7 @@ help() {
     cat <<'END'
 ./build.sh WORD
 
-  demo [--keep]     stock and strict nginx side by side; --keep leaves them running
+  demo [--keep]     stock and strict nginx and httpd side by side; --keep leaves them running
   test [SUITE]      every test, or one suite: checks unit asan valgrind pkits lab nginx httpd curl doctor soak
   build             the core and the nginx module, into build/
   deps              install the Debian packages that are missing
@@ -258,7 +258,8 @@ demo() {
 bench() {
     install_packages wrk
     build >&2
-    exec "$PYTHON" -m tests.bench.nginx_bench "$@"
+    "$PYTHON" -m tests.bench.nginx_bench "$@"
+    exec "$PYTHON" -m tests.bench.httpd_bench "$@"
 }
 
 lint() {
