@@ -21,7 +21,7 @@ help() {
   test [SUITE]      every test, or one suite: checks unit asan valgrind pkits lab nginx httpd curl doctor soak
   build             the core and the nginx module, into build/
   deps              install the Debian packages that are missing
-  bench [--quick]   strict beside stock beside unverified
+  bench [--quick]   strict beside stock beside unverified; bench core: the core alone
   lint              clang-format and cppcheck, where installed
   fuzz [SECONDS]    each fuzz target for so long (default 60)
   install [--prefix DIR] [--destdir DIR]
@@ -180,12 +180,23 @@ suite_asan() {
 }
 
 suite_valgrind() {
-    local program
+    local program logs=build/valgrind
     one "unit tests build" make -j"$(nproc)" unit
+    rm -rf "$logs" && mkdir -p "$logs"
+    # Each runs on one processor, and slowly.
     for program in build/unit/*_test; do
-        [ ! -x "$program" ] || one "valgrind $program" \
+        (
             valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect,possible \
-            --error-exitcode=99 "$program"
+                --error-exitcode=99 "$program" > "$logs/${program##*/}" 2>&1 \
+                && touch "$logs/${program##*/}.good"
+        ) &
+        while [ "$(jobs -pr | wc -l)" -ge "$(nproc)" ]; do
+            wait -n || true
+        done
+    done
+    wait
+    for program in build/unit/*_test; do
+        one "valgrind $program" eval 'cat "$logs/${program##*/}"; test -e "$logs/${program##*/}.good"'
     done
 }
 
