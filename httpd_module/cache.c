@@ -14,12 +14,12 @@
 #define HEADER_LEN (sizeof(MAGIC) + 16)
 
 #define MAX_FAILURES 4096
-#define MAX_CRL_BYTES (256 * 1024 * 1024)
 
 typedef struct store_entry {
     unsigned char key[STLS_ID_LEN];
     apr_time_t until_s;
     apr_time_t refresh_at_s;
+    apr_time_t used_at;
     stls_fetch_outcome outcome; /* of a failure */
     char *bytes;
     apr_size_t len;
@@ -35,7 +35,7 @@ static int is_none;               /* StrictTLSCache none */
 static server_rec *main_server;
 
 static apr_hash_t *failures, *crls;
-static apr_size_t crl_bytes;
+static apr_size_t crl_bytes; /* of both */
 
 /* ---- StrictTLSCache ------------------------------------------------------------------- */
 
@@ -274,25 +274,39 @@ static void drop(apr_hash_t *store, store_entry *entry)
     free(entry);
 }
 
-/* Those that are over, and if that is not enough the one that ends first. */
+/* Those that are over, and if that is not enough the one that was not used for longest. */
 static void make_room(apr_hash_t *store, apr_time_t now_s, unsigned int max, apr_size_t max_bytes)
 {
-    store_entry *first = NULL, *entry;
+    store_entry *oldest = NULL, *entry;
     apr_hash_index_t *i;
 
     for (i = apr_hash_first(NULL, store); i; i = apr_hash_next(i)) {
         entry = apr_hash_this_val(i);
         if (entry->until_s <= now_s) {
-            drop(store, entry); /* httpd's hashes allow it for the current one */
+            drop(store, entry); /* APR's hashes allow it for the current one */
         }
-        else if (first == NULL || entry->until_s < first->until_s) {
-            first = entry;
+        else if (oldest == NULL || entry->used_at < oldest->used_at) {
+            oldest = entry;
         }
     }
-    if (first != NULL
-        && (apr_hash_count(store) >= max || (store == crls && crl_bytes > max_bytes))) {
-        drop(store, first);
+    if (oldest != NULL && (apr_hash_count(store) >= max || crl_bytes > max_bytes)) {
+        drop(store, oldest);
     }
+}
+
+/* Under the mutex; 1 when there is room for so much now. */
+static int make_crl_room(apr_time_t now_s, apr_size_t len, apr_size_t max_bytes)
+{
+    if (len > max_bytes) {
+        return 0;
+    }
+    while (crl_bytes > max_bytes - len && apr_hash_count(crls) > 0) {
+        make_room(crls, now_s, ~0U, max_bytes - len);
+    }
+    if (crl_bytes > max_bytes - len) {
+        make_room(failures, now_s, ~0U, max_bytes - len);
+    }
+    return crl_bytes <= max_bytes - len;
 }
 
 static store_entry *add(apr_hash_t *store, const unsigned char *key, apr_time_t until_s)
@@ -306,24 +320,29 @@ static store_entry *add(apr_hash_t *store, const unsigned char *key, apr_time_t 
     if (entry != NULL) {
         memcpy(entry->key, key, STLS_ID_LEN);
         entry->until_s = until_s;
+        entry->used_at = apr_time_now();
         apr_hash_set(store, entry->key, STLS_ID_LEN, entry);
     }
     return entry;
 }
 
 int mst_failure_get(const unsigned char *flight, apr_time_t now_s, apr_pool_t *pool,
-                    stls_reply *reply)
+                    stls_reply *reply, stls_crl **crl)
 {
     store_entry *entry;
     int found;
 
+    *crl = NULL;
     apr_thread_mutex_lock(mst_fetch_mutex);
     entry = apr_hash_get(failures, flight, STLS_ID_LEN);
     found = entry != NULL && entry->until_s > now_s;
     if (found) {
         memset(reply, 0, sizeof(*reply));
         reply->outcome = entry->outcome;
-        if (entry->outcome == STLS_FETCH_OK) {
+        if (entry->crl != NULL) {
+            *crl = stls_crl_up_ref(entry->crl);
+        }
+        else if (entry->outcome == STLS_FETCH_OK) {
             reply->bytes = apr_pmemdup(pool, entry->bytes, entry->len);
             reply->bytes_len = entry->len;
         }
@@ -335,7 +354,8 @@ int mst_failure_get(const unsigned char *flight, apr_time_t now_s, apr_pool_t *p
     return found;
 }
 
-void mst_failure_put(const unsigned char *flight, apr_time_t retry_at_s, const stls_reply *reply)
+void mst_failure_put(const unsigned char *flight, apr_time_t retry_at_s, const stls_reply *reply,
+                     stls_crl *crl, apr_size_t max_bytes)
 {
     apr_time_t now_s = apr_time_sec(apr_time_now());
     const void *bytes = reply->outcome == STLS_FETCH_OK ? (const void *) reply->bytes
@@ -349,18 +369,22 @@ void mst_failure_put(const unsigned char *flight, apr_time_t retry_at_s, const s
     }
     apr_thread_mutex_lock(mst_fetch_mutex);
     if (apr_hash_count(failures) >= MAX_FAILURES) {
-        make_room(failures, now_s, MAX_FAILURES, 0);
+        make_room(failures, now_s, MAX_FAILURES, max_bytes);
     }
-    entry = add(failures, flight, retry_at_s);
-    if (entry != NULL) {
-        entry->bytes = malloc(len + 1);
-        if (entry->bytes == NULL) {
-            drop(failures, entry);
-        }
-        else {
+    if (crl == NULL || make_crl_room(now_s, stls_crl_memory_len(crl), max_bytes)) {
+        entry = add(failures, flight, retry_at_s);
+        if (entry != NULL) {
             entry->outcome = reply->outcome;
-            entry->len = len;
-            if (len > 0) {
+            entry->len = crl ? 0 : len;
+            entry->bytes = malloc(entry->len + 1);
+            if (entry->bytes == NULL) {
+                drop(failures, entry);
+            }
+            else if (crl != NULL) {
+                entry->crl = stls_crl_up_ref(crl);
+                crl_bytes += stls_crl_memory_len(crl);
+            }
+            else if (len > 0) {
                 memcpy(entry->bytes, bytes, len);
             }
         }
@@ -378,33 +402,34 @@ stls_crl *mst_crl_get1(const unsigned char *question, apr_time_t now_s, int for_
     if (entry != NULL && entry->until_s > now_s
         && !(for_refresh && entry->refresh_at_s <= now_s)) {
         crl = stls_crl_up_ref(entry->crl);
+        entry->used_at = apr_time_now();
     }
     apr_thread_mutex_unlock(mst_fetch_mutex);
     return crl;
 }
 
 void mst_crl_put(const unsigned char *question, stls_crl *crl, apr_time_t until_s,
-                 apr_time_t refresh_at_s)
+                 apr_time_t refresh_at_s, apr_size_t max_bytes)
 {
     apr_time_t now_s = apr_time_sec(apr_time_now());
     store_entry *entry;
 
-    if (stls_crl_memory_len(crl) > MAX_CRL_BYTES || until_s <= now_s) {
+    if (until_s <= now_s) {
         return;
     }
-    stls_crl_up_ref(crl); /* it may be the one that is replaced */
     apr_thread_mutex_lock(mst_fetch_mutex);
-    entry = add(crls, question, until_s);
-    if (entry != NULL) {
-        entry->refresh_at_s = refresh_at_s > now_s ? refresh_at_s
-                                                   : now_s + 1 + (until_s - now_s) / 2;
-        entry->crl = crl;
-        crl_bytes += stls_crl_memory_len(crl);
-        crl = NULL;
-        while (crl_bytes > MAX_CRL_BYTES && apr_hash_count(crls) > 1) {
-            make_room(crls, now_s, ~0U, MAX_CRL_BYTES);
+    entry = apr_hash_get(crls, question, STLS_ID_LEN);
+    if (entry != NULL) { /* the caller's reference keeps it, if it is the same one */
+        drop(crls, entry);
+    }
+    if (make_crl_room(now_s, stls_crl_memory_len(crl), max_bytes)) {
+        entry = add(crls, question, until_s);
+        if (entry != NULL) {
+            entry->refresh_at_s = refresh_at_s > now_s ? refresh_at_s
+                                                       : now_s + 1 + (until_s - now_s) / 2;
+            entry->crl = stls_crl_up_ref(crl);
+            crl_bytes += stls_crl_memory_len(crl);
         }
     }
     apr_thread_mutex_unlock(mst_fetch_mutex);
-    stls_crl_free(crl);
 }

@@ -432,6 +432,7 @@ static mst_runtime *make_runtime(const mst_dir_conf *conf)
     rt->fetch_total = apr_time_from_msec(stls_policy_get_int(rt->policy, STLS_KEY_FETCH_TOTAL_MS));
     rt->negative_ttl_s = stls_policy_get_int(rt->policy, STLS_KEY_NEGATIVE_TTL_S);
     rt->max_in_flight = (int) stls_policy_get_int(rt->policy, STLS_KEY_MAX_FETCHES_IN_FLIGHT);
+    rt->crl_memory = (apr_size_t) stls_policy_get_int(rt->policy, STLS_KEY_CRL_MEMORY_BYTES);
     /* OpenSSL's own bound must not be met before the core's, which names the reason */
     rt->max_cert_list = (apr_size_t) stls_policy_get_int(rt->policy, STLS_KEY_MAX_CHAIN_BYTES) * 2
                         + 65536;

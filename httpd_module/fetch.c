@@ -308,14 +308,16 @@ static void *run(void *data)
         if (f->is_shared) {
             reply.outcome = f->outcome;
             reply.detail = f->detail;
-            mst_failure_put(f->id, apr_time_sec(apr_time_now()) + f->negative_ttl_s, &reply);
+            mst_failure_put(f->id, apr_time_sec(apr_time_now()) + f->negative_ttl_s, &reply, NULL,
+                            0);
         }
     }
     else if (f->crl != NULL && f->is_shared) {
         /* until somebody has judged it: a handshake may have given up on it */
         apr_time_t now_s = apr_time_sec(apr_time_now());
 
-        mst_crl_put(f->question, f->crl, now_s + 60, now_s + 60);
+        mst_crl_put(f->question, f->crl, now_s + 60, now_s + 60,
+                    (apr_size_t) stls_policy_get_int(f->policy, STLS_KEY_CRL_MEMORY_BYTES));
     }
     apr_thread_mutex_lock(mst_fetch_mutex);
     f->over = 1;

@@ -69,6 +69,7 @@ typedef struct {
     apr_time_t negative_ttl_s;
     apr_size_t max_cert_list;
     int max_in_flight;
+    apr_size_t crl_memory;
     const char *proxy_host; /* NULL: none */
     apr_port_t proxy_port;
 } mst_runtime;
@@ -123,16 +124,19 @@ void mst_cache_put(const unsigned char *question, const stls_answer *answer,
                    const unsigned char *der, apr_size_t der_len, apr_pool_t *pool);
 void mst_cache_status(request_rec *r, int flags);
 
-/* What failed a moment ago, by flight: outcome and, in `pool`, its bytes or detail. */
+/*
+ * What failed a moment ago, by flight: 1 and the outcome with, in `pool`, its bytes or detail, or
+ * up_ref'd the CRL that settled nothing.
+ */
 int mst_failure_get(const unsigned char *flight, apr_time_t now_s, apr_pool_t *pool,
-                    stls_reply *reply);
-void mst_failure_put(const unsigned char *flight, apr_time_t retry_at_s,
-                     const stls_reply *reply);
+                    stls_reply *reply, stls_crl **crl);
+void mst_failure_put(const unsigned char *flight, apr_time_t retry_at_s, const stls_reply *reply,
+                     stls_crl *crl, apr_size_t max_bytes);
 
-/* Indexed CRLs of this process by question; up_ref'd. */
+/* Indexed CRLs of this process by question, up_ref'd; within `max_bytes` of all of them. */
 stls_crl *mst_crl_get1(const unsigned char *question, apr_time_t now_s, int for_refresh);
 void mst_crl_put(const unsigned char *question, stls_crl *crl, apr_time_t until_s,
-                 apr_time_t refresh_at_s);
+                 apr_time_t refresh_at_s, apr_size_t max_bytes);
 
 /* ---- verdict.c: what was decided before, what all processes must know ------- */
 

@@ -29,6 +29,7 @@ static int feed_known(mst_runtime *rt, stls_check *check, const stls_fetch *want
                       const unsigned char *flight_id, int is_refresh, apr_pool_t *pool)
 {
     stls_reply reply = {0};
+    stls_crl *crl = NULL;
     unsigned char *der;
     apr_size_t len;
 
@@ -36,8 +37,7 @@ static int feed_known(mst_runtime *rt, stls_check *check, const stls_fetch *want
         return 0;
     }
     if (want->may_use_cache && want->is_crl) {
-        stls_crl *crl = mst_crl_get1(want->question, now(), is_refresh);
-
+        crl = mst_crl_get1(want->question, now(), is_refresh);
         if (crl != NULL) {
             mst_count(MST_ANSWER_HITS);
             (void) stls_check_feed_crl(check, want->id, crl, 1, now());
@@ -55,8 +55,14 @@ static int feed_known(mst_runtime *rt, stls_check *check, const stls_fetch *want
         (void) stls_check_feed(check, want->id, &reply, now());
         return 1;
     }
-    if (mst_failure_get(flight_id, now(), pool, &reply)) {
-        (void) stls_check_feed(check, want->id, &reply, now());
+    if (mst_failure_get(flight_id, now(), pool, &reply, &crl)) {
+        if (crl != NULL) {
+            (void) stls_check_feed_crl(check, want->id, crl, 0, now());
+            stls_crl_free(crl);
+        }
+        else {
+            (void) stls_check_feed(check, want->id, &reply, now());
+        }
         return 1;
     }
     return 0;
@@ -78,12 +84,13 @@ static void feed_landed(mst_runtime *rt, stls_check *check, open_question *q, ap
     if (stls_check_get_answer(check, q->id, &answer) == STLS_OK
         && mst_flight_claim(q->flight)) {
         if (!answer.conclusive) {
-            if (crl == NULL && !rt->nonce) {
-                mst_failure_put(q->flight_id, answer.retry_at_s, &reply);
+            if (crl != NULL || !rt->nonce) {
+                mst_failure_put(q->flight_id, answer.retry_at_s, &reply, crl, rt->crl_memory);
             }
         }
         else if (crl != NULL) {
-            mst_crl_put(q->question, crl, answer.use_until_s, answer.refresh_at_s);
+            mst_crl_put(q->question, crl, answer.use_until_s, answer.refresh_at_s,
+                        rt->crl_memory);
         }
         else {
             mst_cache_put(q->question, &answer, reply.bytes, reply.bytes_len, pool);
