@@ -269,6 +269,10 @@ demo() {
 bench() {
     install_packages wrk
     build >&2
+    if [ "${1:-}" = core ]; then
+        make -s core-bench >&2
+        exec "$PYTHON" -m tests.bench.core_bench
+    fi
     "$PYTHON" -m tests.bench.nginx_bench "$@"
     exec "$PYTHON" -m tests.bench.httpd_bench "$@"
 }
