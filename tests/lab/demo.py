@@ -120,7 +120,6 @@ def main():
     stop = threading.Event()
 
     def stopped(signum, frame):
-        stop.set()
         # Once is enough: a second signal must not interrupt the clean-up.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
