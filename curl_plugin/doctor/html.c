@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "doctor.h"
 
 static const char style[] =
@@ -388,33 +391,50 @@ static void page(FILE *out, const json_t *diagnoses)
     fputs("</body>\n</html>\n", out);
 }
 
-int doctor_html(const char *path, const json_t *diagnoses)
+static int write_page(const char *path, const json_t *diagnoses)
 {
-    /* Whole or not at all: a reader never sees half a page. */
+    FILE *out = fopen(path, "w");
+    if (out == NULL) {
+        return 0;
+    }
+    page(out, diagnoses);
+    int ok = !ferror(out);
+    return fclose(out) == 0 && ok;
+}
+
+/* Whole or not at all: a reader of a file never sees half a page. */
+static int replace_page(const char *path, const json_t *diagnoses)
+{
     size_t len = strlen(path);
     char *temporary = malloc(len + 5);
-    int ok = 0;
-
-    if (temporary != NULL) {
-        memcpy(temporary, path, len);
-        memcpy(temporary + len, ".new", 5);
-        FILE *out = fopen(temporary, "w");
-        if (out != NULL) {
-            page(out, diagnoses);
-            ok = !ferror(out);
-            ok = fclose(out) == 0 && ok && rename(temporary, path) == 0;
-        }
+    if (temporary == NULL) {
+        return 0;
     }
+    memcpy(temporary, path, len);
+    memcpy(temporary + len, ".new", 5);
+    int ok = write_page(temporary, diagnoses) && rename(temporary, path) == 0;
     if (!ok) {
         int why = errno;
-        char plain[DOCTOR_TEXT_LEN];
-        snprintf(plain, sizeof(plain), "%s", path);
-        doctor_plain(plain);
-        fprintf(stderr, "strict-tls: %s: %s\n", plain, strerror(why));
-        if (temporary != NULL) {
-            remove(temporary);
-        }
+        unlink(temporary);
+        errno = why;
     }
     free(temporary);
     return ok;
+}
+
+int doctor_html(const char *path, const json_t *diagnoses)
+{
+    struct stat status;
+    char plain[DOCTOR_TEXT_LEN];
+    /* A device, a pipe or a link is written to, never replaced. */
+    int is_special = lstat(path, &status) == 0 && !S_ISREG(status.st_mode);
+
+    if (is_special ? write_page(path, diagnoses) : replace_page(path, diagnoses)) {
+        return 1;
+    }
+    int why = errno;
+    snprintf(plain, sizeof(plain), "%s", path);
+    doctor_plain(plain);
+    fprintf(stderr, "strict-tls: %s: %s\n", plain, strerror(why));
+    return 0;
 }

@@ -1,4 +1,5 @@
 /* strict-tls: what is wrong with a TLS endpoint, and who must fix it. */
+#include <locale.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,6 +89,7 @@ int main(int argc, char **argv)
     doctor_context context;
 
     signal(SIGPIPE, SIG_IGN);
+    setlocale(LC_CTYPE, ""); /* host names are typed in the terminal's encoding */
     int exit_code = doctor_options_parse(&options, argc, argv);
     if (exit_code == 0 && is_help(&options)) {
         exit_code = doctor_flush(0);
