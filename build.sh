@@ -344,16 +344,22 @@ install_all() {
     echo "and in httpd with: LoadModule strict_tls_module $prefix/lib/apache2/modules/mod_strict_tls.so"
 }
 
-word=${1:-help}
-[ $# = 0 ] || shift
-case $word in
-deps | build | demo | bench | lint | fuzz | help) "$word" "$@" ;;
-test) tests "$@" ;;
-install) install_all "$@" ;;
-clean) make clean ;;
--h | --help) help ;;
-*)
-    help >&2
-    die "no word '$word'"
-    ;;
-esac
+main() {
+    local word=${1:-help}
+    [ $# = 0 ] || shift
+    case $word in
+    deps | build | demo | bench | lint | fuzz | help) "$word" "$@" ;;
+    test) tests "$@" ;;
+    install) install_all "$@" ;;
+    clean) make clean ;;
+    -h | --help) help ;;
+    *)
+        help >&2
+        die "no word '$word'"
+        ;;
+    esac
+}
+
+# Read whole before anything runs: the file may be edited meanwhile.
+main "$@"
+exit

@@ -108,16 +108,11 @@ class Nginx:
                                     ports=ports, ready_s=self._ready_s)
             self._process.wait_ready()
             # The master listens before its workers are there.
-            net.wait_until(self._has_workers, f"the workers of {self.name}", self._ready_s)
+            net.wait_until(lambda: len(self.worker_pids()) == self.workers,
+                           f"the workers of {self.name}", self._ready_s)
         except RuntimeError as failure:
             raise RuntimeError(f"{failure}\n{self.errors()[-4000:]}") from None
         return self
-
-    def _has_workers(self):
-        try:
-            return len(self.worker_pids()) == self.workers
-        except (OSError, ValueError):  # the pid file is being written
-            return False
 
     def stop(self, sig=signal.SIGTERM, grace_s=10.0):
         """Exit status; None if it had to be killed or did not run."""
@@ -148,10 +143,8 @@ class Nginx:
 
     @property
     def pid(self):
-        # Written after the sockets listen, so that a client can be quicker.
-        path = self.folder / "nginx.pid"
-        return int(net.wait_until(lambda: path.exists() and path.read_text().strip(),
-                                  f"{self.name} to write its pid"))
+        """Of the master: it does not daemonize, and its wrappers become it."""
+        return self._process.pid
 
     def worker_pids(self):
         """Those that take connections: not the ones that are shutting down."""
