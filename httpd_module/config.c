@@ -20,6 +20,8 @@ static apr_pool_t *conf_pool;
 static apr_hash_t *anchors_by_file; /* path, "" for the system's -> stls_anchors */
 static int is_wanted;               /* some StrictTLS on or report */
 
+static const char name_off[] = "off"; /* its address is part of a hash key */
+
 /* Of this process. */
 static apr_pool_t *runtime_pool;
 static apr_thread_mutex_t *runtime_mutex;
@@ -444,10 +446,14 @@ static mst_runtime *make_runtime(const mst_dir_conf *conf)
 
 mst_runtime *mst_get_runtime(const mst_dir_conf *conf)
 {
+    static mst_runtime nobody; /* it has no policy, which rejects */
     mst_runtime *rt;
 
     if (conf == NULL || (conf->mode != MST_ENFORCE && conf->mode != MST_REPORT)) {
         return NULL;
+    }
+    if (runtime_mutex == NULL) { /* not in a child: no connection is made there */
+        return &nobody;
     }
     apr_thread_mutex_lock(runtime_mutex);
     rt = apr_hash_get(runtimes, conf, sizeof(*conf));
@@ -457,4 +463,13 @@ mst_runtime *mst_get_runtime(const mst_dir_conf *conf)
     }
     apr_thread_mutex_unlock(runtime_mutex);
     return rt;
+}
+
+mst_runtime *mst_get_nameless(const mst_runtime *rt)
+{
+    mst_dir_conf conf;
+
+    memcpy(&conf, &rt->conf, sizeof(conf));
+    conf.value[STLS_KEY_NAME] = name_off;
+    return mst_get_runtime(&conf);
 }

@@ -33,7 +33,6 @@ struct mst_flight {
     int via_proxy;
     apr_interval_time_t timeout;
     apr_time_t negative_ttl_s;
-    const char *step;
     apr_pool_t *pool;
 };
 
@@ -100,8 +99,8 @@ static void fail_status(mst_flight *f, apr_status_t rv, const char *step)
 
     if (APR_STATUS_IS_TIMEUP(rv)) {
         f->outcome = STLS_FETCH_TIMEOUT;
-        apr_snprintf(f->detail, sizeof(f->detail), "no answer within %d ms (%s)",
-                     (int) apr_time_as_msec(f->timeout), step);
+        apr_snprintf(f->detail, sizeof(f->detail), "no answer within %d ms (%s %s:%d)",
+                     (int) apr_time_as_msec(f->timeout), step, f->host, f->port);
         return;
     }
     f->outcome = STLS_FETCH_NETWORK;
@@ -142,7 +141,7 @@ static apr_socket_t *connect_to(mst_flight *f, apr_sockaddr_t *addr, apr_time_t 
         }
         rv = apr_socket_create(&sock, addr->family, SOCK_STREAM, APR_PROTO_TCP, f->pool);
         if (rv == APR_SUCCESS) {
-            if (!bound(f, sock, deadline, f->timeout, "connecting")) {
+            if (!bound(f, sock, deadline, f->timeout, "connecting to")) {
                 apr_socket_close(sock);
                 return NULL;
             }
@@ -169,7 +168,7 @@ static int send_request(mst_flight *f, apr_socket_t *sock, apr_time_t deadline)
     while (len > 0) {
         apr_size_t sent = len;
 
-        if (!bound(f, sock, deadline, f->timeout, "sending")) {
+        if (!bound(f, sock, deadline, f->timeout, "sending to")) {
             return 0;
         }
         rv = apr_socket_send(sock, (const char *) bytes, &sent);
@@ -192,7 +191,7 @@ static void read_answer(mst_flight *f, apr_socket_t *sock, apr_time_t deadline)
         apr_size_t len = sizeof(buf);
         apr_status_t rv;
 
-        if (!bound(f, sock, deadline, SLICE, "reading")) {
+        if (!bound(f, sock, deadline, SLICE, "reading from")) {
             return;
         }
         rv = apr_socket_recv(sock, buf, &len);
@@ -346,7 +345,7 @@ static int start_thread(mst_flight *f)
         return 0;
     }
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attr, 256 * 1024);
+    pthread_attr_setstacksize(&attr, 512 * 1024);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     rc = pthread_create(&thread, &attr, run, f);

@@ -123,7 +123,7 @@ static apr_status_t look(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t
     mst_conn *conn = f->ctx;
 
     if (mode == AP_MODE_SPECULATIVE && block == APR_NONBLOCK_READ && current != NULL
-        && conn->user != current && conn->state != MST_NEW) {
+        && conn->user != current) {
         mst_runtime *rt = mst_get_runtime(mst_get_dir_conf(current->r->per_dir_config));
 
         if (!may_ride(conn, rt, current->name)) {
@@ -210,9 +210,10 @@ static int bind_outgoing(conn_rec *c, ap_conf_vector_t *dir_conf, int enable_ssl
 
 /* ---- handshakes -------------------------------------------------------------------------------- */
 
+/* As OpenSSL does it without a callback. */
 static int stock_verify(X509_STORE_CTX *store)
 {
-    return X509_verify_cert(store);
+    return X509_verify_cert(store) > 0;
 }
 
 static int verify(X509_STORE_CTX *store, void *data)
@@ -310,6 +311,9 @@ static int pre_handshake(conn_rec *c, SSL *ssl, int is_proxy)
         return OK;
     }
     conn->name = current ? current->name : apr_table_get(c->notes, "proxy-request-hostname");
+    if (conn->name == NULL && current == NULL) {
+        conn->rt = mst_get_nameless(conn->rt);
+    }
     if (conn->name != NULL) {
         conn->name = apr_pstrdup(c->pool, conn->name);
         if (!conn->rt->report) {

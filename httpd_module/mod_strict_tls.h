@@ -87,6 +87,12 @@ mst_dir_conf *mst_get_dir_conf(ap_conf_vector_t *dir_conf);
 /* NULL where it is off. */
 mst_runtime *mst_get_runtime(const mst_dir_conf *conf);
 
+/*
+ * The same for a connection that nobody tells the name of: mod_proxy_hcheck's.
+ * It carries no request of a client, and no request may ride it.
+ */
+mst_runtime *mst_get_nameless(const mst_runtime *rt);
+
 /* ---- fetch.c: how an answer gets here -------------------------------------- */
 
 typedef struct mst_flight mst_flight;

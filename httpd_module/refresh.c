@@ -13,6 +13,7 @@
 typedef struct {
     mst_flight *flight;
     uint32_t id;
+    int is_crl;
     unsigned char flight_id[STLS_ID_LEN];
     unsigned char question[STLS_ID_LEN];
 } open_question;
@@ -118,6 +119,7 @@ static int ask(mst_runtime *rt, stls_check *check, open_question *open, int num,
             continue;
         }
         q->id = want.id;
+        q->is_crl = want.is_crl;
         memcpy(q->question, want.question, STLS_ID_LEN);
         q->flight = mst_flight_join(rt, &want, q->flight_id, &reply);
         if (q->flight != NULL) {
@@ -128,6 +130,27 @@ static int ask(mst_runtime *rt, stls_check *check, open_question *open, int num,
         }
     }
     return num;
+}
+
+/*
+ * The total time is over.  What kept it waiting is remembered as if its own time were over, or
+ * each handshake would wait as long again; a CRL goes on in the background.
+ */
+static void give_up(mst_runtime *rt, const open_question *open, int num)
+{
+    stls_reply reply = {0};
+    char detail[64];
+    int i;
+
+    apr_snprintf(detail, sizeof(detail), "no answer within %d ms",
+                 (int) apr_time_as_msec(rt->fetch_total));
+    reply.outcome = STLS_FETCH_TIMEOUT;
+    reply.detail = detail;
+    for (i = 0; i < num && !rt->nonce; i++) {
+        if (!open[i].is_crl) {
+            mst_failure_put(open[i].flight_id, now() + rt->negative_ttl_s, &reply, NULL, 0);
+        }
+    }
 }
 
 stls_verdict mst_run_check(mst_runtime *rt, stls_check *check, int is_refresh)
@@ -155,6 +178,7 @@ stls_verdict mst_run_check(mst_runtime *rt, stls_check *check, int is_refresh)
         }
         which = mst_flight_wait(flights, num, deadline);
         if (which < 0) {
+            give_up(rt, open, num);
             (void) stls_check_expire(check, now());
             break;
         }
