@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -173,7 +174,7 @@ static int read_all(int fd, unsigned char *bytes, size_t len)
 static int write_all(int fd, const unsigned char *bytes, size_t len)
 {
     for (size_t done = 0; done < len;) {
-        ssize_t put = write(fd, bytes + done, len - done);
+        ssize_t put = stls_curl_write(fd, bytes + done, len - done);
         if (put > 0) {
             done += (size_t)put;
         } else if (errno != EINTR) {
@@ -181,6 +182,27 @@ static int write_all(int fd, const unsigned char *bytes, size_t len)
         }
     }
     return 0;
+}
+
+ssize_t stls_curl_write(int fd, const void *bytes, size_t len)
+{
+    sigset_t too_large, old;
+    const struct timespec at_once = {0, 0};
+
+    sigemptyset(&too_large);
+    sigaddset(&too_large, SIGXFSZ);
+    int is_blocked = pthread_sigmask(SIG_BLOCK, &too_large, &old) == 0;
+    ssize_t put = write(fd, bytes, len);
+    int why = errno;
+    if (put < 0 && why == EFBIG && is_blocked && !sigismember(&old, SIGXFSZ)) {
+        while (sigtimedwait(&too_large, NULL, &at_once) < 0 && errno == EINTR) {
+        }
+    }
+    if (is_blocked) {
+        (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    }
+    errno = why;
+    return put;
 }
 
 static int64_t use_until_of(const unsigned char header[HEADER_LEN])

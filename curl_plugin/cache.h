@@ -8,6 +8,8 @@
 #ifndef STLS_CURL_CACHE_H
 #define STLS_CURL_CACHE_H
 
+#include <sys/types.h>
+
 #include "strict_tls/strict_tls.h"
 
 /* See stls_curl_set_cache(). */
@@ -20,5 +22,8 @@ void stls_curl_cache_release(unsigned char *bytes);
 
 void stls_curl_cache_put(const unsigned char question[STLS_ID_LEN], const unsigned char *bytes,
                          size_t len, int64_t use_until_s);
+
+/* write(2), but a file size limit is an error and no signal that ends the program. */
+ssize_t stls_curl_write(int fd, const void *bytes, size_t len);
 
 #endif

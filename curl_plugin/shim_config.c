@@ -1,5 +1,6 @@
 /* Settled once per process: the real libcurl, the policy, where reports go. */
 #include "shim.h"
+#include "cache.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -49,7 +50,7 @@ static void on_result(CURL *curl, stls_result *result)
     memcpy(line, report, len);
     line[len] = '\n';
     /* One write: the lines of many processes do not mix. */
-    ssize_t put = write(config.report_fd, line, len + 1);
+    ssize_t put = stls_curl_write(config.report_fd, line, len + 1);
     if (put != (ssize_t)len + 1) {
         char text[256];
         snprintf(text, sizeof(text), "the report could not be written: %s",

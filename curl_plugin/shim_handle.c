@@ -80,7 +80,10 @@ static void take_note(wishes *of, CURLoption option, void *value)
 {
     switch (option) {
     case CURLOPT_SSL_CTX_FUNCTION:
-        of->ssl_ctx_function = (curl_ssl_ctx_callback)value;
+        /* libcurl hands ours on to the handles that it makes for DNS over HTTPS. */
+        if ((curl_ssl_ctx_callback)value != stls_curl_ssl_ctx) {
+            of->ssl_ctx_function = (curl_ssl_ctx_callback)value;
+        }
         break;
     case CURLOPT_SSL_CTX_DATA:
         of->ssl_ctx_data = value;

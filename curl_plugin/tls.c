@@ -158,6 +158,19 @@ static stls_check *new_check(connection *conn, X509_STORE_CTX *store_ctx, const 
     return check;
 }
 
+/* Report mode: what libcurl rejects stays rejected, and is told at once. */
+static int verify_as_libcurl(connection *conn, const SSL *ssl, X509_STORE_CTX *store_ctx)
+{
+    int ok = X509_verify_cert(store_ctx);
+
+    if (ok <= 0 && conn->check != NULL && (SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER) != 0) {
+        stls_curl_depth++;
+        finish(conn, stls_curl_judge(conn->check, conn->setup->policy));
+        stls_curl_depth--;
+    }
+    return ok;
+}
+
 static int verify(X509_STORE_CTX *store_ctx, void *arg)
 {
     connection *conn = arg;
@@ -182,7 +195,7 @@ static int verify(X509_STORE_CTX *store_ctx, void *arg)
     ERR_clear_error();
 
     if (!conn->rejects) {
-        return X509_verify_cert(store_ctx);
+        return verify_as_libcurl(conn, ssl, store_ctx);
     }
     if (verdict != STLS_PENDING) {
         X509_STORE_CTX_set_error(store_ctx, x509_error(conn));
@@ -239,10 +252,10 @@ static void info(const SSL *ssl, int where, int value)
     if (conn == NULL) {
         return;
     }
-    if (where & SSL_CB_HANDSHAKE_START) {
+    if ((where & SSL_CB_HANDSHAKE_START) != 0 && conn->curl != NULL) {
         (void)SSL_set_session((SSL *)ssl, NULL);
     }
-    if (where & SSL_CB_HANDSHAKE_DONE) {
+    if ((where & SSL_CB_HANDSHAKE_DONE) != 0) {
         conn->curl = NULL;
     }
     if (conn->info_callback != NULL) {
@@ -263,6 +276,9 @@ CURLcode stls_curl_ssl_ctx(CURL *curl, void *ssl_ctx, void *data)
         }
     }
     (void)pthread_once(&once, take_slot);
+    if (slot >= 0 && SSL_CTX_get_ex_data(ctx, slot) != NULL) {
+        return CURLE_OK; /* it came by here before: once is enough */
+    }
     connection *conn = calloc(1, sizeof(*conn));
     if (conn == NULL || slot < 0 || !SSL_CTX_set_ex_data(ctx, slot, conn)) {
         free(conn);

@@ -121,27 +121,37 @@ def homes(lab):
     return lambda word: Curls(lab.folder / f"home-{word}")
 
 
-@pytest.fixture
-def stage(tmp_path):
-    """A lab of the test's own: add peers, then stage.open()."""
-    with ExitStack() as stack:
-        yield Stage(stack)
+PEERS = {
+    "good": {},
+    "bad": {"serve": "leaf"},
+    "revoked": {"ocsp": "revoked"},
+    "wrong": {"sans": ("other.lab.test",)},
+    "silent": {"ocsp": "silent"},
+    "good_ip": {"sans": ("127.0.0.1",)},
+    "bad_ip": {"sans": ("127.0.0.1",), "serve": "leaf"},
+    "proxy": {"sans": ("proxy.lab.test",)},
+    "bad_proxy": {"sans": ("proxy.lab.test",), "serve": "leaf"},
+}
 
 
-class Stage:
+class Peers:
+    """Backends for the tests that are not about the table, all in one lab."""
+
     def __init__(self, stack):
-        self._stack = stack
         self.lab = Lab(scenarios=())
         stack.callback(self.lab.close)
+        for name, fields in PEERS.items():
+            setattr(self, name, self.lab.peer(name, **fields))
+        self.redirecting = self.lab.peer("redirecting", options={
+            "extra": f"location = /go {{ return 302 {url_of(self.bad_ip, '127.0.0.1')}; }}"})
+        stack.enter_context(self.lab)
 
     @property
     def responder(self):
         return self.lab.responder
 
-    def peer(self, name, *args, **fields):
-        """A backend with a fresh leaf; its place at the responder is peer.place."""
-        return self.lab.peer(name, *args, **fields)
 
-    def open(self):
-        self._stack.enter_context(self.lab)
-        return self
+@pytest.fixture(scope="session")
+def peers():
+    with ExitStack() as stack:
+        yield Peers(stack)

@@ -1,0 +1,324 @@
+"""No way round a verdict: options, sessions, reused connections, duplicates, proxies, redirects.
+
+Where a way exists for lax handles, the test shows that first.
+"""
+import threading
+
+import pytest
+
+from tests.hosts.curl.conftest import SSLVERSION, policy_text, url_of
+from tests.hosts.curl.https_proxy import HttpsProxy
+from tests.lab import net
+from tests.lab.renegotiation import RenegotiatingServer
+from tests.lab.scenarios import NAME
+
+ABORTED, REJECTED, COULD_NOT_RESOLVE = 42, 60, 6
+LAX = {"SSL_VERIFYPEER": 0, "SSL_VERIFYHOST": 0}
+PROXY_NAME = "proxy.lab.test"
+
+versions = pytest.mark.parametrize("version", SSLVERSION)
+
+
+def strict(name="a", **policy):
+    return ["strict", name, policy_text(policy)]
+
+
+def verdict(told):
+    return told["code"], told["report"] and told["report"]["reason"]
+
+
+@versions
+def test_verification_turned_off_before(version, peers, curls):
+    bad = peers.bad
+    lax = curls.handle(bad, version=version, **LAX)
+    control, told = curls.library(*lax, "perform", "a", *strict(), "perform", "a")
+    assert (control["code"], control["status"]) == (0, 200)
+    assert verdict(told) == (REJECTED, "chain.incomplete")
+
+
+@versions
+@pytest.mark.parametrize("option", ["SSL_VERIFYPEER", "SSL_VERIFYHOST", "PROXY_SSL_VERIFYPEER"])
+def test_verification_turned_off_behind(option, version, peers, curls):
+    revoked = peers.revoked
+    wrong = peers.wrong
+    for peer, reason in ((revoked, "ocsp.revoked"), (wrong, "name.mismatch")):
+        (told,) = curls.library(*curls.handle(peer, version=version), *strict(),
+                                "set", "a", option, 0, "perform", "a")
+        assert told["code"] == REJECTED and told["status"] == 0
+        # Without VERIFYPEER libcurl loads no anchors; nobody is trusted then.
+        assert told["report"]["reason"] in (reason, "chain.untrusted")
+
+
+@versions
+def test_sessions_of_lax_handles(version, peers, curls):
+    """Shared TLS sessions, even where the program turns their cache on again."""
+    bad = peers.bad
+    told = curls.library(
+        *curls.handle(bad, "a", version=version, FRESH_CONNECT=1, FORBID_REUSE=1, **LAX),
+        "share", "a", "perform", "a", "perform", "a",
+        *curls.handle(bad, "b", version=version, FRESH_CONNECT=1, **LAX), "share", "b",
+        *strict("b"), "set", "b", "SSL_SESSIONID_CACHE", 1, "perform", "b", "perform", "b")
+    assert [line["code"] for line in told[:2]] == [0, 0]
+    assert [verdict(line) for line in told[2:]] == [(REJECTED, "chain.incomplete")] * 2
+
+
+@versions
+@pytest.mark.parametrize("how", ["multi", "share"])
+def test_connections_of_lax_handles(how, version, peers, curls):
+    """TLS options being equal, libcurl would hand the lax handle's connection over."""
+    bad = peers.bad
+    # What strict handles are set to; a context function lets the lax one through regardless.
+    same = {"SSL_VERIFYPEER": 0, "SSL_VERIFYHOST": 0}
+
+    def perform(name):
+        return ["together", name] if how == "multi" else ["share", name, "perform", name]
+
+    told = curls.library(
+        *curls.handle(bad, "a", version=version, **same), *perform("a"),
+        *curls.handle(bad, "c", version=version, **same), *perform("c"),
+        *curls.handle(bad, "b", version=version), *strict("b"),
+        "set", "b", "SSL_VERIFYPEER", 0, "set", "b", "SSL_VERIFYHOST", 0,
+        "set", "b", "SSL_SESSIONID_CACHE", 1, *perform("b"))
+    assert [line["code"] for line in told[:2]] == [0, 0]
+    assert told[0]["connection"] == told[1]["connection"]  # the control
+    assert verdict(told[2]) == (ABORTED, "session.unverified")
+    assert told[2]["status"] == 0
+
+
+@versions
+@pytest.mark.parametrize("how", ["multi", "share"])
+def test_connections_of_another_policy(how, version, peers, curls):
+    peer = peers.good
+
+    def perform(name):
+        return ["together", name] if how == "multi" else ["share", name, "perform", name]
+
+    told = curls.library(
+        *curls.handle(peer, "a", version=version), *strict("a"), *perform("a"),
+        *curls.handle(peer, "b", version=version), *strict("b"), *perform("b"),
+        *curls.handle(peer, "c", version=version), *strict("c", chain_root="require"),
+        *perform("c"),
+        *curls.handle(peer, "d", version=version, FRESH_CONNECT=1),
+        *strict("d", chain_root="require"), *perform("d"))
+    assert verdict(told[0]) == verdict(told[1]) == (0, "none")
+    assert told[0]["connection"] == told[1]["connection"]
+    assert verdict(told[2]) == (ABORTED, "session.unverified")
+    assert verdict(told[3]) == (REJECTED, "chain.root_missing")
+
+
+@versions
+def test_reuse_within_a_policy(version, peers, curls):
+    peer = peers.good
+    told = curls.library(*curls.handle(peer, version=version), *strict(), "perform", "a",
+                         "perform", "a")
+    assert [verdict(line) for line in told] == [(0, "none")] * 2
+    assert [line["new_connections"] for line in told] == [1, 0]
+
+
+def test_a_verdict_ends(peers, curls):
+    peer = peers.good
+    told = curls.library(*curls.handle(peer), *strict(verdict_max_age_s="1"), "perform", "a",
+                         "sleep", 2500, "perform", "a")
+    assert [verdict(line) for line in told] == [(0, "none")] * 2
+    assert [line["new_connections"] for line in told] == [1, 1]
+
+
+@versions
+def test_duplicates(version, peers, curls):
+    """A duplicate is as strict as its original, also when that has gone."""
+    bad, good = peers.bad, peers.good
+    told = curls.library(
+        *curls.handle(bad, "a", version=version), *strict("a"), "dup", "a", "b", "perform", "b",
+        "disable", "a", "free", "a", "perform", "b",
+        *curls.handle(good, "c", version=version), *strict("c"), "dup", "c", "d", "free", "c",
+        "perform", "d", "perform", "d")
+    assert [verdict(line) for line in told] == [(REJECTED, "chain.incomplete")] * 2 + [
+        (0, "none")] * 2
+
+
+@versions
+def test_duplicates_and_lax_connections(version, peers, curls):
+    bad = peers.bad
+    told = curls.library(
+        *curls.handle(bad, "a", version=version, **LAX), "together", "a",
+        *curls.handle(bad, "b", version=version), *strict("b"), "dup", "b", "c",
+        "set", "c", "SSL_VERIFYPEER", 0, "set", "c", "SSL_VERIFYHOST", 0,
+        "set", "c", "SSL_SESSIONID_CACHE", 1, "together", "c")
+    assert told[0]["code"] == 0
+    assert verdict(told[1]) == (ABORTED, "session.unverified")
+
+
+@versions
+def test_reset(version, peers, curls):
+    bad = peers.bad
+    again = curls.handle(bad, version=version)[2:]
+    told = curls.library(*curls.handle(bad, version=version), *strict(), "perform", "a",
+                         "reset", "a", *again, *strict(), "perform", "a")
+    assert [verdict(line) for line in told] == [(REJECTED, "chain.incomplete")] * 2
+
+
+@versions
+def test_many_at_once(version, peers, curls):
+    bad, good = peers.revoked, peers.good
+    words, names = [], "abcdefghij"
+    for number, name in enumerate(names):
+        words += curls.handle(bad if number % 2 else good, name, version=version) + strict(name)
+    told = curls.library(*words, "together", ",".join(names))
+    assert {(line["handle"], *verdict(line)) for line in told} == {
+        (name, REJECTED, "ocsp.revoked") if number % 2 else (name, 0, "none")
+        for number, name in enumerate(names)}
+
+
+def test_own_callbacks_are_called(peers, curls):
+    good = peers.good
+    (told,) = curls.library(*curls.handle(good), *strict(), "ctxfn", "a", "prereq", "a",
+                            "perform", "a")
+    assert verdict(told) == (0, "none")
+    assert (told["own_ctx"], told["own_prereq"]) == (1, 1)
+
+
+@versions
+def test_redirect_to_another_host(version, peers, curls):
+    first = peers.redirecting
+    words = ["new", "a", "set", "a", "URL", url_of(first, path="/go"), "set", "a", "CAINFO",
+             first.trust, "set", "a", "CAPATH", "-", "set", "a", "FOLLOWLOCATION", 1,
+             "set", "a", "SSLVERSION", SSLVERSION[version],
+             "list", "a", "RESOLVE", f"{NAME}:{first.backend.port}:127.0.0.1"]
+    (control,) = curls.library(*words, "set", "a", "SSL_VERIFYPEER", 0, "perform", "a")
+    assert (control["code"], control["status"]) == (0, 200)
+    (told,) = curls.library(*words, *strict(), "perform", "a")
+    assert verdict(told) == (REJECTED, "chain.incomplete")
+    assert told["report"]["name"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("name, host, reasons", [
+    ("proxy", PROXY_NAME, ["none", "none"]),
+    ("bad_proxy", PROXY_NAME, ["chain.incomplete"]),
+    ("good_ip", "127.0.0.1", ["none", "none"]),
+    ("bad_ip", "127.0.0.1", ["chain.incomplete"]),
+])
+def test_https_proxy(name, host, reasons, peers, curls):
+    """Both peers are judged, each by its own name."""
+    proxy = getattr(peers, name)
+    code = 0 if len(reasons) == 2 else REJECTED
+    good = peers.good
+    with HttpsProxy(proxy.backend.chain, proxy.backend.key, good.backend.port) as running:
+        done, reports = curls.strict_curl(
+            "-sS", "-o", "/dev/null", "--cacert", good.trust, "--proxy-cacert", good.trust,
+            "--proxy-insecure", "--resolve", f"{PROXY_NAME}:{running.port}:127.0.0.1",
+            "--proxy", f"https://{host}:{running.port}", url_of(good))
+    assert done.returncode == code, done.stderr
+    assert [report["reason"] for report in reports] == reasons
+    assert [report["name"] for report in reports] == [host, NAME][:len(reports)]
+    assert len(running.asked) == (code == 0)
+
+
+def test_https_proxy_for_another_name(peers, curls):
+    proxy = peers.wrong
+    good = peers.good
+    with HttpsProxy(proxy.backend.chain, proxy.backend.key, good.backend.port) as running:
+        done, reports = curls.strict_curl(
+            "-sS", "--cacert", good.trust, "--proxy-cacert", good.trust, "--proxy-insecure",
+            "--resolve", f"{PROXY_NAME}:{running.port}:127.0.0.1",
+            "--proxy", f"https://{PROXY_NAME}:{running.port}", url_of(good))
+    assert done.returncode == REJECTED
+    assert [report["reason"] for report in reports] == ["name.mismatch"]
+
+
+@pytest.mark.parametrize("name, reason", [("good_ip", "none"), ("bad_ip", "chain.incomplete")])
+def test_dns_over_https(name, reason, peers, curls):
+    """The resolver is a TLS peer as well; what it answers here is no DNS, so nothing follows."""
+    resolver = getattr(peers, name)
+    done, reports = curls.strict_curl(
+        "-sS", "--cacert", resolver.trust, "--doh-insecure", "--doh-url",
+        url_of(resolver, "127.0.0.1", "/dns-query"), "https://somewhere.lab.test/")
+    assert done.returncode == COULD_NOT_RESOLVE
+    assert {report["reason"] for report in reports} == {reason}
+    assert {report["name"] for report in reports} == {"127.0.0.1"}
+
+
+@versions
+@pytest.mark.parametrize("scheme", ["imaps", "smtps", "ftps", "pop3s"])
+def test_other_protocols(scheme, version, peers, curls):
+    bad, good = peers.bad, peers.good
+
+    def ask(peer):
+        words = curls.handle(peer, version=version, USERPWD="user:secret")
+        words[words.index("URL") + 1] = url_of(peer).replace("https", scheme)
+        (told,) = curls.library(*words, *strict(), "set", "a", "CONNECTTIMEOUT_MS", 700,
+                                "set", "a", "SERVER_RESPONSE_TIMEOUT", 1, "perform", "a")
+        return verdict(told)
+
+    assert ask(bad) == (REJECTED, "chain.incomplete")
+    code, reason = ask(good)  # an HTTP server speaks none of these
+    assert code not in (0, REJECTED) and reason == "none"
+
+
+def test_renegotiation(peers, curls, tmp_path):
+    good = peers.good
+    results = []
+
+    def ask(port, words):
+        at = words.index("URL") + 1
+        words[at] = f"https://{NAME}:{port}/"
+        words[words.index("CONNECT_TO") + 1] = f"::{net.HOST}:{port}"
+        results.extend(curls.library(*words, "perform", "a"))
+
+    for is_strict in (False, True):
+        (tmp_path / str(is_strict)).mkdir()
+        with RenegotiatingServer(tmp_path / str(is_strict), good.backend.chain,
+                                 good.backend.key) as server:
+            words = curls.handle(good, version="tls12") + (strict() if is_strict else [])
+            thread = threading.Thread(target=ask, args=(server.port, words))
+            thread.start()
+            server.wait_for_request()
+            server.renegotiate()
+            server.answer()
+            thread.join(30)
+            assert server.renegotiated() == (not is_strict)
+    assert results[0]["code"] == 0
+    assert results[1]["status"] == 0
+
+
+def test_anchors_of_the_program(peers, curls):
+    """They count alone; libcurl's own do not."""
+    good = peers.good
+    stranger = peers.lab.pki["stranger"].cert_path
+    told = curls.library(
+        *curls.handle(good, "a"), *strict("a"), "anchors", "a", stranger, "perform", "a",
+        *curls.handle(good, "b", CAINFO=stranger), *strict("b"), "anchors", "b", good.trust,
+        "perform", "b")
+    assert [verdict(line) for line in told] == [(REJECTED, "chain.untrusted"), (0, "none")]
+
+
+def test_anchors_in_memory_and_folder(peers, curls, tmp_path):
+    good = peers.good
+    folder = tmp_path / "anchors"
+    folder.mkdir()
+    (folder / "root.pem").write_bytes(good.trust.read_bytes())
+    curls.run(["openssl", "rehash", folder])
+    told = curls.library(
+        *curls.handle(good, "a", CAINFO="-"), "blob", "a", "CAINFO_BLOB", good.trust, *strict("a"),
+        "perform", "a",
+        *curls.handle(good, "b", CAINFO="-", CAPATH=folder), *strict("b"), "perform", "b")
+    assert [verdict(line) for line in told] == [(0, "none")] * 2
+
+
+@versions
+def test_report_mode(version, peers, curls):
+    """Rejects nothing that libcurl accepts, and accepts nothing that libcurl rejects."""
+    revoked, stranger = peers.revoked, peers.bad
+    for peer, lax, code, reason in ((revoked, {}, 0, "ocsp.revoked"),
+                                    (stranger, {}, REJECTED, "chain.incomplete"),
+                                    (stranger, LAX, 0, "chain.incomplete")):
+        (told,) = curls.library(*curls.handle(peer, version=version, **lax),
+                                *strict(mode="report"), "perform", "a")
+        assert verdict(told) == (code, reason)
+        if code == 0:
+            assert told["report"]["verdict"] == "would_reject"
+
+
+def test_mode_off(peers, curls):
+    bad = peers.bad
+    (told,) = curls.library(*curls.handle(bad, **LAX), *strict(mode="off"), "perform", "a")
+    assert (told["code"], told["status"], told["report"]) == (0, 200, None)
