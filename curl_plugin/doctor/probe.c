@@ -1,16 +1,14 @@
 /* Connects by libcurl, by its proxy rules and protocols, and captures what the peer presents. */
+#include "probe.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include <curl/curl.h>
 #include <openssl/err.h>
-
-#include "doctor.h"
 
 #define MAX_CERT_LIST (16L * 1024 * 1024) /* what the policy allows at most */
 #define MAX_CAS 500                      /* names of acceptable CAs that are reported */
-#define REFUSAL_WAIT_MS 1000             /* for a TLS 1.3 server to refuse a client certificate */
 
 /* ---- what OpenSSL calls ---------------------------------------------------------- */
 
@@ -89,7 +87,7 @@ static void keep_messages(int is_ours, int version, int content_type, const void
     }
 }
 
-static CURLcode prepare(CURL *curl, void *ssl_ctx, void *arg)
+CURLcode doctor_probe_prepare(CURL *curl, void *ssl_ctx, void *arg)
 {
     SSL_CTX *ctx = ssl_ctx;
     (void)curl;
@@ -116,6 +114,12 @@ static CURLcode prepare(CURL *curl, void *ssl_ctx, void *arg)
 
 /* ---- the connection -------------------------------------------------------------------- */
 
+/* libcurl makes that connection as if for HTTP, and no more. */
+static int is_ldap(const doctor_target *target)
+{
+    return target->starttls != NULL && strcmp(target->starttls, "ldap") == 0;
+}
+
 static int set_options(CURL *curl, struct curl_slist *connect_to, const doctor_target *target,
                        const doctor_options *options, long timeout_s, char *error,
                        doctor_capture *capture)
@@ -123,7 +127,9 @@ static int set_options(CURL *curl, struct curl_slist *connect_to, const doctor_t
     CURLcode bad = CURLE_OK;
 #define SET(option, value) bad = bad != CURLE_OK ? bad : curl_easy_setopt(curl, option, value)
     SET(CURLOPT_URL, target->url);
-    SET(CURLOPT_PROTOCOLS_STR, target->starttls != NULL ? target->starttls : "https");
+    SET(CURLOPT_PROTOCOLS_STR, is_ldap(target)            ? "http"
+                               : target->starttls != NULL ? target->starttls
+                                                          : "https");
     SET(CURLOPT_ERRORBUFFER, error);
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_CONNECT_ONLY, 1L);
@@ -134,7 +140,7 @@ static int set_options(CURL *curl, struct curl_slist *connect_to, const doctor_t
     SET(CURLOPT_SSL_VERIFYHOST, 0L);
     SET(CURLOPT_SSL_SESSIONID_CACHE, 0L);
     SET(CURLOPT_SSL_ENABLE_ALPN, 0L); /* mail and directory servers have no h2 to offer */
-    SET(CURLOPT_SSL_CTX_FUNCTION, prepare);
+    SET(CURLOPT_SSL_CTX_FUNCTION, doctor_probe_prepare);
     SET(CURLOPT_SSL_CTX_DATA, capture);
     SET(CURLOPT_FRESH_CONNECT, 1L);
     SET(CURLOPT_HTTPPROXYTUNNEL, 1L);
@@ -143,7 +149,7 @@ static int set_options(CURL *curl, struct curl_slist *connect_to, const doctor_t
                                     ? (long)CURL_SSLVERSION_TLSv1_2 | CURL_SSLVERSION_MAX_TLSv1_2
                                     : (long)CURL_SSLVERSION_TLSv1_3 | CURL_SSLVERSION_MAX_TLSv1_3);
     }
-    if (target->starttls != NULL) {
+    if (target->starttls != NULL && !is_ldap(target)) {
         SET(CURLOPT_USE_SSL, (long)CURLUSESSL_ALL);
     }
     if (connect_to != NULL) {
@@ -169,6 +175,11 @@ static void describe_connection(CURL *curl, doctor_capture *capture)
     }
 }
 
+int doctor_probe_must_wait(const doctor_capture *capture)
+{
+    return capture->asked_client && strcmp(capture->tls_version, "TLSv1.3") == 0;
+}
+
 /*
  * A TLS 1.3 server judges the client's certificate after the client's handshake
  * is over: its alert, or its session ticket, tells what it made of it.
@@ -178,18 +189,13 @@ static void await_judgement(CURL *curl, doctor_capture *capture)
     char byte;
     size_t got;
 
-    for (int waited_ms = 0; waited_ms < REFUSAL_WAIT_MS; waited_ms += 20) {
+    for (int waited_ms = 0; waited_ms < DOCTOR_REFUSAL_WAIT_MS; waited_ms += 20) {
         CURLcode code = curl_easy_recv(curl, &byte, 1, &got);
         if (code != CURLE_AGAIN || capture->peer_alert >= 0 || capture->new_session) {
             break;
         }
         const struct timespec pause = {0, 20 * 1000 * 1000};
         nanosleep(&pause, NULL);
-    }
-    if (capture->peer_alert >= 0) {
-        snprintf(capture->error, sizeof(capture->error),
-                 "the server refused after the handshake: TLS alert %s",
-                 SSL_alert_desc_string_long(capture->peer_alert));
     }
 }
 
@@ -209,6 +215,9 @@ void doctor_probe(doctor_capture *capture, const doctor_target *target,
     if (curl != NULL && (target->connect[0] == '\0' || connect_to != NULL)
         && set_options(curl, connect_to, target, options, timeout_s, error, capture)) {
         code = curl_easy_perform(curl);
+        if (code == CURLE_OK && is_ldap(target)) {
+            code = doctor_ldap_starttls(curl, capture, target, options, timeout_s);
+        }
     }
     if (curl != NULL) {
         describe_connection(curl, capture);
@@ -218,8 +227,13 @@ void doctor_probe(doctor_capture *capture, const doctor_target *target,
         snprintf(capture->error, sizeof(capture->error), "%s",
                  error[0] != '\0' ? error : curl_easy_strerror(code));
         doctor_plain(capture->error);
-    } else if (capture->asked_client && strcmp(capture->tls_version, "TLSv1.3") == 0) {
+    } else if (doctor_probe_must_wait(capture) && !is_ldap(target)) {
         await_judgement(curl, capture);
+    }
+    if (code == CURLE_OK && capture->peer_alert >= 0) {
+        snprintf(capture->error, sizeof(capture->error),
+                 "the server refused after the handshake: TLS alert %s",
+                 SSL_alert_desc_string_long(capture->peer_alert));
     }
     capture->is_complete = capture->is_complete && capture->peer_alert < 0;
     curl_easy_cleanup(curl);

@@ -184,7 +184,10 @@ int doctor_target_parse(doctor_target *target, const doctor_options *options, co
     bare(target->name, sizeof(target->name), name);
     bare(target->host, sizeof(target->host), dial);
     snprintf(target->url, sizeof(target->url), "%s://%s:%u/",
-             target->starttls != NULL ? target->starttls : "https", name, target->port);
+             target->starttls == NULL                    ? "https"
+             : strcmp(target->starttls, "ldap") == 0 ? "http" /* see ldap.c */
+                                                     : target->starttls,
+             name, target->port);
     if (strcmp(name, dial) != 0 || dial_port != target->port) {
         snprintf(target->connect, sizeof(target->connect), "::%s:%u", dial, dial_port);
     }
