@@ -19,7 +19,7 @@ help() {
 
   demo [--keep]     stock and strict nginx and httpd side by side; --keep leaves them running
   test [SUITE]      every test, or one suite: checks unit asan valgrind pkits lab nginx httpd curl doctor soak
-  build             the core and the nginx module, into build/
+  build             the core and everything that uses it, into build/
   deps              install the Debian packages that are missing
   bench [--quick]   strict beside stock beside unverified; bench core: the core alone
   lint              clang-format and cppcheck, where installed
@@ -239,7 +239,9 @@ suite_doctor() {
 
 suite_soak() {
     one "nginx module builds" make nginx
-    STRICT_TLS_SOAK=${STRICT_TLS_SOAK:-100000} python_tests "soak" -s tests/hosts/nginx/test_soak.py
+    one "httpd module builds" make httpd
+    STRICT_TLS_SOAK=${STRICT_TLS_SOAK:-100000} python_tests "soak" -s tests/hosts/nginx/test_soak.py \
+        tests/hosts/httpd/test_soak.py
 }
 
 tests() {
