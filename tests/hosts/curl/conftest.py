@@ -84,9 +84,10 @@ class Curls:
     def strict_curl(self, *words, policy=None, env=None, prefix=(), **options):
         """(process, reports): strict-curl with these arguments."""
         self.reports.unlink(missing_ok=True)
-        done = self.run([*prefix, STRICT_CURL, *words], env=environment(
-            self.folder, STRICT_TLS_POLICY=policy if policy is not None else policy_text(),
-            STRICT_TLS_REPORT=str(self.reports), **(env or {})), **options)
+        settings = {"STRICT_TLS_POLICY": policy if policy is not None else policy_text(),
+                    "STRICT_TLS_REPORT": str(self.reports), **(env or {})}
+        done = self.run([*prefix, STRICT_CURL, *words],
+                        env=environment(self.folder, **settings), **options)
         return done, self.read_reports()
 
     def read_reports(self):

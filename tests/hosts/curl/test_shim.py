@@ -1,0 +1,252 @@
+"""Unchanged programs under libstrict_tls_preload.so, and strict-curl's refusals."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.hosts.curl.conftest import (CLIENT, PLAIN_CLIENT, PRELOAD, STRICT_CURL, connect_to,
+                                       environment, policy_text, url_of)
+
+REJECTED, FAILED_INIT, COULD_NOT_CONNECT = 60, 2, 7
+
+PHP = r"""<?php
+$c = curl_init($argv[1]);
+curl_setopt($c, CURLOPT_CAINFO, $argv[2]);
+curl_setopt($c, CURLOPT_CONNECT_TO, [$argv[3]]);
+curl_setopt($c, CURLOPT_SSL_VERIFYPEER, false);
+curl_setopt($c, CURLOPT_SSL_VERIFYHOST, 0);
+curl_setopt($c, CURLOPT_RETURNTRANSFER, true);
+if ($argv[4] == "multi") {
+    $m = curl_multi_init();
+    curl_multi_add_handle($m, $c);
+    do { curl_multi_exec($m, $running); curl_multi_select($m); } while ($running);
+    $code = curl_multi_info_read($m)["result"];
+} else {
+    if ($argv[4] == "copy") { $c = curl_copy_handle($c); }
+    curl_exec($c);
+    $code = curl_errno($c);
+}
+echo json_encode([$code, curl_getinfo($c, CURLINFO_RESPONSE_CODE), curl_error($c)]);
+"""
+
+PYCURL = """
+import sys, pycurl
+c = pycurl.Curl()
+c.setopt(c.URL, sys.argv[1])
+c.perform()
+"""
+
+# Past the shim: functions looked up in libcurl itself.
+PAST = """
+import ctypes, sys
+lib = ctypes.CDLL("libcurl.so.4")
+for name in ("curl_easy_init", "curl_multi_init"):
+    getattr(lib, name).restype = ctypes.c_void_p
+easy, multi = ctypes.c_void_p(lib.curl_easy_init()), ctypes.c_void_p(lib.curl_multi_init())
+lib.curl_easy_setopt(easy, 10002, sys.argv[1].encode())
+lib.curl_easy_setopt(easy, 64, ctypes.c_long(0))
+lib.curl_easy_setopt(easy, 81, ctypes.c_long(0))
+lib.curl_multi_add_handle(multi, easy)
+running = ctypes.c_int(1)
+while running.value:
+    lib.curl_multi_perform(multi, ctypes.byref(running))
+status = ctypes.c_long()
+lib.curl_easy_getinfo(easy, 0x200002, ctypes.byref(status))
+print(status.value)
+"""
+
+
+def preloaded(curls, **more):
+    return environment(curls.folder, LD_PRELOAD=str(PRELOAD), STRICT_TLS_POLICY=policy_text(),
+                       STRICT_TLS_REPORT=str(curls.reports), **more)
+
+
+@pytest.mark.parametrize("how", ["easy", "multi", "copy"])
+@pytest.mark.parametrize("name, code, status, reason", [
+    ("good", 0, 200, "none"), ("bad", REJECTED, 0, "chain.incomplete"),
+    ("revoked", REJECTED, 0, "ocsp.revoked")])
+def test_php(name, code, status, reason, how, peers, curls):
+    peer = getattr(peers, name)
+    script = curls.folder / "ask.php"
+    script.write_text(PHP)
+    argv = ["php", script, url_of(peer), peer.trust, connect_to(peer), how]
+    if name == "bad":  # the control
+        done = curls.run(argv)
+        assert json.loads(done.stdout)[:2] == [0, 200]
+    done = curls.run(argv, preloaded(curls))
+    got = json.loads(done.stdout)
+    assert got[:2] == [code, status], done.stderr
+    assert [report["reason"] for report in curls.read_reports()] == [reason]
+    if code and how != "multi":
+        assert f"reason={reason} " in got[2]
+
+
+@pytest.mark.parametrize("how", ["perform", "together"])
+@pytest.mark.parametrize("name, code, reason", [("good", 0, "none"),
+                                                ("bad", REJECTED, "chain.incomplete")])
+def test_a_program_in_c(name, code, reason, how, peers, curls):
+    """With its own callbacks, duplicates and resets."""
+    peer = getattr(peers, name)
+    lax = {"SSL_VERIFYPEER": 0, "SSL_VERIFYHOST": 0}
+    again = curls.handle(peer, **lax)[2:]
+    told = curls.library(
+        *curls.handle(peer, **lax), "ctxfn", "a", "prereq", "a", how, "a", "dup", "a", "b",
+        how, "b", "free", "b", "reset", "a", *again, how, "a", client=PLAIN_CLIENT,
+        env=preloaded(curls))
+    assert [line["code"] for line in told] == [code] * 3
+    assert told[0]["own_ctx"] == 1
+    assert {report["reason"] for report in curls.read_reports()} == {reason}
+
+
+def test_gnutls_is_refused(peers, curls):
+    script = curls.folder / "ask.py"
+    script.write_text(PYCURL)
+    for argv in ([sys.executable, script, url_of(peers.good_ip, "127.0.0.1")],
+                 ["git", "ls-remote", url_of(peers.good_ip, "127.0.0.1")]):
+        done = curls.run(argv, preloaded(curls))
+        assert done.returncode != 0
+        assert done.stderr.count("strict-tls: ") == 1 and "libcurl-gnutls" in done.stderr
+    assert curls.read_reports() == []
+
+
+def test_past_the_shim_is_refused(peers, curls):
+    script = curls.folder / "past.py"
+    script.write_text(PAST)
+    argv = [sys.executable, script, url_of(peers.good_ip, "127.0.0.1")]
+    assert curls.run(argv).stdout == "200\n"  # the control
+    done = curls.run(argv, preloaded(curls))
+    assert done.stdout == "0\n" and done.stderr.count("strict-tls: ") == 1
+
+
+def test_other_backends_are_refused_by_the_library(peers, curls):
+    """At enable time, with a code of its own."""
+    other = curls.folder / "other.so"
+    source = curls.folder / "other.c"
+    source.write_text("""
+        #define _GNU_SOURCE
+        #include <dlfcn.h>
+        #include <curl/curl.h>
+        curl_version_info_data *curl_version_info(CURLversion age) {
+            static curl_version_info_data info;
+            info = *((curl_version_info_data *(*)(CURLversion))dlsym(
+                RTLD_NEXT, "curl_version_info"))(age);
+            info.ssl_version = "GnuTLS/3.7.9";
+            return &info;
+        }""")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", other, source], check=True)
+    (told,) = curls.library(*curls.handle(peers.good), "strict", "a", "-", "perform", "a",
+                            client=CLIENT, env=environment(curls.folder, LD_PRELOAD=str(other)))
+    assert "OpenSSL" in told["failed"]
+
+
+def test_cacert_means_that_file_alone(peers, curls, tmp_path):
+    """Not the folder too that libcurl was built with: it takes what --capath names instead."""
+    folder = tmp_path / "anchors"
+    folder.mkdir()
+    shutil.copy(peers.good.trust, folder / "root.pem")
+    curls.run(["openssl", "rehash", folder])
+    stranger = peers.lab.pki["stranger"].cert_path
+    words = ["-sS", "-o", "/dev/null", "--connect-to", connect_to(peers.good), url_of(peers.good)]
+    for trust, code in ((["--cacert", stranger], REJECTED), (["--capath", folder], 0),
+                        (["--capath", folder, "--cacert", stranger], 0), ([], REJECTED)):
+        assert curls.strict_curl(*trust, *words)[0].returncode == code
+
+
+@pytest.mark.parametrize("insecure", [[], ["-k"]])
+def test_trust_from_the_environment(insecure, peers, curls):
+    words = ["-sS", "-o", "/dev/null", "--connect-to", connect_to(peers.good), url_of(peers.good)]
+    for variable in ("CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        done, _ = curls.strict_curl(*insecure, *words, env={variable: str(peers.good.trust)})
+        assert done.returncode == 0, done.stderr
+
+
+def test_it_is_curl(peers, curls):
+    """Options, output and exit codes."""
+    done, reports = curls.strict_curl("--version")
+    assert done.stdout.startswith("curl ") and reports == []
+    done, reports = curls.strict_curl("-sS", "http://127.0.0.1:1/")
+    assert done.returncode == COULD_NOT_CONNECT and reports == []
+    words = ["--cacert", peers.good.trust, "--connect-to", connect_to(peers.good)]
+    done, reports = curls.strict_curl("-sS", *words, url_of(peers.good), url_of(peers.good))
+    assert done.stdout == "backend good\n" * 2 and len(reports) == 1  # one connection
+    done, reports = curls.strict_curl(
+        "-sS", "--parallel", "--parallel-immediate", "--cacert", peers.good.trust,
+        "--connect-to", f"{url_of(peers.good)[8:-1]}:{connect_to(peers.good)[2:]}",
+        "--connect-to", f"{url_of(peers.bad)[8:-1]}:{connect_to(peers.bad)[2:]}",
+        url_of(peers.good), url_of(peers.bad))
+    assert {report["reason"] for report in reports} == {"none", "chain.incomplete"}
+    assert done.returncode == REJECTED
+
+
+def test_modes(peers, curls):
+    words = curls.curl_words(peers.bad, "backend.lab.test", "-k")
+    for mode, code, verdicts in (("enforce", REJECTED, ["reject"]), ("report", 0, ["would_reject"]),
+                                 ("off", 0, [])):
+        done, reports = curls.strict_curl(*words, policy=policy_text({"mode": mode}))
+        assert done.returncode == code
+        assert [report["verdict"] for report in reports] == verdicts
+
+
+@pytest.mark.parametrize("env", [
+    {"STRICT_TLS_POLICY": "nonsense=1"}, {"STRICT_TLS_POLICY": "revocation=maybe"},
+    {"STRICT_TLS_REPORT": "/nowhere/at/all"},
+], ids=["key", "value", "report"])
+def test_wrong_settings_start_nothing(env, peers, curls):
+    done, _ = curls.strict_curl(*curls.curl_words(peers.good), env=env)
+    assert done.returncode == FAILED_INIT
+    assert done.stderr.count("strict-tls: ") == 1
+    assert done.stdout in ("", "000")
+
+
+def refused(curls, *words, program=STRICT_CURL, **env):
+    done = curls.run([program, *words], environment(curls.folder, **env))
+    assert done.returncode == FAILED_INIT, (done.stdout, done.stderr)
+    assert done.stdout == "" and done.stderr.startswith("strict-curl: ")
+
+
+def test_targets_that_ignore_a_preload(curls):
+    for mode in (0o4755, 0o2755):
+        target = curls.folder / f"curl{mode:o}"
+        shutil.copy("/usr/bin/curl", target)
+        target.chmod(mode)
+        refused(curls, "--version", STRICT_TLS_CURL=str(target))
+    source, static = curls.folder / "main.c", curls.folder / "static"
+    source.write_text("int main(void) { return 0; }")
+    subprocess.run(["cc", "-static", "-o", static, source], check=True)
+    refused(curls, STRICT_TLS_CURL=str(static))
+    script = curls.folder / "script"
+    script.write_text("#!/bin/sh\nexec curl \"$@\"\n")
+    script.chmod(0o755)
+    refused(curls, STRICT_TLS_CURL=str(script))
+    refused(curls, STRICT_TLS_CURL="no-such-program")
+
+
+def test_file_capabilities(curls):
+    target = curls.folder / "curl"
+    shutil.copy("/usr/bin/curl", target)
+    value = bytes([1, 0, 0, 2]) + (1 << 10).to_bytes(4, "little") + bytes(12)
+    try:
+        os.setxattr(target, "security.capability", value)
+    except OSError:
+        pytest.skip("needs root and a file system with capabilities")
+    refused(curls, "--version", STRICT_TLS_CURL=str(target))
+
+
+def test_a_shim_that_does_not_load(curls, tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "lib").mkdir()
+    alone = tmp_path / "bin/strict-curl"
+    shutil.copy(STRICT_CURL, alone)
+    refused(curls, "--version", program=alone)  # there is none
+    (tmp_path / "lib/libstrict_tls_preload.so").write_text("not a library")
+    refused(curls, "--version", program=alone)
+    shutil.copy("/lib/x86_64-linux-gnu/libdl.so.2", tmp_path / "lib/libstrict_tls_preload.so")
+    refused(curls, "--version", program=alone)  # it loads, and is another one
+
+
+def test_other_preloads_stay(peers, curls):
+    done, _ = curls.strict_curl(*curls.curl_words(peers.bad), env={"LD_PRELOAD": "libdl.so.2"})
+    assert done.returncode == REJECTED
