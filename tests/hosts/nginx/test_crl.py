@@ -105,9 +105,11 @@ def test_kept_on_disk(stage, crls, tmp_path):
     front.start([port])
     assert verdict(net.get(port)) == ACCEPT
     assert crls.counts == {"a.crl": 2}
+    # It is written after the answer, and not at all by a worker that was stopped before.
+    net.wait_until(lambda: kept.exists() and kept.read_bytes() == crls.files["a.crl"],
+                   "the CRL to be replaced")
     front.stop()
 
-    net.wait_until(lambda: kept.read_bytes() == crls.files["a.crl"], "the CRL to be replaced")
     kept.write_bytes(crl.build(stage.lab.pki["issuing"], damage="signature"))
     front.start([port])
     assert verdict(net.get(port)) == ACCEPT
