@@ -357,8 +357,18 @@ ngx_int_t ngx_http_strict_tls_find_resolver(ngx_conf_t *cf,
 /* ngx_http_strict_tls_handshake.c */
 ngx_int_t ngx_http_strict_tls_handshake_init(ngx_log_t *log);
 ngx_int_t ngx_http_strict_tls_install(SSL_CTX *ssl_ctx, ngx_log_t *log);
+
+/* ngx_http_strict_tls_conn.c */
+ngx_int_t ngx_http_strict_tls_conn_init(ngx_log_t *log);
+ngx_http_strict_tls_conn_t *ngx_http_strict_tls_create_conn(
+    ngx_connection_t *c, ngx_http_request_t *r,
+    ngx_http_strict_tls_loc_conf_t *conf);
+ngx_http_strict_tls_conn_t *ngx_http_strict_tls_ssl_conn(SSL *ssl);
 ngx_http_strict_tls_conn_t *ngx_http_strict_tls_get_conn(ngx_connection_t *c);
 void ngx_http_strict_tls_cancel(ngx_http_strict_tls_conn_t *conn);
+
+/* ngx_http_strict_tls_suspend.c */
+void ngx_http_strict_tls_handler(ngx_connection_t *c);
 
 /* ngx_http_strict_tls_judge.c */
 stls_verdict ngx_http_strict_tls_judge_trust(ngx_http_strict_tls_conn_t *conn,
@@ -424,6 +434,9 @@ void ngx_http_strict_tls_fetch_give_up(ngx_http_strict_tls_fetch_t *fetch);
 void ngx_http_strict_tls_fetch_over(ngx_http_strict_tls_fetch_t *fetch,
     stls_fetch_outcome outcome, const char *fmt, ...);
 void ngx_http_strict_tls_fetch_free(ngx_http_strict_tls_fetch_t *fetch);
+
+/* ngx_http_strict_tls_deliver.c */
+void ngx_http_strict_tls_fetch_deliver(ngx_event_t *ev);
 
 /* ngx_http_strict_tls_crl.c */
 stls_crl *ngx_http_strict_tls_crl_get0(ngx_http_strict_tls_worker_t *worker,

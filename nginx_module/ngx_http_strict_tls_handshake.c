@@ -17,11 +17,6 @@ typedef void (*ngx_http_strict_tls_info_pt)(const SSL *ssl, int where,
 
 static void ngx_http_strict_tls_info(const SSL *ssl, int where, int ret);
 static void ngx_http_strict_tls_start(SSL *ssl);
-static ngx_http_strict_tls_conn_t *ngx_http_strict_tls_create_conn(
-    ngx_connection_t *c, ngx_http_request_t *r,
-    ngx_http_strict_tls_loc_conf_t *conf);
-static ngx_int_t ngx_http_strict_tls_copy(ngx_str_t *dst, ngx_str_t *src,
-    ngx_log_t *log);
 static long ngx_http_strict_tls_read_once(BIO *bio, int oper,
     const char *argp, size_t len, int argi, long argl, int ret,
     size_t *processed);
@@ -34,43 +29,25 @@ static ngx_uint_t ngx_http_strict_tls_wants_stock(
 static ngx_http_strict_tls_loc_conf_t *ngx_http_strict_tls_handshake_conf(
     SSL *ssl, ngx_http_request_t **r);
 
-static void ngx_http_strict_tls_handler(ngx_connection_t *c);
-static void ngx_http_strict_tls_wait(ngx_http_strict_tls_conn_t *conn);
-static void ngx_http_strict_tls_wait_handler(ngx_event_t *ev);
-static void ngx_http_strict_tls_resume(ngx_http_strict_tls_job_t *job);
-static ngx_uint_t ngx_http_strict_tls_has_closed(ngx_connection_t *c);
-static void ngx_http_strict_tls_conclude(ngx_http_strict_tls_conn_t *conn);
 
-static void ngx_http_strict_tls_free_conn(void *parent, void *ptr,
-    CRYPTO_EX_DATA *ad, int index, long argl, void *argp);
-
-
-static int  ngx_http_strict_tls_ssl_index = -1;
 static int  ngx_http_strict_tls_ctx_index = -1;
 
 
 ngx_int_t
 ngx_http_strict_tls_handshake_init(ngx_log_t *log)
 {
-    if (ngx_http_strict_tls_ssl_index == -1) {
-        ngx_http_strict_tls_ssl_index =
-                    SSL_get_ex_new_index(0, NULL, NULL, NULL,
-                                         ngx_http_strict_tls_free_conn);
-    }
-
     if (ngx_http_strict_tls_ctx_index == -1) {
         ngx_http_strict_tls_ctx_index =
                             SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
     }
 
-    if (ngx_http_strict_tls_ssl_index == -1
-        || ngx_http_strict_tls_ctx_index == -1)
-    {
-        ngx_ssl_error(NGX_LOG_ALERT, log, 0, "SSL_get_ex_new_index() failed");
+    if (ngx_http_strict_tls_ctx_index == -1) {
+        ngx_ssl_error(NGX_LOG_ALERT, log, 0,
+                      "SSL_CTX_get_ex_new_index() failed");
         return NGX_ERROR;
     }
 
-    return NGX_OK;
+    return ngx_http_strict_tls_conn_init(log);
 }
 
 
@@ -103,13 +80,6 @@ ngx_http_strict_tls_install(SSL_CTX *ssl_ctx, ngx_log_t *log)
                                      NULL);
 
     return NGX_OK;
-}
-
-
-ngx_http_strict_tls_conn_t *
-ngx_http_strict_tls_get_conn(ngx_connection_t *c)
-{
-    return SSL_get_ex_data(c->ssl->connection, ngx_http_strict_tls_ssl_index);
 }
 
 
@@ -189,7 +159,7 @@ ngx_http_strict_tls_start(SSL *ssl)
     ngx_http_strict_tls_conn_t      *conn;
     ngx_http_strict_tls_loc_conf_t  *conf;
 
-    if (SSL_get_ex_data(ssl, ngx_http_strict_tls_ssl_index)) {
+    if (ngx_http_strict_tls_ssl_conn(ssl)) {
         return;
     }
 
@@ -215,12 +185,6 @@ ngx_http_strict_tls_start(SSL *ssl)
 
     conn = ngx_http_strict_tls_create_conn(c, r, conf);
     if (conn == NULL) {
-        c->ssl->save_session = NULL;
-        return;
-    }
-
-    if (SSL_set_ex_data(ssl, ngx_http_strict_tls_ssl_index, conn) == 0) {
-        ngx_http_strict_tls_free_conn(NULL, conn, NULL, 0, 0, NULL);
         c->ssl->save_session = NULL;
         return;
     }
@@ -254,70 +218,6 @@ ngx_http_strict_tls_start(SSL *ssl)
         BIO_set_callback_ex(bio, ngx_http_strict_tls_read_once);
         BIO_set_callback_arg(bio, (char *) c);
     }
-}
-
-
-static ngx_http_strict_tls_conn_t *
-ngx_http_strict_tls_create_conn(ngx_connection_t *c, ngx_http_request_t *r,
-    ngx_http_strict_tls_loc_conf_t *conf)
-{
-    ngx_str_t                    client;
-    ngx_http_strict_tls_ctx_t   *ctx;
-    ngx_http_strict_tls_conn_t  *conn;
-
-    ctx = ngx_http_strict_tls_add_ctx(r);
-    if (ctx == NULL) {
-        return NULL;
-    }
-
-    conn = ngx_calloc(sizeof(ngx_http_strict_tls_conn_t), c->log);
-    if (conn == NULL) {
-        return NULL;
-    }
-
-    conn->connection = c;
-    conn->conf = conf;
-    conn->main_conf = ngx_http_get_module_main_conf(r,
-                                                  ngx_http_strict_tls_module);
-    conn->ssl_ctx = c->ssl->session_ctx;
-    conn->epoch = ngx_http_strict_tls_get_worker(conn->main_conf)->epoch;
-
-    if (ngx_http_strict_tls_client_cert(r, &client) != NGX_OK
-        || ngx_http_strict_tls_copy(&conn->name, &r->upstream->ssl_name,
-                                    c->log)
-           != NGX_OK
-        || ngx_http_strict_tls_copy(&conn->client, &client, c->log) != NGX_OK)
-    {
-        ngx_http_strict_tls_free_conn(NULL, conn, NULL, 0, 0, NULL);
-        return NULL;
-    }
-
-    if (ctx->conn) {
-        ngx_http_strict_tls_cancel(ctx->conn);
-    }
-
-    conn->ctx = ctx;
-    ctx->conn = conn;
-
-    return conn;
-}
-
-
-static ngx_int_t
-ngx_http_strict_tls_copy(ngx_str_t *dst, ngx_str_t *src, ngx_log_t *log)
-{
-    dst->data = ngx_alloc(src->len + 1, log);
-    if (dst->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (src->len) {
-        ngx_memcpy(dst->data, src->data, src->len);
-    }
-
-    dst->len = src->len;
-
-    return NGX_OK;
 }
 
 
@@ -362,7 +262,7 @@ ngx_http_strict_tls_verify(X509_STORE_CTX *store, void *data)
     ssl = X509_STORE_CTX_get_ex_data(store,
                                      SSL_get_ex_data_X509_STORE_CTX_idx());
 
-    conn = ssl ? SSL_get_ex_data(ssl, ngx_http_strict_tls_ssl_index) : NULL;
+    conn = ssl ? ngx_http_strict_tls_ssl_conn(ssl) : NULL;
 
     if (conn == NULL) {
         conf = ssl ? ngx_http_strict_tls_handshake_conf(ssl, &r) : NULL;
@@ -472,7 +372,7 @@ ngx_http_strict_tls_done(SSL *ssl)
     ngx_http_strict_tls_loc_conf_t  *conf;
 
     c = ngx_ssl_get_connection(ssl);
-    conn = SSL_get_ex_data(ssl, ngx_http_strict_tls_ssl_index);
+    conn = ngx_http_strict_tls_ssl_conn(ssl);
 
     if (conn == NULL) {
         conf = ngx_http_strict_tls_handshake_conf(ssl, &r);
@@ -525,7 +425,7 @@ ngx_http_strict_tls_alert(SSL *ssl)
     unsigned long                err;
     ngx_http_strict_tls_conn_t  *conn;
 
-    conn = SSL_get_ex_data(ssl, ngx_http_strict_tls_ssl_index);
+    conn = ngx_http_strict_tls_ssl_conn(ssl);
 
     if (conn == NULL
         || conn->ctx == NULL
@@ -569,252 +469,4 @@ ngx_http_strict_tls_alert(SSL *ssl)
     conn->phase = ngx_http_strict_tls_rejected;
 
     ngx_http_strict_tls_record(conn);
-}
-
-
-/* Called in place of nginx's handler, once, when the handshake is over. */
-
-static void
-ngx_http_strict_tls_handler(ngx_connection_t *c)
-{
-    ngx_http_strict_tls_conn_t  *conn;
-
-    conn = ngx_http_strict_tls_get_conn(c);
-
-    c->ssl->handler = conn->handler;
-
-    if (!c->ssl->handshaked) {
-        /* something failed after the handshake */
-        conn->phase = ngx_http_strict_tls_rejected;
-        conn->handler(c);
-        return;
-    }
-
-    /* until the verdict is out this is no connection to send anything on */
-    c->ssl->handshaked = 0;
-
-    if (ngx_http_strict_tls_judge(conn) == STLS_PENDING) {
-        ngx_http_strict_tls_wait(conn);
-        return;
-    }
-
-    ngx_http_strict_tls_conclude(conn);
-}
-
-
-/* From here on the time is the job's: it always ends within fetch_total_ms. */
-
-static void
-ngx_http_strict_tls_wait(ngx_http_strict_tls_conn_t *conn)
-{
-    ngx_connection_t  *c;
-
-    c = conn->connection;
-
-    conn->job->handler = ngx_http_strict_tls_resume;
-    conn->job->timer.cancelable = 0;
-
-    if (c->write->timer_set) {
-        ngx_del_timer(c->write);
-    }
-
-    if (c->read->timer_set) {
-        ngx_del_timer(c->read);
-    }
-
-    c->read->handler = ngx_http_strict_tls_wait_handler;
-    c->write->handler = ngx_http_strict_tls_wait_handler;
-
-    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, c->log, 0, "strict tls suspended");
-}
-
-
-static void
-ngx_http_strict_tls_wait_handler(ngx_event_t *ev)
-{
-    ngx_connection_t  *c;
-
-    c = ev->data;
-
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, c->log, 0,
-                   "strict tls wait handler: write:%d", ev->write);
-
-    /* takes a level-triggered event off, which else would come at once again */
-
-    if (ev->write) {
-        (void) ngx_handle_write_event(c->write, 0);
-
-    } else {
-        (void) ngx_handle_read_event(c->read, 0);
-    }
-}
-
-
-static void
-ngx_http_strict_tls_resume(ngx_http_strict_tls_job_t *job)
-{
-    ngx_http_strict_tls_conn_t  *conn;
-
-    conn = job->data;
-
-    ngx_http_strict_tls_take_job_result(conn);
-    ERR_clear_error();
-
-    if (ngx_http_strict_tls_outdated(conn)
-        && ngx_http_strict_tls_judge(conn) == STLS_PENDING)
-    {
-        ngx_http_strict_tls_wait(conn);
-        return;
-    }
-
-    /*
-     * The connection has been idle: the peer may have closed it.  nginx tries
-     * again then, as it does where a kept-alive connection fails; once, since
-     * this peer may do so each time.
-     */
-
-    if (conn->ctx
-        && !conn->ctx->retried
-        && conn->result
-        && stls_result_verdict(conn->result) == STLS_ACCEPT
-        && ngx_http_strict_tls_has_closed(conn->connection))
-    {
-        conn->closed = 1;
-        conn->ctx->retried = 1;
-        conn->ctx->request->upstream->peer.cached = 1;
-
-        ngx_log_error(NGX_LOG_INFO, conn->connection->log, 0,
-                      "strict-tls: the peer closed the connection while its "
-                      "certificates were judged, trying again");
-    }
-
-    ngx_http_strict_tls_conclude(conn);
-}
-
-
-static ngx_uint_t
-ngx_http_strict_tls_has_closed(ngx_connection_t *c)
-{
-    char  byte;
-
-    return c->read->pending_eof
-           || recv(c->fd, &byte, 1, MSG_PEEK) == 0;
-}
-
-
-/* The one place from which a strict peer gets back to nginx. */
-
-static void
-ngx_http_strict_tls_conclude(ngx_http_strict_tls_conn_t *conn)
-{
-    ngx_uint_t                 accept;
-    ngx_connection_t          *c;
-    ngx_connection_handler_pt  handler;
-
-    c = conn->connection;
-    handler = conn->handler;
-
-    if (conn->ctx == NULL) {
-        /* the request is gone, and with it whoever could be told */
-        conn->phase = ngx_http_strict_tls_rejected;
-        return;
-    }
-
-    ngx_http_strict_tls_record(conn);
-
-    accept = conn->result
-             ? stls_result_verdict(conn->result) == STLS_ACCEPT
-             : conn->conf->report;
-
-    if (conn->closed) {
-        accept = 0;
-    }
-
-    conn->ctx->conn = NULL;
-    conn->ctx = NULL;
-
-    if (accept) {
-        conn->phase = ngx_http_strict_tls_accepted;
-        c->ssl->handshaked = 1;
-
-        if (conn->save_session) {
-            c->ssl->save_session = ngx_http_strict_tls_session_save;
-
-            /* TLS 1.3 tickets come later, each by that hook */
-
-            if (SSL_version(c->ssl->connection) < TLS1_3_VERSION) {
-                ngx_http_strict_tls_session_save(c);
-            }
-        }
-
-    } else {
-        conn->phase = ngx_http_strict_tls_rejected;
-        c->ssl->handshaked = 0;
-
-        ngx_http_strict_tls_session_drop(conn);
-    }
-
-    /* may free the connection and everything with it */
-
-    handler(c);
-}
-
-
-/*
- * The request has ended.  nginx has closed the connection by then; this is for
- * the case that it has not.
- */
-
-void
-ngx_http_strict_tls_cancel(ngx_http_strict_tls_conn_t *conn)
-{
-    if (conn->ctx) {
-        conn->ctx->conn = NULL;
-        conn->ctx = NULL;
-    }
-
-    if (conn->phase < ngx_http_strict_tls_accepted) {
-        conn->phase = ngx_http_strict_tls_rejected;
-    }
-
-    if (conn->job) {
-        ngx_http_strict_tls_job_leave(conn->job);
-        conn->job = NULL;
-    }
-}
-
-
-/* SSL_free() calls this, with NULL for connections that are not strict. */
-
-static void
-ngx_http_strict_tls_free_conn(void *parent, void *ptr, CRYPTO_EX_DATA *ad,
-    int index, long argl, void *argp)
-{
-    ngx_http_strict_tls_conn_t  *conn;
-
-    conn = ptr;
-
-    if (conn == NULL) {
-        return;
-    }
-
-    ngx_http_strict_tls_cancel(conn);
-
-    stls_check_free(conn->check);
-    stls_result_free(conn->result);
-    stls_result_free(conn->inherited);
-
-    if (conn->name.data) {
-        ngx_free(conn->name.data);
-    }
-
-    if (conn->client.data) {
-        ngx_free(conn->client.data);
-    }
-
-    if (conn->session_key.data) {
-        ngx_free(conn->session_key.data);
-    }
-
-    ngx_free(conn);
 }

@@ -1,0 +1,182 @@
+/*
+ * The end of a fetch: every check that waits is fed, and what came is
+ * remembered for what the checks made of it.
+ */
+
+#include "ngx_http_strict_tls.h"
+
+
+static void ngx_http_strict_tls_fetch_remember(
+    ngx_http_strict_tls_fetch_t *fetch, stls_answer *answer);
+static void ngx_http_strict_tls_fetch_remember_crl(
+    ngx_http_strict_tls_fetch_t *fetch, stls_answer *answer);
+static const u_char *ngx_http_strict_tls_fetch_bytes(
+    ngx_http_strict_tls_fetch_t *fetch, size_t *len);
+
+
+void
+ngx_http_strict_tls_fetch_deliver(ngx_event_t *ev)
+{
+    ngx_queue_t                    fed, *q;
+    stls_reply                     reply;
+    stls_answer                    answer, one;
+    ngx_http_strict_tls_job_t     *job;
+    ngx_http_strict_tls_wait_t    *wait;
+    ngx_http_strict_tls_fetch_t   *fetch;
+    ngx_http_strict_tls_worker_t  *worker;
+
+    fetch = ev->data;
+    worker = fetch->worker;
+
+    ngx_memzero(&reply, sizeof(stls_reply));
+    reply.bytes = ngx_http_strict_tls_fetch_bytes(fetch, &reply.bytes_len);
+    reply.detail = (char *) fetch->detail;
+
+    ngx_memzero(&answer, sizeof(stls_answer));
+    ngx_queue_init(&fed);
+
+    /* each check judges for itself; what one finds conclusive is kept */
+
+    while (!ngx_queue_empty(&fetch->waits)) {
+        q = ngx_queue_head(&fetch->waits);
+        wait = ngx_queue_data(q, ngx_http_strict_tls_wait_t, queue);
+
+        ngx_queue_remove(&wait->queue);
+        ngx_queue_insert_tail(&fed, &wait->queue);
+        wait->fetch = NULL;
+
+        if (fetch->is_private_failure) {
+            wait->job->is_passing = 1;
+        }
+
+        /* one that wanted no cached answer waited for this one all along */
+
+        reply.outcome = fetch->outcome;
+
+        if (fetch->outcome == STLS_FETCH_CACHED && !wait->may_use_cache) {
+            reply.outcome = STLS_FETCH_OK;
+        }
+
+        if (fetch->crl) {
+            (void) stls_check_feed_crl(wait->job->check, wait->id, fetch->crl,
+                                       fetch->from_disk && wait->may_use_cache,
+                                       ngx_time());
+        } else {
+            (void) stls_check_feed(wait->job->check, wait->id, &reply,
+                                   ngx_time());
+        }
+
+        if (stls_check_get_answer(wait->job->check, wait->id, &one)
+            != STLS_OK)
+        {
+            continue;
+        }
+
+        if (one.conclusive) {
+            if (!answer.conclusive) {
+                answer = one;
+            }
+
+        } else if (!answer.conclusive && one.retry_at_s > answer.retry_at_s) {
+            answer = one;
+        }
+    }
+
+    ngx_http_strict_tls_fetch_remember(fetch, &answer);
+    ngx_http_strict_tls_fetch_free(fetch);
+
+    /* what was just learned may end verdicts that follow from it here */
+    ngx_http_strict_tls_sync(worker);
+
+    while (!ngx_queue_empty(&fed)) {
+        q = ngx_queue_head(&fed);
+        wait = ngx_queue_data(q, ngx_http_strict_tls_wait_t, queue);
+        job = wait->job;
+
+        ngx_http_strict_tls_wait_free(wait);
+        ngx_http_strict_tls_job_advance(job);
+    }
+
+    ERR_clear_error();
+}
+
+
+static void
+ngx_http_strict_tls_fetch_remember(ngx_http_strict_tls_fetch_t *fetch,
+    stls_answer *answer)
+{
+    size_t           len;
+    const u_char    *bytes;
+    ngx_shm_zone_t  *zone;
+
+    if (fetch->is_second_hand || fetch->is_private_failure) {
+        return;
+    }
+
+    if (fetch->crl) {
+        ngx_http_strict_tls_fetch_remember_crl(fetch, answer);
+        return;
+    }
+
+    zone = fetch->worker->conf->zone;
+    bytes = ngx_http_strict_tls_fetch_bytes(fetch, &len);
+
+    if (fetch->outcome != STLS_FETCH_OK) {
+        bytes = fetch->detail;
+        len = ngx_strlen(fetch->detail);
+
+    } else if (answer->conclusive) {
+        ngx_http_strict_tls_cache_put_answer(zone, fetch->question, answer,
+                                             bytes, len);
+        return;
+    }
+
+    /*
+     * An answer that settles nothing (tryLater, a bad signature) is kept as it
+     * came: who is fed it again within the time finds the same reason.
+     */
+
+    if (fetch->is_shared) {
+        ngx_http_strict_tls_cache_put_failure(zone, fetch->flight,
+                                              fetch->outcome,
+                                              answer->retry_at_s, bytes, len);
+    }
+}
+
+
+/* Its worth is known if a check judged it; nobody may have waited so long. */
+
+static void
+ngx_http_strict_tls_fetch_remember_crl(ngx_http_strict_tls_fetch_t *fetch,
+    stls_answer *answer)
+{
+    if (!answer->conclusive && fetch->from_disk) {
+        ngx_http_strict_tls_crl_discard(fetch);
+        return;
+    }
+
+    ngx_http_strict_tls_crl_put(fetch, answer);
+
+    if (!fetch->from_disk && (answer->conclusive || answer->retry_at_s == 0)) {
+        ngx_http_strict_tls_crl_save(fetch);
+    }
+}
+
+
+static const u_char *
+ngx_http_strict_tls_fetch_bytes(ngx_http_strict_tls_fetch_t *fetch,
+    size_t *len)
+{
+    *len = 0;
+
+    if (fetch->bytes) {
+        *len = fetch->len;
+        return fetch->bytes;
+    }
+
+    if (fetch->outcome == STLS_FETCH_OK && !fetch->is_crl) {
+        return stls_http_get0_body(fetch->http, len);
+    }
+
+    return NULL;
+}
