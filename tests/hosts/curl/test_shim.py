@@ -116,7 +116,7 @@ def test_past_the_shim_is_refused(peers, curls):
     script = curls.folder / "past.py"
     script.write_text(PAST)
     argv = [sys.executable, script, url_of(peers.good_ip, "127.0.0.1")]
-    assert curls.run(argv).stdout == "200\n"  # the control
+    assert curls.run(argv).stdout.startswith("200\n")  # the control
     done = curls.run(argv, preloaded(curls))
     assert done.stdout == "0\n" and done.stderr.count("strict-tls: ") == 1
 
