@@ -1,4 +1,4 @@
-"""The demo: the same requests through stock and strict nginx and httpd, side by side.
+"""The demo: the same requests through stock and strict nginx, httpd and curl, side by side.
 
 Exit status 0 when every row came out as it must.
 """
@@ -10,13 +10,13 @@ import sys
 import threading
 from contextlib import ExitStack
 
-from . import fronts, httpd, httpd_fronts, net, table
+from . import curls, fronts, httpd, httpd_fronts, net, table
 from .lab import Lab
 from .nginx import MODULE
 from .scenarios import SCENARIOS
 
-HEADER = ["scenario", "stock nginx", "stock httpd", "strict nginx", "strict httpd", "reason",
-          "remedy"]
+HEADER = ["scenario", "stock nginx", "stock httpd", "curl", "strict nginx", "strict httpd",
+          "strict-curl", "reason", "remedy"]
 ROWS = [scenario for scenario in SCENARIOS if scenario.demo]
 
 
@@ -28,7 +28,7 @@ def verb(status):
     if status == 200:
         return "200 accepts"
     # Stock httpd tells a failed handshake by a 500.
-    return f"{status} refuses" if status in (500, 502) else f"{status} backend"
+    return f"{status} refuses" if status in (500, 502, curls.REFUSED) else f"{status} backend"
 
 
 def ask(front, port, scenario):
@@ -42,25 +42,27 @@ def ask(front, port, scenario):
     return answer.status, "" if reason == "none" else reason, remedy
 
 
-def judge(scenario, stock, stock_httpd, strict, strict_httpd):
+def judge(scenario, stock, stock_httpd, strict, strict_httpd, strict_curl):
     """What did not come out as it must; empty if all did."""
     wrong = []
-    if strict != strict_httpd:
+    if strict != strict_httpd or strict[1] != strict_curl[1]:
         wrong.append("the hosts disagree: " + ", ".join(
             f"{host} {status} {reason or 'none'}"
-            for host, (status, reason) in (("nginx", strict), ("httpd", strict_httpd))))
+            for host, (status, reason) in (("nginx", strict), ("httpd", strict_httpd),
+                                           ("curl", strict_curl))))
     for host, got, wanted in (
             ("stock nginx", stock, scenario.stock),
             ("stock httpd", stock_httpd, httpd_fronts.stock_status(scenario)),
             ("strict nginx", strict[0], scenario.strict),
             ("strict httpd", strict_httpd[0], scenario.strict),
+            ("strict-curl", strict_curl[0], curls.wanted(scenario)),
             ("reason", strict[1], scenario.reason or "")):
         if got != wanted:
             wrong.append(f"{host} must be {wanted or 'none'}")
     return ", ".join(wrong)
 
 
-def run_rows(stock, strict, stock_httpd, strict_httpd):
+def run_rows(stock, strict, stock_httpd, strict_httpd, curl):
     """(table rows, how many came out wrong)."""
     rows, failures = [], 0
     for scenario in ROWS:
@@ -68,16 +70,19 @@ def run_rows(stock, strict, stock_httpd, strict_httpd):
         stock_httpd_status, _, _ = ask(*stock_httpd, scenario)
         strict_status, reason, remedy = ask(*strict, scenario)
         httpd_status, httpd_reason, _ = ask(*strict_httpd, scenario)
+        strict_curl = curl.strict(scenario)
         wrong = judge(scenario, stock_status, stock_httpd_status, (strict_status, reason),
-                      (httpd_status, httpd_reason))
+                      (httpd_status, httpd_reason), strict_curl)
         if wrong:
             failures += 1
             remedy = f"NOT AS IT MUST BE: {wrong}"
         rows.append((
-            [scenario.title, verb(stock_status), verb(stock_httpd_status), verb(strict_status),
-             verb(httpd_status), reason, remedy],
-            ["", "", "", "good" if strict_status == 200 else "bad",
-             "good" if httpd_status == 200 else "bad", "", "alarm" if wrong else ""],
+            [scenario.title, verb(stock_status), verb(stock_httpd_status),
+             verb(curl.plain(scenario)), verb(strict_status), verb(httpd_status),
+             verb(strict_curl[0]), reason, remedy],
+            ["", "", "", "", "good" if strict_status == 200 else "bad",
+             "good" if httpd_status == 200 else "bad",
+             "good" if strict_curl[0] == 200 else "bad", "", "alarm" if wrong else ""],
         ))
     return rows, failures
 
@@ -90,7 +95,8 @@ def report(rows, failures):
     if failures:
         print(f"{failures} of {len(rows)} rows did not come out as they must.")
     else:
-        print(f"All {len(rows)} rows came out as they must; nginx and httpd agree in each of them.")
+        print(f"All {len(rows)} rows came out as they must; nginx, httpd and curl agree in "
+              "each of them.")
     sys.stdout.flush()
 
 
@@ -128,7 +134,7 @@ def main():
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stopped)
 
-    for module in (MODULE, httpd.MODULE):
+    for module in (MODULE, httpd.MODULE, curls.STRICT_CURL):
         if not module.exists():
             sys.exit(f"{module} is missing: run ./build.sh build")
     failures = None
@@ -145,7 +151,7 @@ def main():
                     lab, lab.folder / ("strict-httpd" if strict else "stock-httpd"), strict=strict)
                 stack.callback(front.stop)
                 httpds.append((front, port))
-            rows, failures = run_rows(*running, *httpds)
+            rows, failures = run_rows(*running, *httpds, curls.Curls(lab))
             report(rows, failures)
             if options.keep:
                 keep_running(*running, httpds, lab, stop)
