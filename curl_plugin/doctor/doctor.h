@@ -109,6 +109,7 @@ typedef struct {
     int asked_client; /* the server wanted a client certificate */
     int sent_client;
     int peer_alert;   /* the alert that the server sent, -1 if none */
+    int64_t complete_ms; /* when that was noticed; only with STARTTLS */
     int new_session;  /* the server went on after our Finished */
     json_t *acceptable_cas;
     char tls_version[32], cipher[64], address[64];

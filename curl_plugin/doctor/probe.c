@@ -114,6 +114,30 @@ CURLcode doctor_probe_prepare(CURL *curl, void *ssl_ctx, void *arg)
 
 /* ---- the connection -------------------------------------------------------------------- */
 
+static int64_t clock_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* What a protocol says behind its STARTTLS is not waited for. */
+static int is_enough(void *arg, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
+                     curl_off_t up)
+{
+    doctor_capture *capture = arg;
+    (void)down_total, (void)down, (void)up_total, (void)up;
+
+    if (!capture->is_complete) {
+        return 0;
+    }
+    if (capture->complete_ms == 0) {
+        capture->complete_ms = clock_ms();
+    }
+    return !doctor_probe_must_wait(capture) || capture->new_session || capture->peer_alert >= 0
+           || clock_ms() - capture->complete_ms >= DOCTOR_REFUSAL_WAIT_MS;
+}
+
 /* libcurl makes that connection as if for HTTP, and no more. */
 static int is_ldap(const doctor_target *target)
 {
@@ -151,6 +175,9 @@ static int set_options(CURL *curl, struct curl_slist *connect_to, const doctor_t
     }
     if (target->starttls != NULL && !is_ldap(target)) {
         SET(CURLOPT_USE_SSL, (long)CURLUSESSL_ALL);
+        SET(CURLOPT_NOPROGRESS, 0L);
+        SET(CURLOPT_XFERINFOFUNCTION, is_enough);
+        SET(CURLOPT_XFERINFODATA, capture);
     }
     if (connect_to != NULL) {
         SET(CURLOPT_CONNECT_TO, connect_to);
@@ -222,12 +249,15 @@ void doctor_probe(doctor_capture *capture, const doctor_target *target,
     if (curl != NULL) {
         describe_connection(curl, capture);
     }
+    if (code == CURLE_ABORTED_BY_CALLBACK && capture->is_complete) {
+        code = CURLE_OK;
+    }
     capture->is_over = code == CURLE_OK;
     if (code != CURLE_OK) {
         snprintf(capture->error, sizeof(capture->error), "%s",
                  error[0] != '\0' ? error : curl_easy_strerror(code));
         doctor_plain(capture->error);
-    } else if (doctor_probe_must_wait(capture) && !is_ldap(target)) {
+    } else if (doctor_probe_must_wait(capture) && target->starttls == NULL) {
         await_judgement(curl, capture);
     }
     if (code == CURLE_OK && capture->peer_alert >= 0) {

@@ -3,12 +3,14 @@ import json
 import os
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from tests.lab.nginx import ROOT
 
-PROGRAM = ROOT / "build/bin/strict-tls"
+# Another build, with sanitizers for instance.
+PROGRAM = Path(os.environ.get("STRICT_TLS_DOCTOR", ROOT / "build/bin/strict-tls"))
 
 # Responders are on loopback; a loaded machine must not turn a good one into a silent one.
 LAB_POLICY = {"fetch_deny": "none", "fetch_timeout_ms": "2000"}

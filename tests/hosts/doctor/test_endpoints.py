@@ -82,6 +82,19 @@ def test_mutual(chain, code, wanted, version, doctor, lab):
         assert client["diagnosis"]["strict"]["role"] == "client"
 
 
+@pytest.mark.parametrize("protocol", ["smtp", "ldap"])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_mutual_behind_starttls(version, protocol, doctor, lab):
+    scene = lab.scenes["good"]
+    with TlsServer(scene.backend.chain, scene.leaf.key_path, PROTOCOLS[protocol],
+                   version=VERSIONS[version], client_ca=lab.pki["root"].cert_path) as server:
+        for chain, wanted in ((["client", "issuing", "intermediate"], []),
+                              (["client"], ["client.rejected", "client.refused"])):
+            done = check(doctor, lab, server.address, "--starttls", protocol, "--cert",
+                         lab.bundle("own", chain), "--key", lab.pki["client"].key_path)
+            assert problems(done) == wanted
+
+
 @pytest.mark.parametrize("chain, listed", [
     (["client", "issuing", "intermediate"], True), (["client", "issuing"], False),
     (["leaf_good_direct"], True)])
