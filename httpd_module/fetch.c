@@ -25,6 +25,8 @@ struct mst_flight {
     stls_fetch_outcome outcome;
     char detail[MST_DETAIL_LEN];
     stls_http *http;
+    const unsigned char *body; /* in http */
+    size_t body_len;
     stls_crl *crl;
 
     stls_policy *policy;
@@ -209,6 +211,7 @@ static void read_answer(mst_flight *f, apr_socket_t *sock, apr_time_t deadline)
     switch (state) {
     case STLS_HTTP_DONE:
         f->outcome = STLS_FETCH_OK;
+        f->body = stls_http_get0_body(f->http, &f->body_len);
         break;
     case STLS_HTTP_TOO_LARGE:
         fail(f, STLS_FETCH_TOO_LARGE, stls_http_get0_error(f->http));
@@ -223,19 +226,17 @@ static void read_answer(mst_flight *f, apr_socket_t *sock, apr_time_t deadline)
 static void walk_crl(mst_flight *f)
 {
     stls_crl_state state = STLS_CRL_FAILED;
-    size_t len;
-    const unsigned char *body = stls_http_get0_body(f->http, &len);
-    unsigned char *der = malloc(len ? len : 1);
+    unsigned char *der = malloc(f->body_len ? f->body_len : 1);
     stls_crl *crl;
 
     if (der == NULL) {
         fail(f, STLS_FETCH_TOO_LARGE, "out of memory");
         return;
     }
-    if (len > 0) {
-        memcpy(der, body, len);
+    if (f->body_len > 0) {
+        memcpy(der, f->body, f->body_len);
     }
-    crl = stls_crl_new(NULL, der, len, free);
+    crl = stls_crl_new(NULL, der, f->body_len, free);
     if (crl != NULL) {
         do {
             state = stls_crl_step(crl, 1024 * 1024);
@@ -245,6 +246,8 @@ static void walk_crl(mst_flight *f)
         f->crl = crl;
         stls_http_free(f->http);
         f->http = NULL;
+        f->body = NULL;
+        f->body_len = 0;
     }
     else {
         stls_crl_free(crl);
@@ -468,8 +471,9 @@ stls_crl *mst_flight_get0(mst_flight *f, stls_reply *reply)
     memset(reply, 0, sizeof(*reply));
     reply->outcome = f->outcome;
     reply->detail = f->detail;
-    if (f->outcome == STLS_FETCH_OK && f->http != NULL) {
-        reply->bytes = stls_http_get0_body(f->http, &reply->bytes_len);
+    if (f->outcome == STLS_FETCH_OK) {
+        reply->bytes = f->body;
+        reply->bytes_len = f->body_len;
     }
     return f->crl;
 }

@@ -306,6 +306,7 @@ static int pre_handshake(conn_rec *c, SSL *ssl, int is_proxy)
         (void) bind_outgoing(c, current ? current->r->per_dir_config : NULL, 1);
         conn = conn_of(c);
     }
+    conn->is_prepared = 1;
     ap_add_input_filter(FILTER, conn, NULL, c);
     if (conn->rt == NULL) {
         return OK;
@@ -361,6 +362,23 @@ static int post_handshake(conn_rec *c, SSL *ssl)
     return HTTP_BAD_GATEWAY;
 }
 
+/* Behind mod_ssl's: TLS of somebody else's making could not be judged, so it is not used. */
+static int pre_connection(conn_rec *c, void *csd)
+{
+    mst_conn *conn = c->outgoing ? conn_of(c) : NULL;
+
+    (void) csd;
+    if (conn == NULL || conn->rt == NULL || conn->is_prepared || conn->rt->report) {
+        return DECLINED;
+    }
+    ap_log_cerror(APLOG_MARK, APLOG_ERR, 0, c, STLSLOGNO(6)
+                  "strict-tls: the backend's TLS is not mod_ssl's and cannot be judged");
+    if (current != NULL) {
+        current->rejected = 1;
+    }
+    return HTTP_BAD_GATEWAY;
+}
+
 /* ---- life ---------------------------------------------------------------------------------------- */
 
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
@@ -403,6 +421,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_ssl_bind_outgoing(bind_outgoing, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_pre_connection(pre_connection, NULL, NULL, APR_HOOK_REALLY_LAST);
     APR_OPTIONAL_HOOK(ssl, init_server, init_server, NULL, NULL, APR_HOOK_REALLY_LAST);
     APR_OPTIONAL_HOOK(ssl, pre_handshake, pre_handshake, NULL, NULL, APR_HOOK_REALLY_LAST);
     APR_OPTIONAL_HOOK(ssl, proxy_post_handshake, post_handshake, NULL, NULL,

@@ -199,6 +199,7 @@ typedef struct {
     stls_check *check; /* awaits the staple */
     stls_result *result;
     apr_uint32_t epoch; /* when result was true */
+    int is_prepared; /* mod_ssl's handshake will be ours to judge */
     int trust_judged;
     int has_key;
     int has_staple_key;

@@ -153,6 +153,41 @@ def test_graceful_restart(stage):
     assert "exit signal" not in front.errors()
 
 
+def test_graceful_restart_during_a_fetch(stage):
+    """Who waits for a verdict gets it from the old child."""
+    peer = stage.peer("held", ocsp="hold")
+    stage.open()
+    front, port = stage.front([where(peer, policy={"fetch_timeout_ms": "8000"})], threads=4)
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(net.get, port)
+        net.wait_until(lambda: stage.responder.count(peer.place), "the question")
+        front.graceful()
+        stage.responder.release(peer.place)
+        answer = pending.result(20)
+    assert (answer.status, *verdict(answer)) == (200, *ACCEPT)
+    assert net.get(port).status == 200
+    assert "exit signal" not in front.errors()
+
+
+@pytest.mark.parametrize("mpm", MPMS)
+def test_every_mpm(mpm, stage):
+    peers = {
+        "chain.incomplete": stage.peer("gap", serve="leaf"),
+        "name.mismatch": stage.peer("name", sans=("other.lab.test",)),
+        "ocsp.revoked": stage.peer("revoked", ocsp="revoked"),
+        "fetch.timeout": stage.peer("silent", ocsp="silent"),
+        "none": stage.peer("good"),
+    }
+    stage.open()
+    _, port = stage.front([where(peer, f"/{reason}", policy={"fetch_timeout_ms": "400"})
+                           for reason, peer in peers.items()], mpm=mpm, threads=8)
+    with ThreadPoolExecutor(8) as pool:
+        paths = list(peers) * 8
+        answers = list(pool.map(lambda path: net.get(port, f"/{path}"), paths))
+    assert [answer.headers["x-strict-tls-reason"] for answer in answers] == paths
+    assert {answer.status for answer, path in zip(answers, paths) if path != "none"} == {502}
+
+
 @pytest.mark.parametrize("lines", [
     "SSLProxyVerify none\n", "SSLProxyVerify none\nSSLProxyCheckPeerName off\n"
     "SSLProxyCheckPeerExpire off\n", "SSLProxyVerifyDepth 0\n",

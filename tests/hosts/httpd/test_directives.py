@@ -1,5 +1,6 @@
 """apachectl -t: wrong values name file, line and alternatives; documented examples are valid."""
 import re
+import subprocess
 
 import pytest
 
@@ -137,6 +138,12 @@ def test_preset_and_key(preset, key, stage):
     lines = f"StrictTLSPreset {preset}\n" if preset else key
     _, port = stage.front([where(peer)], extra=lines)
     assert net.get(port).status == 200
+
+
+def test_one_symbol_is_exported():
+    listed = subprocess.run(["nm", "-D", "--defined-only", MODULE], capture_output=True, text=True,
+                            check=True).stdout
+    assert [line.split()[-1] for line in listed.splitlines()] == ["strict_tls_module"]
 
 
 # ---- status -------------------------------------------------------------------------
