@@ -275,8 +275,13 @@ bench() {
         make -s core-bench >&2
         exec "$PYTHON" -m tests.bench.core_bench
     fi
+    if [ "${1:-}" = curl ]; then
+        shift
+        exec "$PYTHON" -m tests.bench.curl_bench "$@"
+    fi
     "$PYTHON" -m tests.bench.nginx_bench "$@"
-    exec "$PYTHON" -m tests.bench.httpd_bench "$@"
+    "$PYTHON" -m tests.bench.httpd_bench "$@"
+    exec "$PYTHON" -m tests.bench.curl_bench "$@"
 }
 
 lint() {
