@@ -171,11 +171,22 @@ json_t *doctor_check(const doctor_context *context, const char *host, const char
     doctor_probe(&capture, &target, context->options, context->timeout_s);
     describe_connection(diagnosis, &capture);
     if (sk_X509_num(capture.certs) > 0) {
-        const doctor_peer peer = {STLS_ROLE_SERVER, capture.certs, target.name, capture.staple,
-                                  capture.staple_len};
+        const doctor_peer peer = {.role = STLS_ROLE_SERVER,
+                                  .certs = capture.certs,
+                                  .name = target.name,
+                                  .staple = capture.staple,
+                                  .staple_len = capture.staple_len};
         doctor_diagnosis_judge(diagnosis, &context->trust, &peer, context->online);
         name_repair(diagnosis, context->options, &target);
         describe_client(diagnosis, context, &capture);
+    }
+    if (sk_X509_num(capture.certs) <= 0 && capture.message != NULL) {
+        const doctor_peer peer = {.role = STLS_ROLE_SERVER,
+                                  .name = target.name,
+                                  .message = capture.message,
+                                  .message_len = capture.message_len,
+                                  .is_tls13 = strcmp(capture.tls_version, "TLSv1.3") == 0};
+        doctor_diagnosis_judge(diagnosis, &context->trust, &peer, context->online);
     }
     note_failure(diagnosis, context, &capture);
     doctor_diagnosis_finish(diagnosis);

@@ -126,6 +126,15 @@ void doctor_diagnosis_judge(json_t *diagnosis, const doctor_trust *trust,
         worsen(diagnosis, DOCTOR_REJECT);
     }
     lift_primary(diagnosis, report);
+    if (peer->message != NULL) {
+        /* There is nothing to verify, to repair or to draw. */
+        json_object_set_new(diagnosis, "lenient",
+                            json_pack("{s:s, s:s}", "verdict", "reject", "detail",
+                                      "a certificate cannot be decoded"));
+        json_object_set_new(diagnosis, "strict", report);
+        stls_result_free(result);
+        return;
+    }
     if (peer->role == STLS_ROLE_SERVER) {
         json_object_set_new(diagnosis, "lenient",
                             doctor_lenient(trust, peer->certs, peer->name));

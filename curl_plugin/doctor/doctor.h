@@ -101,6 +101,8 @@ int doctor_target_name(char name[256], const char *text, stls_error *err);
 
 typedef struct {
     STACK_OF(X509) *certs; /* as presented */
+    unsigned char *message; /* the Certificate message, as it came */
+    size_t message_len;
     unsigned char *staple;
     size_t staple_len;
     int is_connected; /* a handshake was begun */
@@ -129,6 +131,9 @@ typedef struct {
     const char *name; /* NULL: not compared */
     const unsigned char *staple;
     size_t staple_len;
+    const unsigned char *message; /* in place of `certs`, where OpenSSL could not decode them */
+    size_t message_len;
+    int is_tls13;
 } doctor_peer;
 
 /* judge.c: the core's verdict; carries its fetches out. NULL: out of memory. */

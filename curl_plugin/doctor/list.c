@@ -11,7 +11,7 @@
 
 #include "doctor.h"
 
-static volatile sig_atomic_t is_stopped;
+static atomic_int is_stopped; /* lock-free, so a signal handler may set it */
 
 static void stop(int number)
 {

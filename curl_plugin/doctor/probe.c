@@ -62,6 +62,19 @@ static int keep_acceptable_cas(SSL *ssl, void *arg)
     return 1;
 }
 
+/* Needed where OpenSSL gives up on a certificate that cannot be decoded. */
+static void keep_certificate_message(doctor_capture *capture, const unsigned char *message,
+                                     size_t len)
+{
+    free(capture->message);
+    capture->message_len = 0;
+    capture->message = malloc(len);
+    if (capture->message != NULL) {
+        memcpy(capture->message, message, len);
+        capture->message_len = len;
+    }
+}
+
 static void keep_messages(int is_ours, int version, int content_type, const void *bytes,
                           size_t len, SSL *ssl, void *arg)
 {
@@ -82,6 +95,11 @@ static void keep_messages(int is_ours, int version, int content_type, const void
         if (message[0] == SSL3_MT_FINISHED) {
             capture->is_complete = 1;
             snprintf(capture->cipher, sizeof(capture->cipher), "%s", SSL_get_cipher_name(ssl));
+        }
+        if (message[0] == SSL3_MT_CERTIFICATE) {
+            keep_certificate_message(capture, message, len);
+            snprintf(capture->tls_version, sizeof(capture->tls_version), "%s",
+                     SSL_get_version(ssl));
         }
         capture->new_session |= message[0] == SSL3_MT_NEWSESSION_TICKET;
     }
@@ -275,6 +293,7 @@ void doctor_capture_free(doctor_capture *capture)
 {
     sk_X509_pop_free(capture->certs, X509_free);
     free(capture->staple);
+    free(capture->message);
     json_decref(capture->acceptable_cas);
     memset(capture, 0, sizeof(*capture));
 }

@@ -1,5 +1,7 @@
 """Endpoints of every kind: STARTTLS, proxies, mutual TLS, silence, odd names; exit codes."""
+import socket
 import ssl
+import threading
 
 import pytest
 
@@ -179,6 +181,50 @@ def test_answers_are_remembered(doctor, lab):
     for _ in range(3):
         assert doctor.check(scene).code == ACCEPT
     assert lab.responder.count(scene.place) == before + 1
+
+
+# ---- certificates that cannot be decoded -------------------------------------------------------
+
+def garbled_server(listener, certificates):
+    """The first flight of TLS 1.2, in clear: ServerHello, Certificate; then whatever comes."""
+    def vector(width, body):
+        return len(body).to_bytes(width, "big") + body
+
+    def handshake(kind, body):
+        message = bytes([kind]) + vector(3, body)
+        records = b""
+        for at in range(0, len(message), 16000):
+            records += b"\x16\x03\x03" + vector(2, message[at:at + 16000])
+        return records
+
+    hello = b"\x03\x03" + bytes(range(32)) + b"\0" + b"\xc0\x2f" + b"\0"
+    hello += vector(2, b"\xff\x01\0\x01\0")  # secure renegotiation, without which nobody talks
+    chain = vector(3, b"".join(vector(3, cert) for cert in certificates))
+    connection, _ = listener.accept()
+    with connection:
+        connection.settimeout(5)
+        try:
+            connection.recv(65536)
+            connection.sendall(handshake(2, hello) + handshake(11, chain))
+            while connection.recv(65536):
+                pass
+        except OSError:
+            pass
+
+
+@pytest.mark.parametrize("damage", ["garbage", "empty", "cut", "second"])
+def test_undecodable(damage, doctor, lab):
+    leaf = lab.scenes["good"].leaf.der
+    certificates = {"garbage": [b"\x30\x03abc"], "empty": [b""], "cut": [leaf[:-20]],
+                    "second": [leaf, b"no certificate"]}[damage]
+    with socket.create_server((net.HOST, 0)) as listener:
+        thread = threading.Thread(target=garbled_server, args=(listener, certificates),
+                                  daemon=True)
+        thread.start()
+        done = check(doctor, lab, f"{net.HOST}:{listener.getsockname()[1]}", "--tls", "1.2")
+        thread.join(10)
+    assert (done.code, done.json["reason"]) == (REJECT, "chain.malformed"), done.json
+    assert problems(done) == ["handshake.failed"]
 
 
 # ---- those that cannot be judged ------------------------------------------------------------
