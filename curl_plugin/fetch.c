@@ -137,12 +137,13 @@ static void fail(stls_curl_fetched *fetched, stls_fetch_outcome outcome, const c
 static void conclude(CURL *curl, CURLcode code, const transfer *of)
 {
     stls_curl_fetched *fetched = of->fetched;
-    long http_status = 0;
+    long http_status = 0, num_connects = 0;
     char text[64];
 
     if (fetched->detail[0] == '\0' && code != CURLE_OK) {
         snprintf(fetched->detail, sizeof(fetched->detail), "%s", curl_easy_strerror(code));
     }
+    (void)curl_easy_getinfo(curl, CURLINFO_NUM_CONNECTS, &num_connects);
     if (of->denied != NULL) {
         snprintf(text, sizeof(text), "the address is %s", of->denied);
         fail(fetched, STLS_FETCH_DENIED, text);
@@ -153,7 +154,8 @@ static void conclude(CURL *curl, CURLcode code, const transfer *of)
     } else if (code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_RESOLVE_PROXY
                || code == CURLE_COULDNT_CONNECT) {
         fail(fetched, STLS_FETCH_NETWORK, NULL);
-    } else if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT) {
+    } else if (num_connects == 0
+               && (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT)) {
         fail(fetched, STLS_FETCH_DENIED, NULL);
     } else if (code != CURLE_OK) {
         fail(fetched, STLS_FETCH_HTTP, NULL);

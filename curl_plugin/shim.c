@@ -159,7 +159,8 @@ static int is_libcurl(const void *caller)
         return 0;
     }
     const char *slash = strrchr(info.dli_fname, '/');
-    return strncmp(slash != NULL ? slash + 1 : info.dli_fname, "libcurl", 7) == 0;
+    const char *name = slash != NULL ? slash + 1 : info.dli_fname;
+    return strncmp(name, "libcurl", 7) == 0 || strncmp(name, "librtmp", 7) == 0;
 }
 
 STLS_CURL_API int SSL_connect(SSL *ssl)
@@ -178,7 +179,7 @@ STLS_CURL_API int SSL_connect(SSL *ssl)
     return real(ssl);
 }
 
-/* The same for a libcurl that does TLS with GnuTLS. */
+/* The same for a libcurl that does TLS with GnuTLS, or librtmp below it. */
 int gnutls_handshake(void *session);
 
 STLS_CURL_API int gnutls_handshake(void *session)

@@ -356,6 +356,18 @@ static int is_same_demand(const stls_curl_setup *a, const stls_curl_setup *b)
                && a->anchors == b->anchors);
 }
 
+/* A protocol over TLS: its name ends with S, but for plain WebSocket's. */
+static int is_over_tls(CURL *curl)
+{
+    const char *scheme = NULL;
+
+    if (curl_easy_getinfo(curl, CURLINFO_SCHEME, &scheme) != CURLE_OK || scheme == NULL) {
+        return 1;
+    }
+    size_t len = strlen(scheme);
+    return len > 2 && (scheme[len - 1] == 'S' || scheme[len - 1] == 's');
+}
+
 /* 1: this connection was judged as this handle demands, and the verdict stands. */
 static int may_use(CURL *curl, const stls_curl_setup *setup)
 {
@@ -365,7 +377,12 @@ static int may_use(CURL *curl, const stls_curl_setup *setup)
         return 0;
     }
     if (tls->internals == NULL) {
-        return 1; /* not TLS */
+        if (is_over_tls(curl)) {
+            /* librtmp, for one, brings a TLS of its own. */
+            refuse(curl, setup, "another library than libcurl did this connection's TLS");
+            return 0;
+        }
+        return 1;
     }
     const connection *conn = connection_of(tls->internals);
     if (conn == NULL) {
