@@ -250,3 +250,11 @@ def test_a_shim_that_does_not_load(curls, tmp_path):
 def test_other_preloads_stay(peers, curls):
     done, _ = curls.strict_curl(*curls.curl_words(peers.bad), env={"LD_PRELOAD": "libdl.so.2"})
     assert done.returncode == REJECTED
+
+
+def test_rtmps_is_refused(peers, curls):
+    """librtmp does its TLS itself, past everything; the peer's chain is the bad one."""
+    done, _ = curls.strict_curl(
+        "-sS", "-m", "10", "--connect-to", connect_to(peers.bad),
+        url_of(peers.bad).replace("https", "rtmps") + "app/stream")
+    assert done.returncode != 0 and done.stderr.count("strict-tls: ") == 1, done.stderr
