@@ -221,6 +221,10 @@ int doctor_run_list(doctor_context *context)
 
     memset(&all, 0, sizeof(all));
     long parallel = doctor_number("--parallel", options->parallel, 1, 256, 16);
+    /* A worker has at most one fetch in flight. */
+    long max_fetches = (long)stls_policy_get_int(context->trust.policy,
+                                                 STLS_KEY_MAX_FETCHES_IN_FLIGHT);
+    parallel = parallel < max_fetches ? parallel : max_fetches;
     all.context = context;
     if (parallel > 0 && load_hosts(&all, options->hosts)) {
         pthread_mutex_init(&all.lock, NULL);
@@ -244,16 +248,22 @@ int doctor_run_list(doctor_context *context)
 
 /* ---- again and again ----------------------------------------------------------------- */
 
-/* What makes a change worth a whole page of output. */
+/* What makes a change worth a whole page of output. A problem's words may tell milliseconds. */
 static int differs(const json_t *a, const json_t *b)
 {
-    static const char *const keys[] = {"verdict", "reason", "chain", "lenient", "problems"};
+    static const char *const keys[] = {"verdict", "reason", "chain", "lenient"};
+    const json_t *ours = json_object_get(a, "problems"), *theirs = json_object_get(b, "problems");
+    int is_different = json_array_size(ours) != json_array_size(theirs);
+
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-        if (!json_equal(json_object_get(a, keys[i]), json_object_get(b, keys[i]))) {
-            return 1;
-        }
+        is_different |= !json_equal(json_object_get(a, keys[i]), json_object_get(b, keys[i]));
     }
-    return 0;
+    for (size_t i = 0; i < json_array_size(ours) && !is_different; i++) {
+        is_different = strcmp(doctor_str(json_array_get(ours, i), "id"),
+                              doctor_str(json_array_get(theirs, i), "id"))
+                       != 0;
+    }
+    return is_different;
 }
 
 static void show_round(const doctor_context *context, const json_t *diagnosis,

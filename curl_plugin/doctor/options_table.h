@@ -31,7 +31,7 @@
     X(online, "--online", "", "i", "", "ask about revocation and fetch missing issuers") \
     X(timeout, "--timeout", "SECONDS", "cf", "", "bound of connecting and handshaking; default 10") \
     X(hosts, "--hosts", "FILE", "c", "FILE", "check every host in this file, HOST[:PORT] [NAME] per line, # comments; - for standard input") \
-    X(parallel, "--parallel", "N", "c", "", "how many hosts of a list are checked at once; default 16, at most 256") \
+    X(parallel, "--parallel", "N", "c", "", "how many hosts of a list are checked at once; default 16, at most 256 and max_fetches_in_flight") \
     X(watch, "--watch", "", "c", "", "check again and again, tell of changes; Ctrl-C ends it") \
     X(interval, "--interval", "SECONDS", "c", "", "pause between two rounds of --watch; default 60") \
     X(rounds, "--rounds", "N", "c", "", "end --watch after so many rounds") \

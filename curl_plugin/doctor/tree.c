@@ -14,6 +14,8 @@ typedef struct {
 #define BOLD "1"
 #define DIM "2"
 
+#define MAX_CAS_SHOWN 20 /* all of them are in the JSON */
+
 static void paint(const pen *with, const char *colour, const char *text)
 {
     if (with->colour && text[0] != '\0') {
@@ -259,6 +261,10 @@ static void draw_client(const pen *with, const json_t *client)
                                                              : "  the server does not ask\n",
           with->out);
     json_array_foreach(names, i, name) {
+        if (i == MAX_CAS_SHOWN) {
+            fprintf(with->out, "%-16sand %zu more\n", "", json_array_size(names) - i);
+            break;
+        }
         row(with, i == 0 ? "accepted CAs" : "", "", json_string_value(name));
     }
     if (json_is_boolean(json_object_get(client, "issuer_listed"))) {

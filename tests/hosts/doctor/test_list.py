@@ -178,6 +178,16 @@ def test_watch_tells_of_a_change(doctor, lab):
             child.stderr.close()
 
 
+def test_watch_is_quiet_while_nothing_changes(doctor, lab):
+    for address, code in ((lab.scenes["good"].backend.address, ACCEPT),
+                          (f"127.0.0.1:{lab.refusing.port}", UNKNOWN)):
+        one = doctor(*arguments(lab, address, "--name", NAME, "--watch", "--rounds", "1"))
+        four = doctor(*arguments(lab, address, "--name", NAME, "--watch", "--rounds", "4",
+                                 "--interval", "0"))
+        assert one.code == four.code == code
+        assert len(four.out.splitlines()) == len(one.out.splitlines()) + 3
+
+
 def test_watch_rounds(doctor, lab, tmp_path):
     done = doctor(*arguments(lab, lab.scenes["good"].backend.address, "--name", NAME, "--watch",
                              "--interval", "0", "--rounds", "3", "--json", "--html",
