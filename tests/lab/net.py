@@ -1,7 +1,7 @@
 """Loopback ports, waiting for them, and an HTTP client that hides nothing."""
 import errno
 import http.client
-import random
+import itertools
 import socket
 import time
 from dataclasses import dataclass
@@ -10,26 +10,38 @@ HOST = "127.0.0.1"
 
 # Below Linux's range for outgoing connections: a port probed here is not taken
 # by someone's client socket before the server gets to it.
-_PORTS = range(20000, 32000)
-_taken = set()
+_FIRST, _BLOCK, _NUM_BLOCKS = 10000, 1500, 14
+_claim = None
+_ports = None
+
+
+def _claim_block():
+    """Ports that no other lab on this machine hands out while this process lives."""
+    global _claim
+    for number in range(_NUM_BLOCKS):
+        _claim = socket.socket(socket.AF_UNIX)
+        try:
+            _claim.bind(f"\0strict-tls-lab-ports-{number}")
+        except OSError:
+            _claim.close()
+            continue
+        return range(_FIRST + number * _BLOCK, _FIRST + (number + 1) * _BLOCK)
+    raise RuntimeError(f"{_NUM_BLOCKS} labs are running already")
 
 
 def free_port():
-    """A loopback port that nobody listens on and that was not handed out before."""
-    while True:
-        port = random.choice(_PORTS)
-        if port in _taken:
-            continue
+    """A loopback port that nobody uses and that was not handed out lately."""
+    global _ports
+    if _ports is None:
+        _ports = itertools.cycle(_claim_block())
+    for port in _ports:
         with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((HOST, port))
+                probe.bind(("", port))
+                return port
             except OSError as failure:
                 if failure.errno != errno.EADDRINUSE:
                     raise
-                continue
-        _taken.add(port)
-        return port
 
 
 class RefusingPort:
