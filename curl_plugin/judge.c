@@ -1,5 +1,6 @@
 #include "judge.h"
 
+#include <string.h>
 #include <time.h>
 
 #include "cache.h"
@@ -17,6 +18,42 @@ static int64_t clock_ms(void)
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/*
+ * Failures are remembered for a while in the same cache, under the key of the
+ * flight: a byte for the outcome, then the detail.  That can only reject.
+ */
+static void remember_failure(const stls_fetch *want, const stls_curl_fetched *fetched,
+                             int64_t until_s)
+{
+    unsigned char note[1 + sizeof(fetched->detail)];
+    size_t len = strlen(fetched->detail);
+
+    note[0] = (unsigned char)-fetched->outcome;
+    memcpy(note + 1, fetched->detail, len);
+    stls_curl_cache_put(want->flight, note, 1 + len, until_s);
+}
+
+static int fail_from_cache(stls_check *check, const stls_fetch *want)
+{
+    unsigned char *note = NULL;
+    size_t len = 0;
+    char detail[sizeof(((stls_curl_fetched *)NULL)->detail)] = "";
+
+    if (!stls_curl_cache_get(want->flight, &note, &len)) {
+        return 0;
+    }
+    int outcome = len > 0 ? -(int)note[0] : 0;
+    int known = outcome <= STLS_FETCH_TIMEOUT && outcome >= STLS_FETCH_DENIED
+                && len <= sizeof(detail);
+    if (known) {
+        memcpy(detail, note + 1, len - 1);
+        stls_reply reply = {.outcome = (stls_fetch_outcome)outcome, .detail = detail};
+        (void)stls_check_feed(check, want->id, &reply, now_s());
+    }
+    stls_curl_cache_release(note);
+    return known;
 }
 
 static int answer_from_cache(stls_check *check, const stls_fetch *want)
@@ -45,9 +82,13 @@ static void answer_from_network(stls_check *check, const stls_policy *policy,
                         .bytes_len = fetched.bytes_len,
                         .detail = fetched.detail};
     (void)stls_check_feed(check, want->id, &reply, now_s());
-    if (fetched.outcome == STLS_FETCH_OK
-        && stls_check_get_answer(check, want->id, &answer) == STLS_OK && answer.conclusive) {
-        stls_curl_cache_put(want->question, fetched.bytes, fetched.bytes_len, answer.use_until_s);
+    if (stls_check_get_answer(check, want->id, &answer) == STLS_OK) {
+        if (fetched.outcome == STLS_FETCH_OK && answer.conclusive) {
+            stls_curl_cache_put(want->question, fetched.bytes, fetched.bytes_len,
+                                answer.use_until_s);
+        } else if (fetched.outcome != STLS_FETCH_OK && answer.retry_at_s > now_s()) {
+            remember_failure(want, &fetched, answer.retry_at_s);
+        }
     }
     stls_curl_fetched_free(&fetched);
 }
@@ -68,7 +109,7 @@ stls_verdict stls_curl_judge(stls_check *check, const stls_policy *policy)
             }
             break;
         }
-        if (answer_from_cache(check, &want)) {
+        if (answer_from_cache(check, &want) || fail_from_cache(check, &want)) {
             continue;
         }
         /* Nothing goes on in the background here, so a CRL has its own time. */

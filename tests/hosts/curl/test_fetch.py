@@ -95,3 +95,14 @@ def test_an_untrusted_peer_names_nobody_to_ask(peers, curls):
     assert ask(curls, peers.wrong)[:2] == (60, "name.mismatch")
     assert ask(curls, peers.bad)[:2] == (60, "chain.incomplete")
     assert peers.responder.hits == []
+
+
+@pytest.mark.parametrize("ttl, asked", [("30", 1), ("0", 3)])
+def test_a_failure_is_remembered(ttl, asked, peers, curls):
+    """A loop does not wait for a silent responder again and again, unless told to."""
+    peers.responder.forget()
+    for _ in range(3):
+        code, reason, _ = ask(curls, peers.silent,
+                              {"fetch_timeout_ms": "300", "negative_ttl_s": ttl})
+        assert (code, reason) == (60, "fetch.timeout")
+    assert peers.responder.count(peers.silent.place) == asked
