@@ -141,13 +141,13 @@ static void note_failure(json_t *diagnosis, const doctor_context *context,
 
 /* The command that prints the repaired chain. */
 static void name_repair(json_t *diagnosis, const doctor_options *options,
-                        const doctor_target *target)
+                        const doctor_target *target, const char *wanted_name)
 {
     json_t *repair = json_object_get(diagnosis, "repair");
     char words[1600], command[1700];
 
     if (json_is_true(json_object_get(repair, "possible"))) {
-        doctor_target_words(words, sizeof(words), options, target->label);
+        doctor_target_words(words, sizeof(words), options, target->label, wanted_name);
         snprintf(command, sizeof(command), "strict-tls fix %s > fullchain.pem", words);
         json_object_set_new(repair, "command", json_string(command));
     }
@@ -177,7 +177,7 @@ json_t *doctor_check(const doctor_context *context, const char *host, const char
                                   .staple = capture.staple,
                                   .staple_len = capture.staple_len};
         doctor_diagnosis_judge(diagnosis, &context->trust, &peer, context->online);
-        name_repair(diagnosis, context->options, &target);
+        name_repair(diagnosis, context->options, &target, name);
         describe_client(diagnosis, context, &capture);
     }
     if (sk_X509_num(capture.certs) <= 0 && capture.message != NULL) {

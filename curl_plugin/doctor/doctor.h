@@ -93,7 +93,7 @@ int doctor_target_parse(doctor_target *target, const doctor_options *options, co
                         const char *wanted_name, stls_error *err);
 /* The arguments that name this endpoint to another command, fit for a shell. */
 void doctor_target_words(char *words, size_t len, const doctor_options *options,
-                         const char *label);
+                         const char *label, const char *wanted_name);
 /* A host name or address into the form that is compared with certificates. 1, or 0 and why not. */
 int doctor_target_name(char name[256], const char *text, stls_error *err);
 

@@ -210,11 +210,11 @@ static void add_word(char *words, size_t len, const char *option, const char *va
 }
 
 void doctor_target_words(char *words, size_t len, const doctor_options *options,
-                         const char *label)
+                         const char *label, const char *wanted_name)
 {
     const struct {
         const char *option, *value;
-    } all[] = {{"--name ", options->name},
+    } all[] = {{"--name ", wanted_name != NULL ? wanted_name : options->name},
                {"--connect-to ", options->connect_to},
                {"--starttls ", options->starttls},
                {"--cafile ", options->cafile}};

@@ -40,6 +40,8 @@ def test_list(doctor, lab, tmp_path):
                        ("unknown", "none"): 2, ("reject", "name.mismatch"): 1}
     for diagnosis in done.all_json:
         assert errors(diagnosis) == []
+    incomplete = by_label(done)[bad]
+    assert f" {bad} --name {NAME} " in incomplete["repair"]["command"]
     assert by_label(done)["not a host"]["problems"][0]["id"] == "target.malformed"
 
     text = doctor(*arguments(lab, "--hosts", hosts))
