@@ -15,6 +15,13 @@
 
 #define MAX_FAILURES 4096
 
+/* How many threads may be with a provider on the network, most of them for nothing. */
+#define MAX_ERRANDS 32
+
+/* A provider that takes so long is not asked again for a while. */
+#define SLOW apr_time_from_msec(500)
+#define PAUSE apr_time_from_sec(15)
+
 typedef struct store_entry {
     unsigned char key[STLS_ID_LEN];
     apr_time_t until_s;
@@ -33,6 +40,27 @@ static ap_socache_instance_t *instance;
 static apr_global_mutex_t *mutex; /* for providers that are not safe by themselves */
 static int is_none;               /* StrictTLSCache none */
 static server_rec *main_server;
+static volatile apr_time_t paused_until;
+
+/*
+ * One call of a provider that reaches over the network, in a thread of its own:
+ * some of them know no time limit.
+ */
+typedef struct {
+    int refs;
+    int over;
+    int is_store;
+    unsigned char question[STLS_ID_LEN];
+    unsigned char *buf;
+    unsigned int len;
+    apr_time_t expiry;
+    apr_status_t rv;
+    apr_pool_t *pool;
+} errand;
+
+static apr_thread_mutex_t *errand_mutex;
+static apr_thread_cond_t *errand_over;
+static int num_errands;
 
 static apr_hash_t *failures, *crls;
 static apr_size_t crl_bytes; /* of both */
@@ -138,6 +166,9 @@ void mst_cache_child_init(apr_pool_t *p)
     }
     /* as long as fetches may be under way */
     apr_pool_create_unmanaged(&forever);
+    apr_thread_mutex_create(&errand_mutex, APR_THREAD_MUTEX_DEFAULT, forever);
+    apr_thread_cond_create(&errand_over, forever);
+    num_errands = 0;
     failures = apr_hash_make(forever);
     crls = apr_hash_make(forever);
     crl_bytes = 0;
@@ -155,6 +186,113 @@ static void unlock(void)
     if (mutex != NULL) {
         apr_global_mutex_unlock(mutex);
     }
+}
+
+static int is_paused(void)
+{
+    return provider == NULL || apr_time_now() < paused_until;
+}
+
+static void pause_provider(void)
+{
+    paused_until = apr_time_now() + PAUSE;
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, main_server, STLSLOGNO(32)
+                 "strict-tls: cache %s does not answer and is not asked for %d s", provider->name,
+                 (int) apr_time_sec(PAUSE));
+}
+
+static apr_status_t call_provider(errand *e)
+{
+    apr_status_t rv;
+
+    lock();
+    rv = e->is_store
+        ? provider->store(instance, main_server, e->question, STLS_ID_LEN, e->expiry, e->buf,
+                          e->len, e->pool)
+        : provider->retrieve(instance, main_server, e->question, STLS_ID_LEN, e->buf, &e->len,
+                             e->pool);
+    unlock();
+    return rv;
+}
+
+static void *run_errand(void *data)
+{
+    errand *e = data;
+    int last;
+
+    e->rv = call_provider(e);
+    apr_thread_mutex_lock(errand_mutex);
+    e->over = 1;
+    num_errands--;
+    last = --e->refs == 0;
+    apr_thread_cond_broadcast(errand_over);
+    apr_thread_mutex_unlock(errand_mutex);
+    if (last) {
+        apr_pool_destroy(e->pool);
+    }
+    return NULL;
+}
+
+static errand *make_errand(int is_store, const unsigned char *question, unsigned int size)
+{
+    apr_pool_t *pool = NULL;
+    errand *e;
+
+    if (apr_pool_create_unmanaged(&pool) != APR_SUCCESS) {
+        return NULL;
+    }
+    e = apr_pcalloc(pool, sizeof(*e));
+    e->pool = pool;
+    e->refs = 1;
+    e->is_store = is_store;
+    memcpy(e->question, question, STLS_ID_LEN);
+    e->buf = apr_palloc(pool, size + 1);
+    e->len = size;
+    return e;
+}
+
+static void drop_errand(errand *e)
+{
+    int last;
+
+    apr_thread_mutex_lock(errand_mutex);
+    last = --e->refs == 0;
+    apr_thread_mutex_unlock(errand_mutex);
+    if (last) {
+        apr_pool_destroy(e->pool);
+    }
+}
+
+/* A local provider is called at once; one on the network is waited for only so long. */
+static apr_status_t carry_out(errand *e, int wait)
+{
+    apr_time_t until = apr_time_now() + SLOW;
+    apr_status_t rv = APR_TIMEUP;
+
+    if (provider->flags & AP_SOCACHE_FLAG_NOTMPSAFE) {
+        return call_provider(e);
+    }
+    apr_thread_mutex_lock(errand_mutex);
+    if (num_errands < MAX_ERRANDS) {
+        num_errands++;
+        e->refs++;
+        if (!mst_start_thread(run_errand, e)) {
+            num_errands--;
+            e->refs--;
+            wait = 0;
+        }
+        while (wait && !e->over && apr_time_now() < until) {
+            apr_thread_cond_timedwait(errand_over, errand_mutex, until - apr_time_now());
+        }
+        if (wait && e->over) {
+            rv = e->rv;
+        }
+        else if (wait) {
+            pause_provider();
+        }
+    }
+    apr_thread_mutex_unlock(errand_mutex);
+    return rv;
 }
 
 /* ---- OCSP answers ----------------------------------------------------------------------- */
@@ -179,61 +317,55 @@ static apr_time_t get_time(const unsigned char *at)
     return (apr_time_t) time_s;
 }
 
-/* 1, `*refresh_at_s`, `*produced_s` and the whole entry in `buf`. */
-static int retrieve(const unsigned char *question, unsigned char *buf, unsigned int *len,
-                    apr_pool_t *pool, apr_time_t *refresh_at_s, apr_time_t *produced_s)
+/* The whole entry, of at most `max_len` bytes of DER; NULL: there is none. */
+static errand *retrieve(const unsigned char *question, apr_size_t max_len,
+                        apr_time_t *refresh_at_s, apr_time_t *produced_s)
 {
-    apr_status_t rv;
+    errand *e = make_errand(0, question, (unsigned int) (max_len + HEADER_LEN));
 
-    lock();
-    rv = provider->retrieve(instance, main_server, question, STLS_ID_LEN, buf, len, pool);
-    unlock();
-    if (rv != APR_SUCCESS || *len <= HEADER_LEN || memcmp(buf, MAGIC, sizeof(MAGIC))) {
-        return 0;
+    if (e == NULL) {
+        return NULL;
     }
-    *refresh_at_s = get_time(buf + sizeof(MAGIC));
-    *produced_s = get_time(buf + sizeof(MAGIC) + 8);
-    return 1;
+    if (carry_out(e, 1) != APR_SUCCESS || e->len <= HEADER_LEN
+        || memcmp(e->buf, MAGIC, sizeof(MAGIC))) {
+        drop_errand(e);
+        return NULL;
+    }
+    *refresh_at_s = get_time(e->buf + sizeof(MAGIC));
+    *produced_s = get_time(e->buf + sizeof(MAGIC) + 8);
+    return e;
 }
 
 int mst_cache_get(const unsigned char *question, apr_size_t max_len, int for_refresh,
                   apr_pool_t *pool, unsigned char **der, apr_size_t *der_len)
 {
-    unsigned int len = (unsigned int) (max_len + HEADER_LEN);
     apr_time_t refresh_at_s, produced_s;
-    unsigned char *buf;
+    errand *e = is_paused() ? NULL : retrieve(question, max_len, &refresh_at_s, &produced_s);
 
-    if (provider == NULL) {
+    if (e == NULL) {
         return 0;
     }
-    buf = apr_palloc(pool, len + 1);
-    if (!retrieve(question, buf, &len, pool, &refresh_at_s, &produced_s)
-        || (for_refresh && refresh_at_s <= apr_time_sec(apr_time_now()))) {
-        return 0;
-    }
-    *der = buf + HEADER_LEN;
-    *der_len = len - HEADER_LEN;
-    return 1;
+    *der_len = e->len - HEADER_LEN;
+    *der = apr_pmemdup(pool, e->buf + HEADER_LEN, *der_len);
+    drop_errand(e);
+    return !for_refresh || refresh_at_s > apr_time_sec(apr_time_now());
 }
 
 void mst_cache_put(const unsigned char *question, const stls_answer *answer,
-                   const unsigned char *der, apr_size_t der_len, apr_pool_t *pool)
+                   const unsigned char *der, apr_size_t der_len)
 {
     apr_time_t now_s = apr_time_sec(apr_time_now()), refresh_at_s = answer->refresh_at_s;
     apr_time_t old_refresh_s, old_produced_s;
-    unsigned int len = (unsigned int) (HEADER_LEN + der_len);
-    unsigned char *buf;
+    errand *e;
 
-    if (provider == NULL || answer->use_until_s <= now_s) {
+    if (is_paused() || answer->use_until_s <= now_s) {
         return;
     }
-    buf = apr_palloc(pool, len + 65536);
-    {
-        unsigned int old_len = len + 65536;
-
-        /* what is newer stays, unless it claims to come from the future */
-        if (retrieve(question, buf, &old_len, pool, &old_refresh_s, &old_produced_s)
-            && old_produced_s > answer->produced_s && old_produced_s <= now_s
+    /* what is newer stays, unless it claims to come from the future */
+    e = retrieve(question, der_len + 65536, &old_refresh_s, &old_produced_s);
+    if (e != NULL) {
+        drop_errand(e);
+        if (old_produced_s > answer->produced_s && old_produced_s <= now_s
             && old_refresh_s > now_s) {
             return;
         }
@@ -242,14 +374,17 @@ void mst_cache_put(const unsigned char *question, const stls_answer *answer,
     if (refresh_at_s <= now_s) {
         refresh_at_s = now_s + 1 + (answer->use_until_s - now_s) / 2;
     }
-    memcpy(buf, MAGIC, sizeof(MAGIC));
-    put_time(buf + sizeof(MAGIC), refresh_at_s);
-    put_time(buf + sizeof(MAGIC) + 8, answer->produced_s);
-    memcpy(buf + HEADER_LEN, der, der_len);
-    lock();
-    (void) provider->store(instance, main_server, question, STLS_ID_LEN,
-                           apr_time_from_sec(answer->use_until_s), buf, len, pool);
-    unlock();
+    e = is_paused() ? NULL : make_errand(1, question, (unsigned int) (HEADER_LEN + der_len));
+    if (e == NULL) {
+        return;
+    }
+    memcpy(e->buf, MAGIC, sizeof(MAGIC));
+    put_time(e->buf + sizeof(MAGIC), refresh_at_s);
+    put_time(e->buf + sizeof(MAGIC) + 8, answer->produced_s);
+    memcpy(e->buf + HEADER_LEN, der, der_len);
+    e->expiry = apr_time_from_sec(answer->use_until_s);
+    (void) carry_out(e, 0);
+    drop_errand(e);
 }
 
 void mst_cache_status(request_rec *r, int flags)

@@ -337,7 +337,7 @@ static void *run(void *data)
 }
 
 /* Signals are for httpd's own threads. */
-static int start_thread(mst_flight *f)
+int mst_start_thread(void *(*run_it)(void *), void *data)
 {
     sigset_t all, before;
     pthread_attr_t attr;
@@ -351,7 +351,7 @@ static int start_thread(mst_flight *f)
     pthread_attr_setstacksize(&attr, 512 * 1024);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&thread, &attr, run, f);
+    rc = pthread_create(&thread, &attr, run_it, data);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
     return rc == 0;
@@ -416,7 +416,7 @@ mst_flight *mst_flight_join(mst_runtime *rt, const stls_fetch *want, const unsig
         if (f->is_shared) {
             apr_hash_set(flights, f->id, STLS_ID_LEN, f);
         }
-        if (!start_thread(f)) {
+        if (!mst_start_thread(run, f)) {
             num_flying--;
             if (f->is_shared) {
                 apr_hash_set(flights, f->id, STLS_ID_LEN, NULL);

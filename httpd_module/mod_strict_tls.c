@@ -39,8 +39,6 @@ static apr_status_t forget_request(void *data)
 {
     mst_request *rq = data;
 
-    stls_result_free(rq->result);
-    rq->result = NULL;
     if (current == rq) {
         current = NULL;
     }

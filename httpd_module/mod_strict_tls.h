@@ -99,6 +99,9 @@ typedef struct mst_flight mst_flight;
 
 void mst_fetch_child_init(apr_pool_t *p);
 
+/* A detached thread that httpd's signals do not reach; 0: there is none. */
+int mst_start_thread(void *(*run_it)(void *), void *data);
+
 /* Never held by a thread that does I/O; guards flights, failures and CRLs. */
 extern apr_thread_mutex_t *mst_fetch_mutex;
 
@@ -127,7 +130,7 @@ void mst_cache_child_init(apr_pool_t *p);
 int mst_cache_get(const unsigned char *question, apr_size_t max_len, int for_refresh,
                   apr_pool_t *pool, unsigned char **der, apr_size_t *der_len);
 void mst_cache_put(const unsigned char *question, const stls_answer *answer,
-                   const unsigned char *der, apr_size_t der_len, apr_pool_t *pool);
+                   const unsigned char *der, apr_size_t der_len);
 void mst_cache_status(request_rec *r, int flags);
 
 /*
@@ -185,7 +188,6 @@ typedef struct mst_request {
     request_rec *r;
     struct mst_request *outer; /* of this thread */
     const char *name;          /* the backend's */
-    stls_result *result;
     int rejected; /* in this attempt */
     int running;
 } mst_request;

@@ -70,7 +70,7 @@ static int feed_known(mst_runtime *rt, stls_check *check, const stls_fetch *want
 }
 
 /* What a flight brought is judged by each check for itself, and kept by one of them. */
-static void feed_landed(mst_runtime *rt, stls_check *check, open_question *q, apr_pool_t *pool)
+static void feed_landed(mst_runtime *rt, stls_check *check, open_question *q)
 {
     stls_answer answer = {0};
     stls_reply reply;
@@ -94,7 +94,7 @@ static void feed_landed(mst_runtime *rt, stls_check *check, open_question *q, ap
                         rt->crl_memory);
         }
         else {
-            mst_cache_put(q->question, &answer, reply.bytes, reply.bytes_len, pool);
+            mst_cache_put(q->question, &answer, reply.bytes, reply.bytes_len);
         }
         if (answer.conclusive && answer.revoked) {
             mst_announce_revocation(q->question);
@@ -182,7 +182,7 @@ stls_verdict mst_run_check(mst_runtime *rt, stls_check *check, int is_refresh)
             (void) stls_check_expire(check, now());
             break;
         }
-        feed_landed(rt, check, &open[which], pool);
+        feed_landed(rt, check, &open[which]);
         open[which] = open[--num];
     }
     for (i = 0; i < num; i++) {

@@ -1,4 +1,5 @@
 """Answers are asked for once, shared by processes and by a fleet, and never believed unverified."""
+import socket
 import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -104,6 +105,21 @@ def test_redis_goes_away(stage, redis):
     redis.stop()
     answer = net.get(port, "/b")
     assert (answer.status, *verdict(answer)) == (200, *ACCEPT)
+
+
+def test_redis_hangs(stage):
+    """One request meets the cache that never answers; those behind it do without."""
+    peer, second = stage.peer("good"), stage.peer("second")
+    stage.open()
+    with socket.create_server((net.HOST, 0)) as hanging:
+        port = hanging.getsockname()[1]
+        _, front = stage.front([where(peer, "/a"), where(second, "/b")],
+                               main=f"StrictTLSCache redis:{net.HOST}:{port}\nRedisTimeout 1\n",
+                               modules=("socache_redis",))
+        assert net.get(front, "/a").status == 200
+        answer = net.get(front, "/b")
+    assert (answer.status, *verdict(answer)) == (200, *ACCEPT)
+    assert answer.seconds < 1
 
 
 @pytest.mark.parametrize("mpm", ["event", "worker"])
