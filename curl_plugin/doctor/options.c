@@ -338,7 +338,7 @@ void doctor_options_man(FILE *out)
           "strict\\-tls fix api.example.com > fullchain.pem\n"
           "strict\\-tls file fullchain.pem \\-\\-key server.key \\-\\-name api.example.com\n"
           "strict\\-tls check \\-\\-hosts partners.txt \\-\\-html report.html\n"
-          ".fi\n.SH SEE ALSO\n.BR curl (1),\n.BR openssl\\-verify (1)\n",
+          ".fi\n.SH SEE ALSO\n.BR strict\\-curl (1),\n.BR curl (1),\n.BR openssl\\-verify (1)\n",
           out);
 }
 
