@@ -47,8 +47,8 @@ symbols: $(CORE_LIB)
 
 # Each public header must compile alone.
 headers:
-	@for h in $$(find common/include -name '*.h'); do \
-	    $(CC) $(BASE) -fsyntax-only -x c $$h || exit 1; done
+	@for h in $$(find common/include curl_plugin/include -name '*.h'); do \
+	    $(CC) $(BASE) -Icurl_plugin/include -fsyntax-only -x c $$h || exit 1; done
 
 $(B)/unit/%: tests/unit/%.c $(UNIT_AID) $(CORE_LIB)
 	@mkdir -p $(@D)

@@ -100,3 +100,13 @@ def test_completion():
          "_strict_curl strict-curl --cacer strict-curl; echo ${COMPREPLY[@]}"],
         capture_output=True, text=True, check=True)
     assert "--cacert" in done.stdout.split()
+
+
+def test_example_many(peers, curls):
+    """Several at once, each with a verdict of its own."""
+    urls = {url_of(peers.good_ip, "127.0.0.1"): "0 none",
+            url_of(peers.bad_ip, "127.0.0.1"): "60 chain.incomplete",
+            url_of(peers.good, "127.0.0.1"): "60 name.mismatch"}
+    done = curls.run([BUILD / "examples/curl/many", peers.good.trust, "fetch_deny=none", *urls])
+    assert set(done.stdout.splitlines()) == {f"{url} {end}" for url, end in urls.items()}
+    assert done.returncode == 2
