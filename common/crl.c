@@ -12,6 +12,12 @@
 #include "signature.h"
 #include "x509_text.h"
 
+/*
+ * The table is at most two thirds full, so that an honest CRL comes nowhere
+ * near; one with a serial repeated, unverified as yet, would take quadratic time.
+ */
+#define MAX_PROBES 1024
+
 stls_crl *stls_crl_new(const stls_allocator *allocator, unsigned char *der, size_t der_len,
                        void (*free_der)(void *der))
 {
@@ -420,8 +426,10 @@ static int insert_entry(stls_crl *crl, const entry_view *view)
 {
     uint32_t place = hash_serial(crl->der + view->serial.content,
                                  view->serial.end - view->serial.content);
-    while (crl->table[place & crl->table_mask] != 0) {
-        place++;
+    for (int probes = 0; crl->table[place & crl->table_mask] != 0; place++) {
+        if (++probes > MAX_PROBES) {
+            return 0;
+        }
     }
     crl->table[place & crl->table_mask] = (uint32_t)view->whole.start;
     return 1;
@@ -436,6 +444,17 @@ static int make_table(stls_crl *crl)
     crl->table = stls_alloc(&crl->allocator, (size_t)size * sizeof(*crl->table));
     crl->table_mask = (uint32_t)(size - 1);
     return crl->table != NULL;
+}
+
+int64_t stls_crl_this_update_s(const stls_crl *crl)
+{
+    return crl->this_update_s;
+}
+
+stls_status stls_crl_id(const stls_crl *crl, unsigned char id[STLS_ID_LEN])
+{
+    return EVP_Digest(crl->sig, crl->sig_len, id, NULL, EVP_sha256(), NULL) ? STLS_OK
+                                                                            : STLS_ERR_MEMORY;
 }
 
 /* ---- stepping ------------------------------------------------------------------------ */

@@ -122,6 +122,7 @@ struct ngx_http_strict_tls_worker_s {
     ngx_queue_t                     crls_lru;
     size_t                          crls_len;
     ngx_queue_t                     crl_writes;
+    ngx_uint_t                      crl_serial;  /* of files being written */
 
     ngx_atomic_uint_t               epoch;     /* revocations seen so far */
     unsigned                        started:1;
@@ -293,6 +294,7 @@ struct ngx_http_strict_tls_fetch_s {
     unsigned                        refresh:1;
     unsigned                        is_crl:1;
     unsigned                        from_disk:1;
+    unsigned                        refused:1; /* by a check */
 };
 
 
@@ -441,7 +443,8 @@ void ngx_http_strict_tls_fetch_deliver(ngx_event_t *ev);
 /* ngx_http_strict_tls_crl.c */
 stls_crl *ngx_http_strict_tls_crl_get0(ngx_http_strict_tls_worker_t *worker,
     stls_fetch *want, ngx_uint_t refresh, ngx_uint_t *is_final);
-void ngx_http_strict_tls_crl_put(ngx_http_strict_tls_fetch_t *fetch,
+void ngx_http_strict_tls_crl_keep_newer(ngx_http_strict_tls_fetch_t *fetch);
+ngx_int_t ngx_http_strict_tls_crl_put(ngx_http_strict_tls_fetch_t *fetch,
     stls_answer *answer);
 void ngx_http_strict_tls_crl_outdate(ngx_http_strict_tls_worker_t *worker,
     const u_char *question, ngx_atomic_uint_t epoch);
@@ -474,8 +477,8 @@ void ngx_http_strict_tls_cache_put_failure(ngx_shm_zone_t *zone,
 void ngx_http_strict_tls_cache_release(ngx_shm_zone_t *zone,
     const u_char *flight, uint32_t lease);
 ngx_atomic_uint_t ngx_http_strict_tls_cache_epoch(ngx_shm_zone_t *zone);
-ngx_atomic_uint_t ngx_http_strict_tls_cache_publish(ngx_shm_zone_t *zone,
-    const u_char *question);
+ngx_atomic_uint_t ngx_http_strict_tls_cache_crl(ngx_shm_zone_t *zone,
+    const u_char *question, const u_char *id);
 ngx_uint_t ngx_http_strict_tls_cache_revoked_since(ngx_shm_zone_t *zone,
     ngx_atomic_uint_t epoch, stls_result *result);
 ngx_int_t ngx_http_strict_tls_cache_news(ngx_shm_zone_t *zone,

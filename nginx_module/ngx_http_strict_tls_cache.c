@@ -8,7 +8,7 @@
 
 
 #define NGX_HTTP_STRICT_TLS_MAGIC     0x53544c53       /* and layout version */
-#define NGX_HTTP_STRICT_TLS_LAYOUT    1
+#define NGX_HTTP_STRICT_TLS_LAYOUT    2
 
 #define NGX_HTTP_STRICT_TLS_NEWS      128
 
@@ -16,7 +16,8 @@
 typedef enum {
     ngx_http_strict_tls_entry_answer = 1,
     ngx_http_strict_tls_entry_failure,
-    ngx_http_strict_tls_entry_lease
+    ngx_http_strict_tls_entry_lease,
+    ngx_http_strict_tls_entry_crl      /* the id of the one in use */
 } ngx_http_strict_tls_entry_e;
 
 
@@ -342,21 +343,44 @@ ngx_http_strict_tls_cache_publish_locked(ngx_http_strict_tls_shctx_t *sh,
 }
 
 
-/* Whatever rests on an earlier answer to this question must be judged anew. */
+/*
+ * A verified CRL is in use.  Unless it is the one that was in use before, in
+ * whichever worker, what rested on that one must be judged anew.
+ */
 
 ngx_atomic_uint_t
-ngx_http_strict_tls_cache_publish(ngx_shm_zone_t *zone, const u_char *question)
+ngx_http_strict_tls_cache_crl(ngx_shm_zone_t *zone, const u_char *question,
+    const u_char *id)
 {
     ngx_slab_pool_t              *shpool;
     ngx_atomic_uint_t             epoch;
     ngx_http_strict_tls_shctx_t  *sh;
+    ngx_http_strict_tls_entry_t  *entry;
 
     shpool = (ngx_slab_pool_t *) zone->shm.addr;
     sh = shpool->data;
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    ngx_http_strict_tls_cache_publish_locked(sh, question);
+    entry = ngx_http_strict_tls_cache_find(sh, ngx_http_strict_tls_entry_crl,
+                                           question);
+
+    if (entry == NULL || ngx_memcmp(entry->bytes, id, STLS_ID_LEN) != 0) {
+
+        if (entry) {
+            ngx_http_strict_tls_cache_drop(shpool, entry);
+        }
+
+        entry = ngx_http_strict_tls_cache_add(shpool,
+                                              ngx_http_strict_tls_entry_crl,
+                                              question, id, STLS_ID_LEN);
+        if (entry) {
+            entry->until = NGX_MAX_TIME_T_VALUE;
+        }
+
+        ngx_http_strict_tls_cache_publish_locked(sh, question);
+    }
+
     epoch = sh->epoch;
 
     ngx_shmtx_unlock(&shpool->mutex);

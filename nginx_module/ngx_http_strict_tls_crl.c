@@ -20,6 +20,8 @@ typedef struct {
 
     stls_crl                       *crl;
     ngx_atomic_uint_t               epoch;     /* when it was published */
+    time_t                          produced;  /* 0: no check took it */
+    time_t                          until;
     time_t                          refresh_at;
     time_t                          retry_at;  /* it settles nothing: no
                                                   new one before */
@@ -43,6 +45,8 @@ struct ngx_http_strict_tls_crl_work_s {
 
 static ngx_http_strict_tls_crl_t *ngx_http_strict_tls_crl_find(
     ngx_http_strict_tls_worker_t *worker, const u_char *question);
+static ngx_uint_t ngx_http_strict_tls_crl_is_good(
+    ngx_http_strict_tls_crl_t *entry);
 static void ngx_http_strict_tls_crl_drop(ngx_http_strict_tls_worker_t *worker,
     ngx_http_strict_tls_crl_t *entry);
 static ngx_int_t ngx_http_strict_tls_crl_path(
@@ -93,35 +97,86 @@ ngx_http_strict_tls_crl_get0(ngx_http_strict_tls_worker_t *worker,
 }
 
 
-/* Keeps the CRL that a fetch brought; `answer` is what a check made of it. */
+/* What comes may be older than what is known: then that is what counts. */
 
 void
+ngx_http_strict_tls_crl_keep_newer(ngx_http_strict_tls_fetch_t *fetch)
+{
+    ngx_http_strict_tls_crl_t  *entry;
+
+    entry = ngx_http_strict_tls_crl_find(fetch->worker, fetch->question);
+
+    if (entry && ngx_http_strict_tls_crl_is_good(entry)
+        && entry->produced > stls_crl_this_update_s(fetch->crl))
+    {
+        stls_crl_free(fetch->crl);
+        fetch->crl = stls_crl_up_ref(entry->crl);
+    }
+}
+
+
+static ngx_uint_t
+ngx_http_strict_tls_crl_is_good(ngx_http_strict_tls_crl_t *entry)
+{
+    return entry->produced && entry->until >= ngx_time();
+}
+
+
+/*
+ * Keeps the CRL that a fetch brought; `answer` is what a check made of it.
+ * NGX_DECLINED: the one that is known is better.
+ */
+
+ngx_int_t
 ngx_http_strict_tls_crl_put(ngx_http_strict_tls_fetch_t *fetch,
     stls_answer *answer)
 {
     size_t                         len, max;
+    u_char                         id[STLS_ID_LEN];
+    time_t                         now;
     uint32_t                       hash;
-    ngx_uint_t                     is_new;
-    const u_char                  *old, *new;
-    size_t                         old_len, new_len;
     ngx_queue_t                   *q;
+    ngx_atomic_uint_t              epoch;
     ngx_http_strict_tls_crl_t     *entry, *last;
     ngx_http_strict_tls_worker_t  *worker;
 
+    now = ngx_time();
     worker = fetch->worker;
     len = stls_crl_memory_len(fetch->crl);
     max = (size_t) stls_policy_get_int(fetch->policy,
                                        STLS_KEY_CRL_MEMORY_BYTES);
-    is_new = 0;
 
     entry = ngx_http_strict_tls_crl_find(worker, fetch->question);
 
-    if (entry) {
-        old = stls_crl_get0_der(entry->crl, &old_len);
-        new = stls_crl_get0_der(fetch->crl, &new_len);
-        is_new = (old_len != new_len || ngx_memcmp(old, new, old_len) != 0);
+    if (entry && ngx_http_strict_tls_crl_is_good(entry)
+        && (!answer->conclusive || entry->crl == fetch->crl))
+    {
+        /* nothing newer was to be had: not to be asked for all the time */
 
+        entry->retry_at = answer->conclusive ? 0 : answer->retry_at_s;
+        entry->refresh_at = now + 1 + ngx_max((entry->until - now) / 2, 1);
+
+        return NGX_DECLINED;
+    }
+
+    /* what rested on the one before may be revoked in this one */
+
+    epoch = worker->epoch;
+
+    if (answer->conclusive && stls_crl_id(fetch->crl, id) == STLS_OK) {
+        epoch = ngx_http_strict_tls_cache_crl(worker->conf->zone,
+                                              fetch->question, id);
+    }
+
+    if (entry) {
         ngx_http_strict_tls_crl_drop(worker, entry);
+    }
+
+    if (len > max) {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "strict-tls: a CRL of %uz bytes exceeds "
+                      "crl_memory_bytes and is not kept", len);
+        return NGX_OK;
     }
 
     while (worker->crls_len + len > max && !ngx_queue_empty(&worker->crls_lru))
@@ -131,16 +186,9 @@ ngx_http_strict_tls_crl_put(ngx_http_strict_tls_fetch_t *fetch,
         ngx_http_strict_tls_crl_drop(worker, last);
     }
 
-    if (len > max) {
-        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                      "strict-tls: a CRL of %uz bytes exceeds "
-                      "crl_memory_bytes and is not kept", len);
-        return;
-    }
-
     entry = ngx_calloc(sizeof(ngx_http_strict_tls_crl_t), ngx_cycle->log);
     if (entry == NULL) {
-        return;
+        return NGX_OK;
     }
 
     ngx_memcpy(entry->question, fetch->question, STLS_ID_LEN);
@@ -150,13 +198,15 @@ ngx_http_strict_tls_crl_put(ngx_http_strict_tls_fetch_t *fetch,
     entry->node.str.data = entry->question;
     entry->node.str.len = STLS_ID_LEN;
     entry->crl = stls_crl_up_ref(fetch->crl);
+    entry->epoch = epoch;
 
     if (answer->conclusive) {
+        entry->produced = stls_crl_this_update_s(fetch->crl);
+        entry->until = answer->use_until_s;
         entry->refresh_at = answer->refresh_at_s;
 
-        if (entry->refresh_at <= ngx_time()) {
-            entry->refresh_at = ngx_time() + 1
-                                + (answer->use_until_s - ngx_time()) / 2;
+        if (entry->refresh_at <= now) {
+            entry->refresh_at = now + 1 + (entry->until - now) / 2;
         }
 
     } else {
@@ -167,14 +217,7 @@ ngx_http_strict_tls_crl_put(ngx_http_strict_tls_fetch_t *fetch,
     ngx_queue_insert_head(&worker->crls_lru, &entry->queue);
     worker->crls_len += len;
 
-    /* what rested on the one before may be revoked in this one */
-
-    if (is_new) {
-        entry->epoch = ngx_http_strict_tls_cache_publish(worker->conf->zone,
-                                                         fetch->question);
-    } else {
-        entry->epoch = ngx_http_strict_tls_cache_epoch(worker->conf->zone);
-    }
+    return NGX_OK;
 }
 
 
@@ -461,9 +504,12 @@ void
 ngx_http_strict_tls_crl_save(ngx_http_strict_tls_fetch_t *fetch)
 {
     ngx_str_t                        path;
+    ngx_http_strict_tls_worker_t    *worker;
     ngx_http_strict_tls_crl_work_t  *work;
 
-    if (ngx_http_strict_tls_crl_path(fetch->worker, fetch->question, &path)
+    worker = fetch->worker;
+
+    if (ngx_http_strict_tls_crl_path(worker, fetch->question, &path)
         != NGX_OK)
     {
         return;
@@ -477,7 +523,7 @@ ngx_http_strict_tls_crl_save(ngx_http_strict_tls_fetch_t *fetch)
     }
 
     work->path = path;
-    work->temp.len = path.len + NGX_INT64_LEN + 2;
+    work->temp.len = path.len + 2 * NGX_INT64_LEN + 3;
     work->temp.data = ngx_alloc(work->temp.len, ngx_cycle->log);
 
     if (work->temp.data == NULL) {
@@ -485,7 +531,8 @@ ngx_http_strict_tls_crl_save(ngx_http_strict_tls_fetch_t *fetch)
         return;
     }
 
-    (void) ngx_sprintf(work->temp.data, "%s.%P%Z", path.data, ngx_pid);
+    (void) ngx_sprintf(work->temp.data, "%s.%P.%ui%Z", path.data, ngx_pid,
+                       worker->crl_serial++);
 
     work->fd = ngx_open_file(work->temp.data, NGX_FILE_WRONLY,
                              NGX_FILE_TRUNCATE, NGX_FILE_OWNER_ACCESS);

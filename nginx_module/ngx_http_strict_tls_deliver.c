@@ -35,6 +35,10 @@ ngx_http_strict_tls_fetch_deliver(ngx_event_t *ev)
     ngx_memzero(&answer, sizeof(stls_answer));
     ngx_queue_init(&fed);
 
+    if (fetch->crl) {
+        ngx_http_strict_tls_crl_keep_newer(fetch);
+    }
+
     /* each check judges for itself; what one finds conclusive is kept */
 
     while (!ngx_queue_empty(&fetch->waits)) {
@@ -70,6 +74,10 @@ ngx_http_strict_tls_fetch_deliver(ngx_event_t *ev)
             != STLS_OK)
         {
             continue;
+        }
+
+        if (!one.conclusive) {
+            fetch->refused = 1;
         }
 
         if (one.conclusive) {
@@ -131,6 +139,15 @@ ngx_http_strict_tls_fetch_remember(ngx_http_strict_tls_fetch_t *fetch,
         return;
     }
 
+    if (fetch->outcome < 0 && answer->retry_at_s == 0) {
+
+        /* a CRL that nobody has waited for to the end */
+
+        answer->retry_at_s = ngx_time()
+                             + stls_policy_get_int(fetch->policy,
+                                                   STLS_KEY_NEGATIVE_TTL_S);
+    }
+
     /*
      * An answer that settles nothing (tryLater, a bad signature) is kept as it
      * came: who is fed it again within the time finds the same reason.
@@ -151,11 +168,17 @@ ngx_http_strict_tls_fetch_remember_crl(ngx_http_strict_tls_fetch_t *fetch,
     stls_answer *answer)
 {
     if (!answer->conclusive && fetch->from_disk) {
-        ngx_http_strict_tls_crl_discard(fetch);
+
+        if (answer->retry_at_s != 0 || fetch->refused) {
+            ngx_http_strict_tls_crl_discard(fetch);
+        }
+
         return;
     }
 
-    ngx_http_strict_tls_crl_put(fetch, answer);
+    if (ngx_http_strict_tls_crl_put(fetch, answer) == NGX_DECLINED) {
+        return;
+    }
 
     if (!fetch->from_disk && (answer->conclusive || answer->retry_at_s == 0)) {
         ngx_http_strict_tls_crl_save(fetch);

@@ -19,6 +19,8 @@ static void ngx_http_strict_tls_fetch_begin(
     ngx_http_strict_tls_fetch_t *fetch);
 static void ngx_http_strict_tls_fetch_timer(ngx_event_t *ev);
 static void ngx_http_strict_tls_fetch_poll(ngx_http_strict_tls_fetch_t *fetch);
+static ngx_msec_t ngx_http_strict_tls_fetch_timeout(
+    ngx_http_strict_tls_loc_conf_t *conf, stls_fetch *want);
 static void ngx_http_strict_tls_flight(ngx_http_strict_tls_loc_conf_t *conf,
     stls_fetch *want, u_char *flight);
 static ngx_msec_t ngx_http_strict_tls_lease_for(ngx_msec_t timeout);
@@ -226,11 +228,7 @@ ngx_http_strict_tls_fetch_create(ngx_http_strict_tls_job_t *job,
     fetch->is_crl = want->is_crl;
     fetch->since = ngx_time();
 
-    /* a CRL goes on in the background when the handshake has given up */
-
-    fetch->timeout = want->is_crl ? want->timeout_ms
-                                  : ngx_min(want->timeout_ms,
-                                            job->conf->fetch_total);
+    fetch->timeout = ngx_http_strict_tls_fetch_timeout(job->conf, want);
     fetch->poll = NGX_HTTP_STRICT_TLS_POLL_MIN;
     fetch->may_use_cache = want->may_use_cache;
     fetch->refresh = job->refresh;
@@ -446,13 +444,29 @@ ngx_http_strict_tls_fetch_give_up(ngx_http_strict_tls_fetch_t *fetch)
     int64_t  ttl;
     u_char  *last;
 
-    if (!fetch->is_shared || fetch->is_crl
-        || fetch->state == ngx_http_strict_tls_over)
+    if (!fetch->is_shared || fetch->is_crl || fetch->is_private_failure
+        || fetch->is_second_hand)
     {
         return;
     }
 
     ttl = stls_policy_get_int(fetch->policy, STLS_KEY_NEGATIVE_TTL_S);
+
+    if (fetch->state == ngx_http_strict_tls_over) {
+
+        /* its own time was over in the same moment */
+
+        if (fetch->outcome < 0) {
+            ngx_http_strict_tls_cache_put_failure(fetch->worker->conf->zone,
+                                                  fetch->flight,
+                                                  fetch->outcome,
+                                                  ngx_time() + ttl,
+                                                  fetch->detail,
+                                                  ngx_strlen(fetch->detail));
+        }
+
+        return;
+    }
 
     last = ngx_slprintf(fetch->detail,
                         fetch->detail + NGX_HTTP_STRICT_TLS_DETAIL_LEN - 1,
@@ -536,30 +550,45 @@ ngx_http_strict_tls_fetch_free(ngx_http_strict_tls_fetch_t *fetch)
 }
 
 
-/* What went through another HTTP proxy failed for reasons of its own. */
+/* A CRL goes on in the background when the handshake has given up. */
+
+static ngx_msec_t
+ngx_http_strict_tls_fetch_timeout(ngx_http_strict_tls_loc_conf_t *conf,
+    stls_fetch *want)
+{
+    return want->is_crl ? want->timeout_ms
+                        : ngx_min(want->timeout_ms, conf->fetch_total);
+}
+
+
+/*
+ * What went through another resolver or HTTP proxy, or had less time, failed
+ * for reasons of its own.
+ */
 
 static void
 ngx_http_strict_tls_flight(ngx_http_strict_tls_loc_conf_t *conf,
     stls_fetch *want, u_char *flight)
 {
-    u_char       buf[STLS_ID_LEN + NGX_SOCKADDR_STRLEN];
-    size_t       len;
+    u_char      *p;
+    u_char       buf[STLS_ID_LEN + sizeof(ngx_resolver_t *)
+                     + sizeof(ngx_msec_t) + NGX_SOCKADDR_STRLEN];
     ngx_addr_t  *addr;
+    ngx_msec_t   timeout;
 
-    ngx_memcpy(flight, want->flight, STLS_ID_LEN);
+    timeout = ngx_http_strict_tls_fetch_timeout(conf, want);
 
-    if (conf->http_proxy == NULL) {
-        return;
+    p = ngx_cpymem(buf, want->flight, STLS_ID_LEN);
+    p = ngx_cpymem(p, &conf->resolver, sizeof(ngx_resolver_t *));
+    p = ngx_cpymem(p, &timeout, sizeof(ngx_msec_t));
+
+    if (conf->http_proxy) {
+        addr = conf->http_proxy->elts;
+        p += ngx_sock_ntop(addr->sockaddr, addr->socklen, p,
+                           NGX_SOCKADDR_STRLEN, 1);
     }
 
-    addr = conf->http_proxy->elts;
-
-    ngx_memcpy(buf, want->flight, STLS_ID_LEN);
-    len = ngx_sock_ntop(addr->sockaddr, addr->socklen, buf + STLS_ID_LEN,
-                        NGX_SOCKADDR_STRLEN, 1);
-
-    (void) EVP_Digest(buf, STLS_ID_LEN + len, flight, NULL, EVP_sha256(),
-                      NULL);
+    (void) EVP_Digest(buf, p - buf, flight, NULL, EVP_sha256(), NULL);
 }
 
 

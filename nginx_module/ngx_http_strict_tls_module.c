@@ -46,6 +46,22 @@ static ngx_conf_num_bounds_t  ngx_http_strict_tls_entries_bounds = {
 };
 
 
+/* An empty name would quietly mean the system's trust store. */
+
+static char *
+ngx_http_strict_tls_not_empty(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_str_t  *value = data;
+
+    return value->len ? NGX_CONF_OK : "must name a file";
+}
+
+
+static ngx_conf_post_t  ngx_http_strict_tls_trusted_post = {
+    ngx_http_strict_tls_not_empty
+};
+
+
 static ngx_command_t  ngx_http_strict_tls_commands[] = {
 
     STLS_POLICY_KEYS(NGX_HTTP_STRICT_TLS_COMMAND)
@@ -55,7 +71,7 @@ static ngx_command_t  ngx_http_strict_tls_commands[] = {
       ngx_conf_set_str_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_strict_tls_loc_conf_t, trusted_certificate),
-      NULL },
+      &ngx_http_strict_tls_trusted_post },
 
     { ngx_string("strict_tls_http_proxy"),
       NGX_HTTP_STRICT_TLS_LEVELS|NGX_CONF_TAKE1,

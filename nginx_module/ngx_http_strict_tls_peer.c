@@ -125,6 +125,7 @@ static ngx_int_t
 ngx_http_strict_tls_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us)
 {
+    ngx_uint_t                        level;
     ngx_http_upstream_t              *u;
     ngx_http_strict_tls_ctx_t        *ctx;
     ngx_http_upstream_init_peer_pt    original;
@@ -148,8 +149,20 @@ ngx_http_strict_tls_init_peer(ngx_http_request_t *r,
     conf = ngx_http_get_module_loc_conf(r, ngx_http_strict_tls_module);
     u = r->upstream;
 
-    if (conf->policy == NULL || !u->ssl) {
+    if (conf->policy == NULL) {
         return NGX_OK;
+    }
+
+    if (!u->ssl) {
+
+        /* a variable chose the scheme: what is not TLS cannot be judged */
+
+        level = conf->report ? NGX_LOG_WARN : NGX_LOG_ERR;
+
+        ngx_log_error(level, r->connection->log, 0,
+                      "strict-tls: upstream \"%V\" is not TLS", &us->host);
+
+        return conf->report ? NGX_OK : NGX_ERROR;
     }
 
     ctx = ngx_http_strict_tls_add_ctx(r);

@@ -163,6 +163,12 @@ stls_crl_state stls_crl_step(stls_crl *crl, size_t budget_bytes);
 stls_crl *stls_crl_up_ref(stls_crl *crl);
 void stls_crl_free(stls_crl *crl);
 
+/* When it was made; 0 before it is walked through. */
+int64_t stls_crl_this_update_s(const stls_crl *crl);
+
+/* SHA-256 of its signature, once walked through: verified CRLs differ if their ids do. */
+stls_status stls_crl_id(const stls_crl *crl, unsigned char id[STLS_ID_LEN]);
+
 /* Its DER as it came. Lives as long as `crl`. */
 const unsigned char *stls_crl_get0_der(const stls_crl *crl, size_t *len);
 
