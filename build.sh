@@ -290,7 +290,7 @@ bench() {
 
 lint() {
     local files
-    files=$(git ls-files '*.c' '*.h' ':!nginx_module')
+    files=$(git ls-files '*.c' '*.h' ':!nginx_module' ':!httpd_module')
     if command -v clang-format > /dev/null && [ -f .clang-format ]; then
         # shellcheck disable=SC2086
         clang-format --dry-run --Werror $files
