@@ -230,6 +230,13 @@ static int status(SSL *ssl, void *arg)
     }
     if (conn->check != NULL) {
         judge_revocation(conn, ssl);
+    } else if (conn->result == NULL) {
+        /* An anonymous or pre-shared key cipher: the verify callback was never called. */
+        stls_curl_depth++;
+        conn->result = stls_curl_failed(conn->setup->policy, STLS_REASON_CHAIN_INCOMPLETE,
+                                        "no certificate was presented");
+        stls_curl_tell(conn->curl, conn->result);
+        stls_curl_depth--;
     }
     ERR_clear_error();
     if (conn->verdict == STLS_ACCEPT || !conn->rejects) {

@@ -9,6 +9,7 @@ import pytest
 from tests.hosts.curl.conftest import SSLVERSION, policy_text, url_of
 from tests.hosts.curl.https_proxy import HttpsProxy
 from tests.lab import net
+from tests.lab.process import Process
 from tests.lab.renegotiation import RenegotiatingServer
 from tests.lab.scenarios import NAME
 
@@ -322,3 +323,20 @@ def test_mode_off(peers, curls):
     bad = peers.bad
     (told,) = curls.library(*curls.handle(bad, **LAX), *strict(mode="off"), "perform", "a")
     assert (told["code"], told["status"], told["report"]) == (0, 200, None)
+
+
+def test_no_certificate_at_all(curls, tmp_path):
+    """Anonymous ciphers present none, and no verify callback is called."""
+    port = net.free_port()
+    server = Process(["openssl", "s_server", "-accept", f"{net.HOST}:{port}", "-nocert", "-cipher",
+                      "ADH:@SECLEVEL=0", "-tls1_2", "-www"], folder=tmp_path, name="anonymous",
+                     ready_text="ACCEPT").wait_ready()
+    words = ["-sSk", "-o", "/dev/null", "-w", "%{http_code}", "--ciphers", "ADH:@SECLEVEL=0",
+             "--tls-max", "1.2", f"https://{net.HOST}:{port}/"]
+    try:
+        assert curls.run(["curl", *words]).stdout == "200"  # the control
+        done, reports = curls.strict_curl(*words)
+    finally:
+        server.stop()
+    assert (done.returncode, done.stdout) == (REJECTED, "000")
+    assert [report["reason"] for report in reports] == ["chain.incomplete"]
