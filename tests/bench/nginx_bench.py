@@ -174,24 +174,20 @@ def compare(fronts, rounds, seconds):
 
 
 def hanging_responder(front, rounds, seconds):
-    """p99 of warm strict requests while others wait for a responder that never answers."""
+    """p99 of warm strict requests, alone and while 16 others wait for a responder that is silent."""
     port = front.ports["TLSv1.3", "keepalive"]
     ratios = []
     for _ in range(rounds):
-        alone = wrk(port, seconds)[3]
+        alone = wrk(port, seconds, connections=2)[3]
         with ThreadPoolExecutor(16) as pool:
-            stop = []
-
             def wait_for_it():
-                while not stop:
-                    try:
-                        net.get(front.ports["hanging"], timeout_s=1.0)
-                    except OSError:
-                        pass
+                try:
+                    net.get(front.ports["hanging"], timeout_s=seconds + 2)
+                except OSError:
+                    pass
 
             waiting = [pool.submit(wait_for_it) for _ in range(16)]
-            disturbed = wrk(port, seconds)[3]
-            stop.append(True)
+            disturbed = wrk(port, seconds, connections=2)[3]
             for one in waiting:
                 one.result()
         ratios.append(disturbed / alone)

@@ -146,3 +146,44 @@ def test_a_large_crl_holds_nobody_up(stage, crls, tmp_path):
         assert verdict(strict.result()) == ACCEPT
     # Generous: both run on what this machine has to spare.
     assert slowest < 0.5
+
+
+# Renewal: past half its life after some seconds, so that requests start refreshes.
+RENEWED = {**LEAF, "negative_ttl_s": "1", "clock_skew_s": "0", "verdict_max_age_s": "1"}
+
+
+def ask_for(seconds, port, path):
+    """All verdicts of this long."""
+    found = set()
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found.add(verdict(net.get(port, path)))
+        time.sleep(0.1)
+    return found
+
+
+@pytest.mark.parametrize("renewed", ["signature", "expired"])
+def test_a_useless_renewal_takes_nothing_away(renewed, stage, crls):
+    peer = crl_peer(stage, crls)
+    stage.open()
+    issuer = stage.lab.pki["issuing"]
+    crls.files["a.crl"] = crl.build(issuer, next_update_s=60)
+    _, port = stage.front([fronts.location("/", peer, strict=True, policy=RENEWED)])
+    assert verdict(net.get(port)) == ACCEPT
+    crls.files["a.crl"] = (crl.build(issuer, damage="signature") if renewed == "signature" else
+                           crl.build(issuer, this_update_s=-7200, next_update_s=-3600))
+    assert ask_for(4, port, "/") == {ACCEPT}
+
+
+def test_an_older_crl_does_not_replace_a_newer_one(stage, crls):
+    revoked, other = crl_peer(stage, crls, "revoked"), crl_peer(stage, crls, "other")
+    stage.open()
+    issuer = stage.lab.pki["issuing"]
+    crls.files["a.crl"] = crl.build(issuer, [revoked.leaf.serial], next_update_s=60)
+    _, port = stage.front([fronts.location("/revoked", revoked, strict=True, policy=RENEWED),
+                           fronts.location("/other", other, strict=True, policy=RENEWED)])
+    assert verdict(net.get(port, "/revoked")) == ("reject", "crl.revoked")
+    assert verdict(net.get(port, "/other")) == ACCEPT
+    crls.files["a.crl"] = crl.build(issuer, this_update_s=-7200)
+    assert ask_for(2, port, "/other") == {ACCEPT}
+    assert ask_for(2, port, "/revoked") == {("reject", "crl.revoked")}
