@@ -33,10 +33,10 @@ class Lab:
     """Made at once, started by `with`; everything it started and wrote is gone afterwards."""
 
     def __init__(self, scenarios=SCENARIOS):
-        self.folder = Path(tempfile.mkdtemp(prefix="strict-tls-lab-"))
         self.scenarios = scenarios
         self.responder = Responder()
         self.refusing = net.RefusingPort()
+        self.folder = Path(tempfile.mkdtemp(prefix="strict-tls-lab-"))
         self.pki = Pki(self.folder / "pki")
         self.backends = Backends(self.folder / "backends")
         self.scenes = {}
