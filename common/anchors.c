@@ -5,6 +5,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
+#include "cert_stack.h"
 #include "error.h"
 
 stls_anchors *stls_anchors_new(const stls_allocator *allocator)
@@ -48,16 +49,6 @@ void stls_anchors_free(stls_anchors *anchors)
     stls_dealloc(&allocator, anchors);
 }
 
-static int stack_has(const STACK_OF(X509) *stack, const X509 *cert)
-{
-    for (int i = 0; i < sk_X509_num(stack); i++) {
-        if (X509_cmp(sk_X509_value(stack, i), cert) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 /* Takes ownership of `cert`. */
 static stls_status add(stls_anchors *anchors, X509 *cert)
 {
@@ -65,7 +56,7 @@ static stls_status add(stls_anchors *anchors, X509 *cert)
     int is_anchor = X509_self_signed(cert, 1) == 1;
     STACK_OF(X509) *stack = is_anchor ? anchors->anchors : anchors->not_anchors;
 
-    if (stack_has(stack, cert)) {
+    if (stls_cert_index(stack, cert) >= 0) {
         X509_free(cert);
         return STLS_OK;
     }
@@ -163,5 +154,5 @@ const unsigned char *stls_anchors_get0_id(const stls_anchors *anchors)
 
 int stls_anchors_contain(const stls_anchors *anchors, const X509 *cert)
 {
-    return stack_has(anchors->anchors, cert);
+    return stls_cert_index(anchors->anchors, cert) >= 0;
 }

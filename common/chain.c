@@ -5,6 +5,7 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "cert_stack.h"
 #include "x509_text.h"
 
 static X509 *top_of(const stls_path *path)
@@ -49,10 +50,7 @@ static void place_all(const stls_policy *policy, const STACK_OF(X509) *presented
         }
         X509 *cert = sk_X509_value(presented, i);
         if (places[i] == STLS_EXTRA && path->is_complete && stands_for(cert, top_of(path))) {
-            int is_duplicate = 0;
-            for (int j = 0; j < i; j++) {
-                is_duplicate |= X509_cmp(sk_X509_value(presented, j), cert) == 0;
-            }
+            int is_duplicate = stls_cert_index(presented, cert) < i;
             places[i] = is_duplicate ? STLS_EXTRA : STLS_REDUNDANT;
         }
         if (places[i] == STLS_EXTRA) {

@@ -224,8 +224,7 @@ static void compute_validity(stls_check *check)
             if (slot->source != STLS_SOURCE_STAPLE) {
                 check->refresh_at_s =
                     min_s(check->refresh_at_s,
-                          answer->this_update_s
-                              + (answer->use_until_s - answer->this_update_s) / 2);
+                          stls_half_life_s(answer->this_update_s, answer->use_until_s));
             }
         } else if (slot->state == STLS_SLOT_INCONCLUSIVE && slot->asked_by < 0) {
             is_firm = 0;

@@ -6,6 +6,7 @@
 
 #include <openssl/err.h>
 
+#include "cert_stack.h"
 #include "signature.h"
 #include "x509_text.h"
 
@@ -195,16 +196,6 @@ static int may_sign_crls(X509 *signer)
     return (X509_get_key_usage(signer) & KU_CRL_SIGN) != 0; /* all bits where there is no usage */
 }
 
-static int stack_has(const STACK_OF(X509) *stack, const X509 *cert)
-{
-    for (int i = 0; i < sk_X509_num(stack); i++) {
-        if (X509_cmp(sk_X509_value(stack, i), cert) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 /*
  * A CRL issuer that is not on the certificate's path needs a path of its own to
  * an anchor (section 6.3.3 (f)), with nobody on it revoked.
@@ -217,7 +208,7 @@ static int has_own_path(const judgement *j, X509 *signer)
 
     /* One on the certificate's own path is validated, and asked about in its own turn; and where
      * the CA names a CRL issuer for that issuer's own certificate, it may speak for itself. */
-    if (stack_has(j->in->path, signer) || (j->depth > 0 && X509_cmp(signer, j->cert) == 0)) {
+    if (stls_cert_index(j->in->path, signer) >= 0 || (j->depth > 0 && X509_cmp(signer, j->cert) == 0)) {
         X509_STORE_CTX_free(ctx);
         return 1;
     }

@@ -14,6 +14,11 @@ const char *stls_source_name(int source)
     return names[source];
 }
 
+int64_t stls_half_life_s(int64_t this_update_s, int64_t use_until_s)
+{
+    return this_update_s + (use_until_s - this_update_s) / 2;
+}
+
 stls_status stls_ladder_init(stls_ladder *ladder, const stls_policy *policy, const stls_path *path)
 {
     size_t num = (size_t)sk_X509_num(path->certs) - 1; /* all but the anchor */
@@ -416,8 +421,7 @@ static void note_answer(stls_answer *out, const stls_ocsp_answer *answer,
         out->produced_s = answer->this_update_s;
         out->use_until_s = answer->use_until_s
                            + (out->revoked ? 0 : in->policy->num[STLS_KEY_STALE_GRACE_S]);
-        out->refresh_at_s = answer->this_update_s
-                            + (answer->use_until_s - answer->this_update_s) / 2;
+        out->refresh_at_s = stls_half_life_s(answer->this_update_s, answer->use_until_s);
     } else {
         out->retry_at_s = in->now_s + in->policy->num[STLS_KEY_NEGATIVE_TTL_S];
     }

@@ -99,6 +99,9 @@ stls_status stls_ladder_expire(stls_ladder *ladder, const stls_ladder_input *in)
 
 const stls_open_fetch *stls_ladder_find_fetch(const stls_ladder *ladder, uint32_t id);
 
+/* When an answer has lived half its life: from then on a newer one is fetched. */
+int64_t stls_half_life_s(int64_t this_update_s, int64_t use_until_s);
+
 /* "staple", "ocsp", "crl" */
 const char *stls_source_name(int source);
 

@@ -5,6 +5,7 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "cert_stack.h"
 #include "x509_text.h"
 
 #define MAX_TURNS 3 /* dead ends, which a peer can make any number of */
@@ -17,16 +18,6 @@ typedef struct {
     int is_broken_off; /* no issuer, or one that is no anchor: told by chain.c */
     int is_unproven;   /* nobody trusted vouches for these certificates */
 } collector;
-
-static int presented_index(const STACK_OF(X509) *presented, const X509 *cert)
-{
-    for (int i = 0; i < sk_X509_num(presented); i++) {
-        if (X509_cmp(sk_X509_value(presented, i), cert) == 0) {
-            return i;
-        }
-    }
-    return STLS_NO_CERT;
-}
 
 static stls_reason reason_of(int error)
 {
@@ -94,7 +85,7 @@ static int collect(int ok, X509_STORE_CTX *ctx)
     }
     int error = X509_STORE_CTX_get_error(ctx);
     X509 *cert = X509_STORE_CTX_get_current_cert(ctx);
-    int index = cert != NULL ? presented_index(c->presented, cert) : STLS_NO_CERT;
+    int index = cert != NULL ? stls_cert_index(c->presented, cert) : STLS_NO_CERT;
 
     switch (error) {
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
@@ -201,7 +192,7 @@ static stls_status record(stls_path *path, const stls_allocator *a,
     for (int i = 0; i < num; i++) {
         const X509 *cert = sk_X509_value(path->certs, i);
         int64_t not_after_s;
-        path->presented_index[i] = presented_index(presented, cert);
+        path->presented_index[i] = stls_cert_index(presented, cert);
         if (stls_time_s(X509_get0_notAfter(cert), &not_after_s)
             && not_after_s < path->not_after_s) {
             path->not_after_s = not_after_s;

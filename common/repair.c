@@ -9,6 +9,7 @@
 #include <openssl/x509v3.h>
 
 #include "anchors.h"
+#include "cert_stack.h"
 #include "error.h"
 #include "policy.h"
 #include "x509_text.h"
@@ -95,16 +96,6 @@ stls_status stls_repair_add_cert(stls_repair *repair, X509 *cert)
 
 /* ---- finding issuers ----------------------------------------------------------- */
 
-static int has(const STACK_OF(X509) *stack, const X509 *cert)
-{
-    for (int i = 0; i < sk_X509_num(stack); i++) {
-        if (X509_cmp(sk_X509_value(stack, i), cert) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 static int is_current(const X509 *cert, int64_t now_s)
 {
     int64_t from_s, to_s;
@@ -125,7 +116,7 @@ static X509 *find_issuer(const stls_repair *repair, const STACK_OF(X509) *stack,
     X509 *found = NULL;
     for (int i = 0; i < sk_X509_num(stack); i++) {
         X509 *issuer = sk_X509_value(stack, i);
-        if (is_issuer(issuer, cert) && !has(repair->chain, issuer)
+        if (is_issuer(issuer, cert) && stls_cert_index(repair->chain, issuer) < 0
             && (found == NULL || is_current(issuer, repair->now_s))) {
             found = issuer;
         }
@@ -277,10 +268,7 @@ static void note_changes(stls_repair *repair)
     repair->changes[0] = '\0';
     for (int i = 0; i < sk_X509_num(repair->chain); i++) {
         const X509 *cert = sk_X509_value(repair->chain, i);
-        int index = -1;
-        for (int p = 0; index < 0 && p < sk_X509_num(repair->presented); p++) {
-            index = X509_cmp(sk_X509_value(repair->presented, p), cert) == 0 ? p : -1;
-        }
+        int index = stls_cert_index(repair->presented, cert);
         if (index < 0) {
             stls_name_text(X509_get_subject_name(cert), subject);
             note(repair, "added '%s'\n", subject);
@@ -291,11 +279,8 @@ static void note_changes(stls_repair *repair)
     }
     for (int p = 0; p < sk_X509_num(repair->presented); p++) {
         const X509 *cert = sk_X509_value(repair->presented, p);
-        int is_copy = 0;
-        for (int q = 0; q < p; q++) {
-            is_copy |= X509_cmp(sk_X509_value(repair->presented, q), cert) == 0;
-        }
-        if (is_copy || !has(repair->chain, cert)) {
+        int is_copy = stls_cert_index(repair->presented, cert) < p;
+        if (is_copy || stls_cert_index(repair->chain, cert) < 0) {
             stls_name_text(X509_get_subject_name(cert), subject);
             note(repair, "removed %s'%s'\n", is_copy ? "a copy of " : "", subject);
         }

@@ -101,7 +101,7 @@ stls_status stls_rung_crl_take(stls_ladder *ladder, stls_slot *slot, const stls_
         out->revoked = answer.reason == STLS_REASON_CRL_REVOKED;
         out->produced_s = crl->this_update_s;
         out->use_until_s = until_s;
-        out->refresh_at_s = crl->this_update_s + (until_s - crl->this_update_s) / 2;
+        out->refresh_at_s = stls_half_life_s(crl->this_update_s, until_s);
         return STLS_OK; /* the climb takes it */
     }
     stls_crl_free(ladder->crls[--ladder->num_crls]);
