@@ -7,6 +7,7 @@ import pytest
 # The lab is imported as tests.lab, wherever pytest was started.
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from tests.lab.inbound import INBOUND  # noqa: E402
 from tests.lab.lab import Lab  # noqa: E402
 
 
@@ -14,4 +15,11 @@ from tests.lab.lab import Lab  # noqa: E402
 def lab():
     """Every scenario's certificates, responders and backends."""
     with Lab() as built:
+        yield built
+
+
+@pytest.fixture(scope="session")
+def inbound_lab():
+    """Every client of the inbound table, and the responders that know them."""
+    with Lab(scenarios=(), inbound=INBOUND) as built:
         yield built

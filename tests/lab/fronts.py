@@ -13,9 +13,9 @@ STRICT_HEADERS = """
 """
 
 
-def directives(policy, responder_url=""):
-    """Policy keys as nginx directives."""
-    return "".join(f"    strict_tls_{key} {value.format(url=responder_url)};\n"
+def directives(policy, responder_url="", prefix=""):
+    """Policy keys as nginx directives; prefix "client_": for those about clients."""
+    return "".join(f"    strict_tls_{prefix}{key} {value.format(url=responder_url)};\n"
                    for key, value in policy.items())
 
 

@@ -29,17 +29,31 @@ class Scene:
     client_key: Path = None
 
 
+@dataclass(frozen=True)
+class ClientScene:
+    """What was built for a row of the inbound table."""
+
+    leaf: Entity
+    chain: Path  # what the client presents, in this order
+    key: Path
+    trust: Path  # PEM bundle for the server that demands it
+    place: str  # of the leaf at the programmable responder
+
+
 class Lab:
     """Made at once, started by `with`; everything it started and wrote is gone afterwards."""
 
-    def __init__(self, scenarios=SCENARIOS):
+    def __init__(self, scenarios=SCENARIOS, inbound=()):
+        """inbound: rows of inbound.py."""
         self.scenarios = scenarios
+        self.inbound = inbound
         self.responder = Responder()
         self.refusing = net.RefusingPort()
         self.folder = Path(tempfile.mkdtemp(prefix="strict-tls-lab-"))
         self.pki = Pki(self.folder / "pki")
         self.backends = Backends(self.folder / "backends")
         self.scenes = {}
+        self.client_scenes = {}
         self.real = {}  # OpenSSL's responders by issuer
         self._bundles = {}
         try:
@@ -99,6 +113,8 @@ class Lab:
         self._make_cas()
         for scenario in self.scenarios:
             self.scenes[scenario.id] = self._stage(scenario)
+        for scenario in self.inbound:
+            self.client_scenes[scenario.id] = self._stage_client(scenario)
 
     def _make_cas(self):
         pki = self.pki
@@ -130,7 +146,7 @@ class Lab:
         ca("outdated", "root", starts=-60.0, days=30.0)
         self.issue("not_a_ca", "issuing", drop=("ku",))
         pki.altered("altered_intermediate", pki["intermediate"])
-        if any(scenario.issuer == "long98" for scenario in self.scenarios):
+        if any(scenario.issuer == "long98" for scenario in (*self.scenarios, *self.inbound)):
             for number in range(1, 99):
                 ca(f"long{number}", f"long{number - 1}" if number > 1 else "root", ocsp="none",
                    ca_issuers=[])
@@ -143,14 +159,17 @@ class Lab:
             roles["other_ca", issuer] = self.issue(
                 f"other_ca_{issuer}", "stranger_issuing", usages=("ocsp",), nocheck=True)
         self.client = self.issue("client", usages=("client",), cn="client.lab.test")
+        # Of the hosts themselves, where clients come to them.
+        self.front = self.issue("front", sans=("*.inbound.lab.test",))
+        self.front_chain = self.bundle("serve", ["front", "issuing", "intermediate"])
 
     # ---- staging a scenario -----------------------------------------------
 
-    def _stage(self, scenario):
+    def _issue_leaf(self, label, scenario):
+        """(the row's leaf, function that makes a bundle of the row's words)"""
         fields = {"sans": (scenario.name.rstrip("."),), **scenario.leaf}
         fields["sans"] = [x509.DNSName(san[4:]) if san.startswith("dns:") else san
                           for san in fields["sans"]]
-        label = f"leaf_{scenario.id}"
         leaf = self.issue(label, scenario.issuer, ocsp=scenario.ocsp, revoked=scenario.revoked,
                           **fields)
         own = {"leaf": label, "altered_leaf": f"{label}_altered"}
@@ -158,8 +177,13 @@ class Lab:
             self.pki.altered(own["altered_leaf"], leaf)
 
         def bundle(kind, words):
-            labels = [own.get(word, word) for word in words.split()]
-            return self.bundle(kind, labels)
+            return self.bundle(kind, [own.get(word, word) for word in words.split()])
+
+        return leaf, bundle
+
+    def _stage(self, scenario):
+        label = f"leaf_{scenario.id}"
+        leaf, bundle = self._issue_leaf(label, scenario)
 
         client = None
         if scenario.client and scenario.client != "nobody":
@@ -167,12 +191,27 @@ class Lab:
         return Scene(
             leaf=leaf,
             backend=self.add_backend(
-                scenario.id, leaf, [own.get(word, word) for word in scenario.serve.split()],
+                scenario.id, leaf, bundle("serve", scenario.serve),
                 staple=scenario.staple, wants_client=bool(scenario.client)),
             trust=bundle("trust", scenario.trust),
             place=label,
             client=client,
             client_key=self.client.key_path if client else None)
+
+    def _stage_client(self, scenario):
+        label = f"client_{scenario.id}"
+        leaf, bundle = self._issue_leaf(label, scenario)
+        return ClientScene(leaf, bundle("serve", scenario.serve), leaf.key_path,
+                           bundle("trust", scenario.trust), label)
+
+    def visitor(self, name, issuer="issuing", serve="leaf issuing intermediate", *, ocsp="good",
+                **leaf):
+        """A client of a test's own with a fresh leaf; its place at the responder is its own."""
+        label = f"client_{name}"
+        entity = self.issue(label, issuer, ocsp=ocsp, usages=("client",), **leaf)
+        labels = [label if word == "leaf" else word for word in serve.split()]
+        return ClientScene(entity, self.bundle("serve", labels), entity.key_path,
+                           self.pki["root"].cert_path, label)
 
     def bundle(self, kind, labels):
         """The PEM file with these certificates; equal ones are one file."""
@@ -181,14 +220,14 @@ class Lab:
             self._bundles[key] = self.pki.bundle(f"{kind}{len(self._bundles)}.bundle", labels)
         return self._bundles[key]
 
-    def add_backend(self, name, leaf, labels, *, staple="", wants_client=False, **options):
+    def add_backend(self, name, leaf, chain, *, staple="", wants_client=False, **options):
         """A TLS server with this chain, before start()."""
         staple_file = None
         if staple:
             staple_file = self.pki.folder / f"{name}.staple"
             staple_file.write_bytes(self.responder.answer(leaf, staple))
         return self.backends.add(
-            name, self.bundle("serve", labels), leaf.key_path, staple=staple_file,
+            name, chain, leaf.key_path, staple=staple_file,
             client_ca=self.pki["root"].cert_path if wants_client else None, **options)
 
     def peer(self, name, issuer="issuing", serve="leaf issuing intermediate", *, staple="",
@@ -197,5 +236,6 @@ class Lab:
         label = f"leaf_{name}"
         entity = self.issue(label, issuer, ocsp=ocsp, **{"sans": (NAME,), **leaf})
         labels = [label if word == "leaf" else word for word in serve.split()]
-        backend = self.add_backend(name, entity, labels, staple=staple, **(options or {}))
+        backend = self.add_backend(name, entity, self.bundle("serve", labels), staple=staple,
+                                   **(options or {}))
         return Scene(entity, backend, self.pki["root"].cert_path, label)

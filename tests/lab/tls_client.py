@@ -1,0 +1,148 @@
+"""A TLS client that presents whatever it is given, and HTTP on top of it.
+
+OpenSSL sends the certificates of a PEM file in the file's order, adds none as
+long as it trusts none, and checks nothing about them at security level 0.
+"""
+import http.client
+import json
+import socket
+import ssl
+import subprocess
+from dataclasses import dataclass, field
+
+from . import net
+
+VERSIONS = {"tls12": ssl.TLSVersion.TLSv1_2, "tls13": ssl.TLSVersion.TLSv1_3}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a request, or of the attempt at one."""
+
+    status: int = None  # None: there was no answer
+    headers: dict = field(default_factory=dict)  # names in lower case
+    body: bytes = b""
+    error: str = ""  # why there was none: "TLSV13_ALERT_CERTIFICATE_REQUIRED", "closed", ...
+
+
+class Connection:
+    """Made by Client.connect(); requests follow each other on it."""
+
+    def __init__(self, tls, name):
+        self.tls = tls
+        self.name = name
+        self._http = http.client.HTTPConnection(net.HOST)
+        self._http.sock = tls
+        self._http.auto_open = 0
+
+    def get(self, path="/", host=None, headers=None):
+        """One request; host: another than the name in the handshake."""
+        try:
+            self._http.request("GET", path, headers={"Host": host or self.name, **(headers or {})})
+            answer = self._http.getresponse()
+            body = answer.read()
+        except (OSError, http.client.HTTPException) as failure:
+            return Answer(error=_word(failure))
+        return Answer(answer.status,
+                      {name.lower(): value for name, value in answer.getheaders()}, body)
+
+    @property
+    def version(self):
+        return self.tls.version()
+
+    @property
+    def reused(self):
+        return self.tls.session_reused
+
+    @property
+    def session(self):
+        """For Client.connect(); in TLS 1.3 it is there once something was read."""
+        return self.tls.session
+
+    def close(self):
+        self.tls.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+
+class Client:
+    """One certificate chain, or none; sessions of its connections are good for one another."""
+
+    def __init__(self, chain=None, key=None, *, version=None, tickets=True, timeout_s=30.0):
+        """version: a key of VERSIONS; tickets False: TLS 1.2 resumes by session id."""
+        self._timeout_s = timeout_s
+        self._context = context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        if version:
+            context.minimum_version = context.maximum_version = VERSIONS[version]
+        if not tickets:
+            context.options |= ssl.OP_NO_TICKET
+        if chain:
+            context.load_cert_chain(chain, key)
+
+    def connect(self, port, name, session=None):
+        """name: in the handshake (SNI); None: none.  Raises OSError where the handshake fails."""
+        plain = socket.create_connection((net.HOST, port), timeout=self._timeout_s)
+        try:
+            return Connection(
+                self._context.wrap_socket(plain, server_hostname=name, session=session), name)
+        except BaseException:
+            plain.close()
+            raise
+
+    def get(self, port, name, path="/", *, session=None, **options):
+        """One request on a connection of its own.  In TLS 1.3 a refusal comes with the answer."""
+        try:
+            with self.connect(port, name, session) as connection:
+                return connection.get(path, **options)
+        except OSError as failure:
+            return Answer(error=_word(failure))
+
+
+def _word(failure):
+    if isinstance(failure, ssl.SSLError) and failure.reason:
+        return failure.reason
+    if isinstance(failure, (http.client.RemoteDisconnected, ssl.SSLEOFError, ConnectionError,
+                            BrokenPipeError)):
+        return "closed"
+    return str(failure) or type(failure).__name__
+
+
+# A JSON object for each request.
+_WRITE_OUT = ('{"status": %{http_code}, "version": "%{http_version}", "exit": %{exitcode}, '
+              '"connects": %{num_connects}, "headers": %{header_json}}')
+
+
+def get_http2(port, name, chain=None, key=None, *, version="tls13", path="/", hosts=(None,)):
+    """Answers to requests over HTTP/2 on one connection; hosts: of them, None for `name`.
+
+    A request that needed another connection fails here.
+    """
+    words = ["curl"]
+    for number, host in enumerate(hosts):
+        words += ["--next"] if number else []
+        words += ["-sS", "-k", "--http2", "--ciphers", "DEFAULT:@SECLEVEL=0", "-o", "/dev/null",
+                  "-w", _WRITE_OUT, "--resolve", f"{name}:{port}:{net.HOST}",
+                  "--tlsv1.2", "--tls-max", {"tls12": "1.2", "tls13": "1.3"}[version]]
+        words += ["--cert", str(chain), "--key", str(key)] if chain else []
+        words += ["-H", f"Host: {host}"] if host else []
+        words.append(f"https://{name}:{port}{path}")
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    answers, end = [], 0
+    while end < len(done.stdout):
+        told, end = json.JSONDecoder().raw_decode(done.stdout, end)
+        assert told["connects"] == (0 if answers else 1), done.stdout
+        if told["exit"]:
+            answers.append(Answer(error=f"curl: {told['exit']}"))
+            continue
+        assert told["version"] == "2", done.stdout
+        answers.append(Answer(told["status"], {key: ", ".join(values) for key, values
+                                               in told["headers"].items()}))
+    assert len(answers) == len(hosts), done.stderr
+    return answers
