@@ -151,7 +151,9 @@ static int add_body_headers(OSSL_HTTP_REQ_CTX *exchange, const stls_fetch *fetch
 {
     char len[24];
     snprintf(len, sizeof(len), "%zu", fetch->body_len);
-    return OSSL_HTTP_REQ_CTX_add1_header(exchange, "Content-Type", fetch->content_type)
+    /* Not every OpenSSL 3.0 minds a line break, which would begin another field. */
+    return strpbrk(fetch->content_type, "\r\n") == NULL
+           && OSSL_HTTP_REQ_CTX_add1_header(exchange, "Content-Type", fetch->content_type)
            && OSSL_HTTP_REQ_CTX_add1_header(exchange, "Content-Length", len);
 }
 
