@@ -52,6 +52,7 @@ void stls_check_free(stls_check *check)
     stls_dealloc(&allocator, check->crls);
     sk_X509_pop_free(check->crl_issuers, X509_free);
     stls_dealloc(&allocator, check->places);
+    stls_dealloc(&allocator, check->order.links);
     stls_findings_clear(&check->findings);
     sk_X509_pop_free(check->presented, X509_free);
     stls_anchors_free(check->anchors);
@@ -296,7 +297,11 @@ static stls_status judge_trust(stls_check *check)
     check->passed |= STLS_PASSED_PRESENTED;
 
     check->places = stls_alloc(&check->allocator, check->num_presented * sizeof(stls_place));
-    if (check->places == NULL) {
+    /* Gaps lie between presented certificates, and a few more may be known of one gap. */
+    check->order.cap = check->num_presented + (size_t)policy->num[STLS_KEY_MAX_CHAIN_LEN];
+    check->order.links =
+        stls_alloc(&check->allocator, check->order.cap * sizeof(*check->order.links));
+    if (check->places == NULL || check->order.links == NULL) {
         return STLS_ERR_MEMORY;
     }
     stls_status status = stls_path_build(&check->path, policy, check->anchors, check->role,
@@ -304,8 +309,8 @@ static stls_status judge_trust(stls_check *check)
     if (status != STLS_OK) {
         return status;
     }
-    stls_chain_judge(policy, check->anchors, check->presented, &check->path, check->places,
-                     &check->findings);
+    stls_chain_judge(policy, check->anchors, check->presented, &check->path, &check->order,
+                     check->places, &check->findings);
     if (check->path.is_valid) {
         check->passed |= STLS_PASSED_PATH;
     }

@@ -36,6 +36,7 @@ struct stls_check_st {
     stls_findings findings;
     stls_path path;
     stls_place *places;
+    stls_order order;
     stls_staple *staples;
     size_t num_staples, cap_staples;
     stls_ladder ladder;

@@ -16,6 +16,8 @@ static const char *place_name(stls_place place)
         return "redundant";
     case STLS_EXTRA:
         return "extra";
+    case STLS_BEHIND_GAP:
+        return "behind_gap";
     default:
         return "unknown";
     }
@@ -125,6 +127,39 @@ static json_t *render_anchor(const stls_check *check)
     return json_string(subject);
 }
 
+static json_t *render_order(const stls_check *check)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; i < check->order.num; i++) {
+        json_array_append_new(out, index_or_null(check->order.links[i].index));
+    }
+    return out;
+}
+
+static json_t *render_gaps(const stls_check *check)
+{
+    json_t *out = json_array();
+    int below = STLS_NO_CERT;
+
+    for (size_t i = 0; i < check->order.num; i++) {
+        X509 *cert = check->order.links[i].below;
+        char issuer[STLS_NAME_TEXT_LEN], key_id[100], url[STLS_URL_LEN];
+        if (check->order.links[i].index != STLS_NO_CERT) {
+            below = check->order.links[i].index;
+            continue;
+        }
+        stls_name_text(X509_get_issuer_name(cert), issuer);
+        stls_hex_text(X509_get0_authority_key_id(cert), key_id);
+        stls_aia_url(cert, NID_ad_ca_issuers, 0, url);
+        json_array_append_new(out, json_pack("{s:o, s:s, s:o, s:o}",
+                                             "below", index_or_null(below),
+                                             "subject", issuer,
+                                             "key_id", optional_text(key_id),
+                                             "published_at", optional_text(url)));
+    }
+    return out;
+}
+
 static json_t *render_findings(const stls_check *check)
 {
     json_t *out = json_array();
@@ -151,7 +186,7 @@ char *stls_report_render(const stls_check *check, const char *word, size_t *len)
 
     *len = 0;
     json_t *report = json_pack(
-        "{s:i, s:s, s:s, s:s, s:o, s:I, s:I, s:b, s:i, s:o, s:o, s:o}",
+        "{s:i, s:s, s:s, s:s, s:o, s:I, s:I, s:b, s:i, s:o, s:o, s:o, s:o, s:o}",
         "version", 1,
         "verdict", word,
         "reason", stls_reason_id(primary != NULL ? primary->reason : STLS_REASON_NONE),
@@ -162,6 +197,8 @@ char *stls_report_render(const stls_check *check, const char *word, size_t *len)
         "pinned", stls_chain_is_pinned(&check->path),
         "num_presented", (int)check->num_presented,
         "certs", render_certs(check),
+        "order", render_order(check),
+        "gaps", render_gaps(check),
         "anchor", render_anchor(check),
         "findings", render_findings(check));
     char *dump = report != NULL ? json_dumps(report, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;

@@ -54,42 +54,6 @@ static X509 *find_root(const drawing *of, X509 *cert)
     return NULL;
 }
 
-/* Not a root, which must not stand in for a missing certificate. */
-static X509 *find_known(const drawing *of, X509 *cert)
-{
-    for (int i = 0; i < sk_X509_num(of->trust->certs); i++) {
-        X509 *issuer = sk_X509_value(of->trust->certs, i);
-        if (issued(issuer, cert)) {
-            return issuer;
-        }
-    }
-    return NULL;
-}
-
-static X509 *find_presented(const drawing *of, X509 *cert)
-{
-    for (int i = 0; i < sk_X509_num(of->presented) && i < MAX_NODES; i++) {
-        X509 *issuer = sk_X509_value(of->presented, i);
-        if (!of->used[i] && issued(issuer, cert)) {
-            return issuer;
-        }
-    }
-    return NULL;
-}
-
-/* Behind a gap: the next CA certificate that was sent and is not placed yet. */
-static X509 *next_unplaced(const drawing *of)
-{
-    for (int i = 0; i < sk_X509_num(of->presented) && i < MAX_NODES; i++) {
-        X509 *cert = sk_X509_value(of->presented, i);
-        if (!of->used[i] && X509_check_ca(cert) > 0
-            && index_of(of->presented, cert) == i) {
-            return cert;
-        }
-    }
-    return NULL;
-}
-
 /* ---- nodes ----------------------------------------------------------------------- */
 
 static json_t *text_or_null(const char *text)
@@ -160,7 +124,7 @@ static void add_cert(drawing *of, const char *kind, X509 *cert, const char *publ
     }
 }
 
-/* What `cert` says about an issuer that nobody here has. */
+/* What a certificate says about its issuer, which nobody here has. */
 static void add_gap(drawing *of, X509 *cert)
 {
     char subject[DOCTOR_TEXT_LEN], key_id[DOCTOR_TEXT_LEN], url[DOCTOR_TEXT_LEN];
@@ -194,30 +158,43 @@ static void draw_repaired(drawing *of, const STACK_OF(X509) *repaired)
     }
 }
 
-static void draw_found(drawing *of)
+/* In the right order, with every gap, as the core laid them out. */
+static void draw_ordered(drawing *of)
 {
-    char url[DOCTOR_TEXT_LEN];
-    X509 *cert = sk_X509_value(of->presented, 0), *issuer;
+    const json_t *order = json_object_get(of->report, "order");
+    const json_t *gaps = json_object_get(of->report, "gaps");
+    X509 *cert = NULL;
+    size_t i, num_gaps = 0;
+    json_t *one;
 
-    add_cert(of, "sent", cert, "");
-    while (json_array_size(of->nodes) < MAX_NODES && !is_self_signed(cert)) {
-        if ((issuer = find_root(of, cert)) != NULL) {
-            add_root(of, issuer);
-            break;
+    json_array_foreach(order, i, one) {
+        if (json_is_null(one)) {
+            const json_t *gap = json_array_get(gaps, num_gaps++);
+            add_node(of, "missing", -1, doctor_str(gap, "subject"), doctor_str(gap, "key_id"),
+                     doctor_str(gap, "published_at"));
+            cert = NULL;
+        } else if ((cert = sk_X509_value(of->presented, (int)json_integer_value(one))) != NULL) {
+            add_cert(of, "sent", cert, "");
         }
-        if ((issuer = find_presented(of, cert)) != NULL) {
-            add_cert(of, "sent", issuer, "");
-        } else if ((issuer = find_known(of, cert)) != NULL) {
-            doctor_issuer_url(cert, url);
-            add_cert(of, "missing", issuer, url);
-        } else {
-            add_gap(of, cert);
-            if ((issuer = next_unplaced(of)) == NULL) {
-                break;
-            }
-            add_cert(of, "sent", issuer, "");
+    }
+    if (cert == NULL || is_self_signed(cert)) {
+        return;
+    }
+    X509 *root = find_root(of, cert);
+    if (root != NULL) {
+        add_root(of, root);
+    } else {
+        add_gap(of, cert);
+    }
+}
+
+/* What the core did not look at any closer. */
+static void draw_presented(drawing *of)
+{
+    for (int i = 0; i < sk_X509_num(of->presented) && i < MAX_NODES; i++) {
+        if (!of->used[i]) {
+            add_cert(of, "sent", sk_X509_value(of->presented, i), "");
         }
-        cert = issuer;
     }
 }
 
@@ -230,8 +207,10 @@ json_t *doctor_chain(const doctor_trust *trust, const STACK_OF(X509) *presented,
     if (sk_X509_num(presented) > 0) {
         if (repaired != NULL) {
             draw_repaired(&of, repaired);
+        } else if (json_array_size(json_object_get(report, "order")) > 0) {
+            draw_ordered(&of);
         } else {
-            draw_found(&of);
+            draw_presented(&of);
         }
     }
     for (int i = 0; i < sk_X509_num(presented) && i < MAX_NODES; i++) {

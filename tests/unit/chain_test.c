@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 
+#include <jansson.h>
+
 /* What is presented, against which anchors. Revocation is not this file's concern. */
 typedef struct {
     const char *what;
@@ -403,6 +405,136 @@ static void finding_names_the_missing_issuer(void **state)
     assert_non_null(strstr(line, INTER_ISSUER_URL));
 }
 
+/* root -> a (key 5) -> b (key 6) -> c (key 7) -> d (key 8) -> leaf: c[0] is the leaf, c[4] a. */
+static void five_certificates(X509 *c[5])
+{
+    static const char *const names[] = {"CN=D,O=Lab", "CN=C,O=Lab", "CN=B,O=Lab", "CN=A,O=Lab"};
+    X509 *issuer = aid_usual_pki()->root;
+    size_t issuer_key = 0;
+
+    for (int i = 4; i > 0; i--) {
+        char aia[80];
+        snprintf(aia, sizeof(aia), "caIssuers;URI:http://ca.example.com/issuer-of-%d.der", i);
+        aid_cert spec = {.subject = names[i - 1], .key = 9 - (size_t)i, .is_ca = 1, .aia = aia};
+        spec.issuer = issuer;
+        spec.issuer_key = issuer_key;
+        c[i] = issuer = aid_make_cert(&spec);
+        issuer_key = spec.key;
+    }
+    aid_cert leaf_spec = aid_leaf_spec();
+    leaf_spec.issuer = issuer;
+    leaf_spec.issuer_key = issuer_key;
+    c[0] = aid_make_cert(&leaf_spec);
+}
+
+/* "0,-,2" from the report's order; "-" is a missing certificate. */
+static void order_text(const json_t *report, char *text)
+{
+    size_t i;
+    json_t *one;
+    text[0] = '\0';
+    json_array_foreach (json_object_get(report, "order"), i, one) {
+        text += sprintf(text, json_is_null(one) ? "%s-" : "%s%d", i ? "," : "",
+                        (int)json_integer_value(one));
+    }
+}
+
+static void every_gap_is_told(void **state)
+{
+    const aid_pki *pki = aid_usual_pki();
+    X509 *c[5];
+    aid_cert stranger_spec = {.subject = "CN=Stranger,O=Elsewhere", .key = 9, .is_ca = 1};
+
+    (void)state;
+    five_certificates(c);
+    stranger_spec.issuer = c[2]; /* a sister of what is missing */
+    stranger_spec.issuer_key = 7;
+    X509 *stranger = aid_make_cert(&stranger_spec);
+    const struct {
+        const char *what;
+        STACK_OF(X509) *certs;
+        stls_anchors *anchors;
+        const char *order;   /* what the report says */
+        const char *missing; /* subjects of the gaps, and which of them are below what */
+        size_t num_extra;
+        stls_reason noted; /* an error besides */
+    } rows[] = {
+        {"whole", aid_stack(c[0], c[1], c[2], c[3], c[4], NULL), NULL, "0,1,2,3,4", "", 0, 0},
+        {"one", aid_stack(c[0], c[1], c[3], c[4], NULL), NULL, "0,1,-,2,3", "1C", 0, 0},
+        {"two", aid_stack(c[0], c[2], c[4], NULL), NULL, "0,-,1,-,2", "0D1B", 0, 0},
+        {"two, and the root", aid_stack(c[0], c[2], c[4], pki->root, NULL), NULL,
+         "0,-,1,-,2,3", "0D1B", 0, 0},
+        {"up to the trust anchor", aid_stack(c[0], c[2], NULL), NULL, "0,-,1,-", "0D1B", 0, 0},
+        {"misordered", aid_stack(c[0], c[4], c[2], NULL), NULL, "0,-,2,-,1", "0D2B", 0,
+         STLS_REASON_CHAIN_MISORDERED},
+        {"misordered behind the gap", aid_stack(c[0], c[4], c[3], c[2], NULL), NULL,
+         "0,-,3,2,1", "0D", 0, STLS_REASON_CHAIN_MISORDERED},
+        {"superfluous", aid_stack(c[0], pki->other_root, c[2], c[2], stranger, c[4], NULL), NULL,
+         "0,-,4,2,-,5", "0D2B", 2, STLS_REASON_CHAIN_MISORDERED},
+        {"this host owns what is missing", aid_stack(c[0], NULL),
+         aid_anchors(pki->root, c[1], c[2], NULL), "0,-,-,-", "0D0C0B", 0, 0},
+        {"and knows that nothing more is", aid_stack(c[0], c[3], c[4], NULL),
+         aid_anchors(pki->root, c[1], c[2], NULL), "0,-,-,1,2", "0D0C", 0, 0},
+        {"not behind an untrusted root", aid_stack(c[0], c[1], c[2], c[3], c[4], NULL),
+         aid_anchors(pki->other_root, NULL), "0,1,2,3,4", "", 0, 0},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        aid_case a = {.policy = "revocation=off", .certs = rows[i].certs,
+                      .anchors = rows[i].anchors};
+        stls_result *result = aid_judge(&a);
+        char text[100], missing[100] = "";
+        size_t len, k;
+        json_t *gap, *report = json_loads(stls_result_get0_report(result, &len), 0, NULL);
+
+        assert_non_null(report);
+        order_text(report, text);
+        json_array_foreach (json_object_get(report, "gaps"), k, gap) {
+            const char *subject = json_string_value(json_object_get(gap, "subject"));
+            assert_memory_equal(subject, "O=Lab,CN=", 9);
+            sprintf(missing + strlen(missing), "%d%s",
+                    (int)json_integer_value(json_object_get(gap, "below")), subject + 9);
+            assert_non_null(json_string_value(json_object_get(gap, "key_id")));
+            assert_non_null(json_string_value(json_object_get(gap, "published_at")));
+        }
+        if (strcmp(text, rows[i].order) != 0 || strcmp(missing, rows[i].missing) != 0) {
+            fail_msg("%s: order %s, missing %s", rows[i].what, text, missing);
+        }
+        assert_int_equal(aid_findings(result, STLS_REASON_CHAIN_INCOMPLETE, "error"), k);
+        assert_int_equal(aid_findings(result, STLS_REASON_CHAIN_EXTRA, NULL), rows[i].num_extra);
+        if (k > 0) {
+            assert_result(result, STLS_REJECT, STLS_REASON_CHAIN_INCOMPLETE);
+        }
+        assert_int_equal(aid_findings(result, STLS_REASON_CHAIN_MISORDERED, NULL) > 0,
+                         rows[i].noted != 0);
+        json_decref(report);
+    }
+}
+
+/* As many gaps as a peer may send certificates, each told once. */
+static void gaps_are_bounded(void **state)
+{
+    STACK_OF(X509) *certs = sk_X509_new_null();
+    aid_cert spec = {.subject = "CN=Island,O=Lab", .key = 6, .is_ca = 1};
+    aid_case c = {.policy = "revocation=off max_chain_len=100 max_chain_bytes=1000000",
+                  .certs = certs};
+
+    (void)state;
+    sk_X509_push(certs, aid_usual_pki()->leaf);
+    for (int i = 1; i < 100; i++) {
+        char name[40];
+        snprintf(name, sizeof(name), "CN=Nobody %d,O=Lab", i);
+        spec.issuer = aid_usual_pki()->other_root;
+        spec.issuer_key = 4;
+        spec.issuer_name = name;
+        spec.key_id = "";
+        sk_X509_push(certs, aid_make_cert(&spec));
+    }
+    stls_result *result = aid_judge(&c);
+    assert_result(result, STLS_REJECT, STLS_REASON_CHAIN_INCOMPLETE);
+    assert_int_equal(aid_findings(result, STLS_REASON_CHAIN_INCOMPLETE, "error"), 100);
+    sk_X509_free(certs);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -419,6 +551,8 @@ int main(void)
         cmocka_unit_test(bounds),
         cmocka_unit_test(undecodable_extensions),
         cmocka_unit_test(finding_names_the_missing_issuer),
+        cmocka_unit_test(every_gap_is_told),
+        cmocka_unit_test(gaps_are_bounded),
     };
     return cmocka_run_group_tests_name("chain", tests, NULL, aid_end);
 }

@@ -8,6 +8,7 @@ from tests.hosts.doctor.conftest import (ACCEPT, REJECT, UNKNOWN, USAGE, Doctor,
 from tests.lab import fronts, net
 from tests.lab.backends import Backends
 from tests.lab.nginx import MODULE, Nginx
+from tests.lab.pki import Pki
 from tests.lab.scenarios import NAME
 
 REPAIRABLE = {
@@ -147,6 +148,27 @@ def test_file(id, doctor, lab):
     assert done.json["repair"] is None or id not in ("leaf_only", "one_missing") \
         or not done.json["repair"]["possible"]
     assert len(lab.responder.hits) == before
+
+
+def test_every_gap_is_drawn(doctor, tmp_path):
+    """Two certificates are missing, one is superfluous, the rest is misordered."""
+    pki = Pki(tmp_path / "pki")
+    top = pki.issue("root", ca=True)
+    for label in ("a", "b", "c", "d"):
+        top = pki.issue(label, top, ca=True, ca_issuers=[f"http://ca.lab.test/{top.label}.der"])
+    pki.issue("leaf", top, sans=[NAME], ca_issuers=["http://ca.lab.test/d.der"])
+    pki.issue("other", ca=True)
+    chain = pki.bundle("chain.pem", ["leaf", "a", "c", "other"])
+    options = ["--cafile", pki["root"].cert_path, "--name", NAME]
+    done = doctor("file", chain, *options, "--json")
+    assert (done.code, done.json["reason"]) == (REJECT, "chain.incomplete")
+    drawn = [(node["kind"], node["index"], node["published_at"]) for node in done.json["chain"]]
+    assert drawn == [
+        ("sent", 0, None), ("missing", None, "http://ca.lab.test/d.der"),
+        ("sent", 2, None), ("missing", None, "http://ca.lab.test/b.der"),
+        ("sent", 1, None), ("root", None, None), ("unneeded", 3, None)]
+    assert done.json["strict"]["order"] == [0, None, 2, None, 1]
+    assert doctor("file", chain, *options).out.count("MISSING") == 2
 
 
 def test_file_online(doctor, lab):
