@@ -72,7 +72,11 @@ size_t stls_result_log_line(const stls_result *result, const char *addr, char *b
     }
     put_text(&out, "strict-tls: ");
     put_text(&out, result->word);
-    put_bare(&out, "peer", result->name);
+    if (result->client[0] != '\0') {
+        put_field(&out, "peer", result->client);
+    } else {
+        put_bare(&out, "peer", result->name);
+    }
     if (addr != NULL) {
         put_bare(&out, "addr", addr);
     }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "x509_text.h"
 
 stls_result *stls_result_up_ref(stls_result *result)
 {
@@ -21,6 +22,7 @@ void stls_result_free(stls_result *result)
     stls_dealloc(&allocator, result->questions);
     stls_dealloc(&allocator, result->report);
     stls_dealloc(&allocator, result->name);
+    stls_dealloc(&allocator, result->client);
     stls_dealloc(&allocator, result->subject);
     stls_dealloc(&allocator, result->detail);
     stls_dealloc(&allocator, result->remedy);
@@ -37,6 +39,19 @@ static const char *word_of(const stls_check *check)
     default:
         return "pending";
     }
+}
+
+/* Whom a log line is about: nobody wanted a name of a client, so it is who it says it is. */
+static stls_status copy_peer(stls_result *result, const stls_check *check)
+{
+    char client[STLS_NAME_TEXT_LEN] = "";
+
+    if (check->role == STLS_ROLE_CLIENT && sk_X509_num(check->presented) > 0) {
+        stls_name_text(X509_get_subject_name(sk_X509_value(check->presented, 0)), client);
+    }
+    result->name = stls_strdup(&result->allocator, check->name);
+    result->client = stls_strdup(&result->allocator, client);
+    return result->name != NULL && result->client != NULL ? STLS_OK : STLS_ERR_MEMORY;
 }
 
 static stls_status copy_primary(stls_result *result, const stls_check *check)
@@ -98,9 +113,8 @@ stls_result *stls_check_get1_result(stls_check *check)
     result->is_pinned = stls_chain_is_pinned(&check->path);
     result->valid_until_s = check->valid_until_s;
     result->refresh_at_s = check->refresh_at_s;
-    result->name = stls_strdup(&check->allocator, check->name);
     result->report = stls_report_render(check, result->word, &result->report_len);
-    if (result->name == NULL || result->report == NULL
+    if (result->report == NULL || copy_peer(result, check) != STLS_OK
         || copy_primary(result, check) != STLS_OK || copy_questions(result, check) != STLS_OK) {
         stls_result_free(result);
         return NULL;

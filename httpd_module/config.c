@@ -422,6 +422,7 @@ static mst_runtime *make_runtime(const mst_dir_conf *conf)
 
     memcpy(&rt->conf, conf, sizeof(rt->conf));
     rt->report = conf->mode == MST_REPORT;
+    rt->role = conf->is_client ? STLS_ROLE_CLIENT : STLS_ROLE_SERVER;
     rt->anchors = apr_hash_get(anchors_by_file, conf->trusted ? conf->trusted : "",
                                APR_HASH_KEY_STRING);
     rt->policy = rt->anchors ? make_policy(conf, &err) : NULL;

@@ -13,7 +13,7 @@ static apr_time_t now(void)
 stls_check *mst_new_check(mst_runtime *rt, const char *name, const STACK_OF(X509) *certs)
 {
     stls_check *check = rt->policy
-        ? stls_check_new(rt->policy, rt->anchors, STLS_ROLE_SERVER) : NULL;
+        ? stls_check_new(rt->policy, rt->anchors, rt->role) : NULL;
 
     if (check == NULL) {
         return NULL;
@@ -39,7 +39,7 @@ stls_verdict mst_judge_trust(mst_conn *conn, STACK_OF(X509) *certs)
     conn->trust_judged = 1;
     conn->epoch = mst_epoch();
     if (rt->policy && !rt->nonce
-        && stls_verdict_key(conn->key, rt->policy, rt->anchors, STLS_ROLE_SERVER,
+        && stls_verdict_key(conn->key, rt->policy, rt->anchors, rt->role,
                             conn->name ? conn->name : "", conn->name ? strlen(conn->name) : 0,
                             certs) == STLS_OK) {
         conn->has_key = 1;
@@ -73,33 +73,22 @@ stls_verdict mst_judge_trust(mst_conn *conn, STACK_OF(X509) *certs)
     return STLS_REJECT;
 }
 
-stls_verdict mst_judge(mst_conn *conn, SSL *ssl)
+stls_verdict mst_judge_revocation(mst_conn *conn, STACK_OF(X509) *certs,
+                                  const unsigned char *staple, apr_size_t staple_len)
 {
     static const char revoked_meanwhile[] = "another check learned of a revocation meanwhile";
     mst_runtime *rt = conn->rt;
-    unsigned char *staple = NULL;
-    long staple_len = SSL_get_tlsext_status_ocsp_resp(ssl, &staple);
     stls_result *result;
     stls_check *check;
 
-    if (staple_len <= 0 || staple == NULL) {
-        staple = NULL;
-        staple_len = 0;
-    }
-    conn->certs = X509_chain_up_ref(SSL_get_peer_cert_chain(ssl));
+    conn->certs = X509_chain_up_ref(certs);
     if (staple != NULL) {
-        conn->staple = OPENSSL_memdup(staple, (size_t) staple_len);
-        conn->staple_len = conn->staple ? (apr_size_t) staple_len : 0;
-    }
-    if (SSL_session_reused(ssl)) { /* mod_ssl offers no session */
-        mst_judge_fail(conn, STLS_REASON_SESSION_UNVERIFIED,
-                       "it was not offered by a strict connection");
-        return conn->result ? stls_result_verdict(conn->result) : STLS_REJECT;
+        conn->staple = OPENSSL_memdup(staple, staple_len);
+        conn->staple_len = conn->staple ? staple_len : 0;
     }
     conn->epoch = mst_epoch();
     if (conn->has_key
-        && stls_verdict_key_staple(conn->key, conn->key, staple, (size_t) staple_len)
-           == STLS_OK) {
+        && stls_verdict_key_staple(conn->key, conn->key, staple, staple_len) == STLS_OK) {
         conn->has_staple_key = 1;
         result = mst_verdict_get1(conn->key, now());
         if (result != NULL && stls_result_verdict(result) != STLS_PENDING) {
@@ -113,14 +102,14 @@ stls_verdict mst_judge(mst_conn *conn, SSL *ssl)
     check = conn->check;
     conn->check = NULL;
     if (check == NULL) {
-        check = mst_new_check(rt, conn->name, SSL_get_peer_cert_chain(ssl));
+        check = mst_new_check(rt, conn->name, certs);
         if (check == NULL) {
             return STLS_REJECT;
         }
     }
     /* a staple that could not be added has driven the check to its end */
     if (staple != NULL) {
-        (void) stls_check_add_staple(check, 0, staple, (size_t) staple_len);
+        (void) stls_check_add_staple(check, 0, staple, staple_len);
     }
     (void) mst_run_check(rt, check, 0);
     conn->result = stls_check_get1_result(check);
@@ -138,6 +127,24 @@ stls_verdict mst_judge(mst_conn *conn, SSL *ssl)
     return conn->result ? stls_result_verdict(conn->result) : STLS_REJECT;
 }
 
+stls_verdict mst_judge(mst_conn *conn, SSL *ssl)
+{
+    unsigned char *staple = NULL;
+    long staple_len = SSL_get_tlsext_status_ocsp_resp(ssl, &staple);
+
+    if (staple_len <= 0 || staple == NULL) {
+        staple = NULL;
+        staple_len = 0;
+    }
+    if (SSL_session_reused(ssl)) { /* mod_ssl offers no session */
+        mst_judge_fail(conn, STLS_REASON_SESSION_UNVERIFIED,
+                       "it was not offered by a strict connection");
+        return conn->result ? stls_result_verdict(conn->result) : STLS_REJECT;
+    }
+    return mst_judge_revocation(conn, SSL_get_peer_cert_chain(ssl), staple,
+                                (apr_size_t) staple_len);
+}
+
 void mst_judge_fail(mst_conn *conn, stls_reason reason, const char *detail)
 {
     stls_check *check;
@@ -152,101 +159,153 @@ void mst_judge_fail(mst_conn *conn, stls_reason reason, const char *detail)
     }
 }
 
-/* Same policy, trust and name, and the verdict's time is not over. */
-int mst_judge_reusable(mst_conn *conn, const mst_runtime *rt, const char *name)
+int mst_same_policy(const mst_runtime *one, const mst_runtime *other)
 {
-    apr_uint32_t epoch = mst_epoch();
+    if (one == NULL || other == NULL || one->policy == NULL || other->policy == NULL) {
+        return 0;
+    }
+    return one == other
+        || (one->role == other->role
+            && !memcmp(stls_policy_get0_id(one->policy), stls_policy_get0_id(other->policy),
+                       STLS_ID_LEN)
+            && !memcmp(stls_anchors_get0_id(one->anchors), stls_anchors_get0_id(other->anchors),
+                       STLS_ID_LEN));
+}
+
+/* Several threads may ask at once about a connection that several requests share (HTTP/2). */
+stls_result *mst_judge_current(mst_conn *conn)
+{
+    apr_uint32_t epoch = mst_epoch(), since = apr_atomic_read32(&conn->epoch);
     stls_result *newer;
 
-    if (conn->state != MST_ACCEPTED_PEER || conn->rt == NULL || conn->result == NULL
-        || rt->policy == NULL || conn->rt->policy == NULL) {
-        return 0;
+    if (conn->state != MST_ACCEPTED_PEER || conn->rt == NULL || conn->result == NULL) {
+        return NULL;
     }
-    if (conn->rt != rt
-        && (memcmp(stls_policy_get0_id(conn->rt->policy), stls_policy_get0_id(rt->policy),
-                   STLS_ID_LEN)
-            || memcmp(stls_anchors_get0_id(conn->rt->anchors), stls_anchors_get0_id(rt->anchors),
-                      STLS_ID_LEN))) {
-        return 0;
-    }
-    if (conn->name == NULL || name == NULL || ap_cstr_casecmp(conn->name, name)) {
-        return 0;
-    }
-    if (conn->epoch != epoch) {
-        if (mst_revoked_since(conn->epoch, conn->result)) {
-            return 0;
+    if (since != epoch) {
+        if (mst_revoked_since(since, conn->result)) {
+            return NULL;
         }
-        conn->epoch = epoch;
+        apr_atomic_set32(&conn->epoch, epoch);
     }
     mst_refresh(conn, now());
     if (now() < stls_result_valid_until_s(conn->result)) {
-        return 1;
+        return stls_result_up_ref(conn->result);
     }
     /* a refresh may have found the same presentation to be good for longer */
     newer = conn->has_staple_key ? mst_verdict_get1(conn->key, now()) : NULL;
     if (newer != NULL && stls_result_verdict(newer) == STLS_ACCEPT
         && now() < stls_result_valid_until_s(newer)) {
-        stls_result_free(conn->result);
-        conn->result = newer;
-        return 1;
+        return newer;
     }
     stls_result_free(newer);
-    return 0;
+    return NULL;
+}
+
+/* Same policy, trust and name, and the verdict's time is not over. */
+int mst_judge_reusable(mst_conn *conn, const mst_runtime *rt, const char *name)
+{
+    stls_result *current;
+
+    if (!mst_same_policy(conn->rt, rt)) {
+        return 0;
+    }
+    if (conn->name == NULL || name == NULL || ap_cstr_casecmp(conn->name, name)) {
+        return 0;
+    }
+    current = mst_judge_current(conn);
+    if (current == NULL) {
+        return 0;
+    }
+    stls_result_free(conn->result);
+    conn->result = current;
+    return 1;
+}
+
+void mst_conn_clear(mst_conn *conn)
+{
+    stls_check_free(conn->check);
+    stls_result_free(conn->result);
+    sk_X509_pop_free(conn->certs, X509_free);
+    OPENSSL_free(conn->staple);
+    conn->check = NULL;
+    conn->result = NULL;
+    conn->certs = NULL;
+    conn->staple = NULL;
+    conn->staple_len = 0;
+    conn->has_key = 0;
+    conn->has_staple_key = 0;
+    conn->trust_judged = 0;
+    conn->state = MST_NEW;
 }
 
 /* For expressions, LogFormat and ErrorDocument. */
-void mst_set_env(mst_request *rq, stls_result *result)
+void mst_set_env(request_rec *r, stls_role role, stls_result *result)
 {
-    apr_table_t *env;
+    static const char *const names[2][3] = {
+        {"STRICT_TLS_VERDICT", "STRICT_TLS_REASON", "STRICT_TLS_REPORT"},
+        {"STRICT_TLS_CLIENT_VERDICT", "STRICT_TLS_CLIENT_REASON", "STRICT_TLS_CLIENT_REPORT"},
+    };
+    const char *const *name = names[role == STLS_ROLE_CLIENT];
+    apr_table_t *env = r->subprocess_env;
     const char *report;
     size_t len;
 
-    if (rq == NULL) {
-        return;
-    }
-    env = rq->r->subprocess_env;
     if (result == NULL) {
-        apr_table_setn(env, "STRICT_TLS_VERDICT", "reject");
-        apr_table_setn(env, "STRICT_TLS_REASON", stls_reason_id(STLS_REASON_INTERNAL_MEMORY));
-        apr_table_unset(env, "STRICT_TLS_REPORT");
+        apr_table_setn(env, name[0], "reject");
+        apr_table_setn(env, name[1], stls_reason_id(STLS_REASON_INTERNAL_MEMORY));
+        apr_table_unset(env, name[2]);
         return;
     }
     report = stls_result_get0_report(result, &len);
-    apr_table_setn(env, "STRICT_TLS_VERDICT", stls_result_word(result));
-    apr_table_setn(env, "STRICT_TLS_REASON", stls_reason_id(stls_result_reason(result)));
-    apr_table_setn(env, "STRICT_TLS_REPORT", apr_pstrmemdup(rq->r->pool, report, len));
+    apr_table_setn(env, name[0], stls_result_word(result));
+    apr_table_setn(env, name[1], stls_reason_id(stls_result_reason(result)));
+    apr_table_setn(env, name[2], apr_pstrmemdup(r->pool, report, len));
 }
 
-void mst_record(mst_conn *conn, mst_request *rq)
+static void count(const mst_runtime *rt, mst_counter backend, mst_counter client)
 {
-    int level = conn->rt->report ? APLOG_WARNING : APLOG_ERR;
+    mst_count(rt->role == STLS_ROLE_CLIENT ? client : backend);
+}
+
+void mst_record(mst_conn *conn, stls_result *result, request_rec *r)
+{
+    const mst_runtime *rt = conn->rt;
+    const char *who = rt->role == STLS_ROLE_CLIENT ? "client" : conn->name ? conn->name : "-";
+    int level = rt->report ? APLOG_WARNING : APLOG_ERR;
     char line[MST_LINE_LEN], addr[128];
 
-    mst_set_env(rq, conn->result);
-    if (conn->result == NULL) {
-        mst_count(conn->rt->report ? MST_WOULD_REJECT : MST_REJECTED);
+    if (r != NULL) {
+        mst_set_env(r, rt->role, result);
+    }
+    apr_snprintf(addr, sizeof(addr), "%pI", conn->c->client_addr);
+    if (result == NULL) {
+        if (rt->report) {
+            count(rt, MST_WOULD_REJECT, MST_CLIENT_WOULD_REJECT);
+        }
+        else {
+            count(rt, MST_REJECTED, MST_CLIENT_REJECTED);
+        }
         ap_log_cerror(APLOG_MARK, level, 0, conn->c, STLSLOGNO(2)
-                      "strict-tls: %s peer=%s reason=%s",
-                      conn->rt->report ? "would_reject" : "reject",
-                      conn->name ? conn->name : "-", stls_reason_id(STLS_REASON_INTERNAL_MEMORY));
+                      "strict-tls: %s peer=%s addr=%s reason=%s",
+                      rt->report ? "would_reject" : "reject", who, addr,
+                      stls_reason_id(STLS_REASON_INTERNAL_MEMORY));
         return;
     }
-    if (stls_result_verdict(conn->result) != STLS_ACCEPT) {
-        mst_count(MST_REJECTED);
+    if (stls_result_verdict(result) != STLS_ACCEPT) {
+        count(rt, MST_REJECTED, MST_CLIENT_REJECTED);
     }
-    else if (stls_result_reason(conn->result) == STLS_REASON_NONE) {
-        mst_count(MST_ACCEPTED);
+    else if (stls_result_reason(result) == STLS_REASON_NONE) {
+        count(rt, MST_ACCEPTED, MST_CLIENT_ACCEPTED);
         ap_log_cerror(APLOG_MARK, APLOG_DEBUG, 0, conn->c, STLSLOGNO(3)
-                      "strict-tls: accept peer=%s", conn->name ? conn->name : "-");
+                      "strict-tls: accept peer=%s addr=%s", who, addr);
         return;
     }
     else {
-        mst_count(MST_WOULD_REJECT);
+        count(rt, MST_WOULD_REJECT, MST_CLIENT_WOULD_REJECT);
     }
-    apr_snprintf(addr, sizeof(addr), "%pI", conn->c->client_addr);
-    (void) stls_result_log_line(conn->result, addr, line, sizeof(line));
-    if (rq != NULL) {
-        ap_log_rerror(APLOG_MARK, level, 0, rq->r, STLSLOGNO(1) "%s", line);
+    (void) stls_result_log_line(result, addr, line, sizeof(line));
+    if (r != NULL) {
+        ap_log_rerror(APLOG_MARK, level, 0, r, STLSLOGNO(1) "%s", line);
     }
     else {
         ap_log_cerror(APLOG_MARK, level, 0, conn->c, STLSLOGNO(1) "%s", line);

@@ -137,16 +137,7 @@ static apr_status_t look(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t
 
 static apr_status_t forget_conn(void *data)
 {
-    mst_conn *conn = data;
-
-    stls_check_free(conn->check);
-    stls_result_free(conn->result);
-    sk_X509_pop_free(conn->certs, X509_free);
-    OPENSSL_free(conn->staple);
-    conn->check = NULL;
-    conn->result = NULL;
-    conn->certs = NULL;
-    conn->staple = NULL;
+    mst_conn_clear(data);
     return APR_SUCCESS;
 }
 
@@ -201,7 +192,7 @@ static int bind_outgoing(conn_rec *c, ap_conf_vector_t *dir_conf, int enable_ssl
     }
     conn->user = current;
     if (rt != NULL) {
-        mst_set_env(current, conn->result);
+        mst_set_env(current->r, STLS_ROLE_SERVER, conn->result);
     }
     return DECLINED;
 }
@@ -252,7 +243,7 @@ static int verify(X509_STORE_CTX *store, void *data)
             }
         }
         conn->state = MST_REJECTED_PEER;
-        mst_record(conn, current);
+        mst_record(conn, conn->result, current ? current->r : NULL);
         if (current != NULL) {
             current->rejected = 1;
         }
@@ -349,7 +340,7 @@ static int post_handshake(conn_rec *c, SSL *ssl)
     if (conn->state == MST_NEW) {
         conn->state = verdict == STLS_ACCEPT || conn->rt->report ? MST_ACCEPTED_PEER
                                                                  : MST_REJECTED_PEER;
-        mst_record(conn, current);
+        mst_record(conn, conn->result, current ? current->r : NULL);
     }
     if (conn->state == MST_ACCEPTED_PEER) {
         return OK;

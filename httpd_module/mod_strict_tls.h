@@ -53,6 +53,7 @@ extern module AP_MODULE_DECLARE_DATA __attribute__((visibility("default"))) stri
 /* Plain data: two equal ones mean the same, so it is its own hash key. */
 typedef struct {
     long mode;
+    long is_client;         /* it judges clients */
     const char *trusted;    /* StrictTLSTrustedCertificate; NULL: the system's */
     const char *http_proxy; /* StrictTLSHTTPProxy, "off" or HOST:PORT */
     const char *value[STLS_NUM_KEYS];
@@ -61,6 +62,7 @@ typedef struct {
 /* A directory configuration made ready for use; lives as long as the process. */
 typedef struct {
     mst_dir_conf conf;
+    stls_role role;
     stls_policy *policy; /* NULL: could not be made, which rejects */
     stls_anchors *anchors;
     int report;
@@ -174,6 +176,9 @@ typedef enum {
     MST_FETCH_FAILURES,
     MST_REFRESHES,
     MST_POOLED_CLOSED,
+    MST_CLIENT_ACCEPTED,
+    MST_CLIENT_REJECTED,
+    MST_CLIENT_WOULD_REJECT,
     MST_NUM_COUNTERS
 } mst_counter;
 void mst_count(mst_counter counter);
@@ -192,7 +197,7 @@ typedef struct mst_request {
     int running;
 } mst_request;
 
-/* One connection to a backend. */
+/* One connection to a backend, or of a client. */
 typedef struct {
     conn_rec *c;
     mst_runtime *rt; /* it was judged by this, or nothing is asked: NULL */
@@ -200,7 +205,7 @@ typedef struct {
     mst_state state;
     stls_check *check; /* awaits the staple */
     stls_result *result;
-    apr_uint32_t epoch; /* when result was true */
+    volatile apr_uint32_t epoch; /* when result was true */
     int is_prepared; /* mod_ssl's handshake will be ours to judge */
     int trust_judged;
     int has_key;
@@ -215,15 +220,23 @@ typedef struct {
 
 /* In OpenSSL's verify callback: REJECT, or PENDING for "trusted so far". */
 stls_verdict mst_judge_trust(mst_conn *conn, STACK_OF(X509) *certs);
-/* After the handshake; blocks no longer than fetch_total_ms. */
+/* Behind that, on the same certificates; blocks no longer than fetch_total_ms. */
+stls_verdict mst_judge_revocation(mst_conn *conn, STACK_OF(X509) *certs,
+                                  const unsigned char *staple, apr_size_t staple_len);
+/* The same after a handshake with a backend, by what it sent. */
 stls_verdict mst_judge(mst_conn *conn, SSL *ssl);
 /* Replaces conn->result by a reject of the host's own making. */
 void mst_judge_fail(mst_conn *conn, stls_reason reason, const char *detail);
-/* Whether the verdict of a connection still stands for this request. */
+/* The accepting verdict that stands now, up_ref'd; NULL: it is over. */
+stls_result *mst_judge_current(mst_conn *conn);
+/* Whether a pooled connection may serve this request. */
 int mst_judge_reusable(mst_conn *conn, const mst_runtime *rt, const char *name);
-/* Tells the request, and the error log unless there is nothing to tell. */
-void mst_record(mst_conn *conn, mst_request *rq);
-void mst_set_env(mst_request *rq, stls_result *result);
+int mst_same_policy(const mst_runtime *one, const mst_runtime *other);
+/* As if it had never been judged. */
+void mst_conn_clear(mst_conn *conn);
+/* Tells the request, if there is one, and the error log unless there is nothing to tell. */
+void mst_record(mst_conn *conn, stls_result *result, request_rec *r);
+void mst_set_env(request_rec *r, stls_role role, stls_result *result);
 
 /* ---- refresh.c: newer answers ahead of time ---------------------------------- */
 

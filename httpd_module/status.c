@@ -20,6 +20,9 @@ static const struct {
     {MST_FETCH_FAILURES, "FetchFailures", "fetches that failed"},
     {MST_REFRESHES, "Refreshes", "refreshes ahead of time"},
     {MST_POOLED_CLOSED, "PooledClosed", "pooled connections closed: another policy, or verdict over"},
+    {MST_CLIENT_ACCEPTED, "ClientAccepted", "client certificates accepted"},
+    {MST_CLIENT_REJECTED, "ClientRejected", "client certificates rejected"},
+    {MST_CLIENT_WOULD_REJECT, "ClientWouldReject", "client certificates that only a report rejected"},
 };
 
 static int show(request_rec *r, int flags)

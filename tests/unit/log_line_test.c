@@ -41,6 +41,20 @@ static void what_is_absent_is_left_out(void **state)
     }
 }
 
+/* Of a client the subject is all that it is known by. */
+static void client(void **state)
+{
+    static const char begin[] = "strict-tls: reject peer=\"CN=api.example.com\" "
+                                "addr=203.0.113.5:50000 reason=chain.purpose cert=0 "
+                                "subject=\"CN=api.example.com\" detail=\"";
+    aid_case c = {.role = STLS_ROLE_CLIENT, .policy = "revocation=off"};
+    char line[2000];
+
+    (void)state;
+    log_of(&c, "203.0.113.5:50000", line);
+    assert_memory_equal(line, begin, strlen(begin));
+}
+
 static void report_mode(void **state)
 {
     aid_case c = {.policy = "mode=report", .name = "other.example.com"};
@@ -113,6 +127,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rejection),
         cmocka_unit_test(what_is_absent_is_left_out),
+        cmocka_unit_test(client),
         cmocka_unit_test(report_mode),
         cmocka_unit_test(hostile_names),
         cmocka_unit_test(cut_to_the_buffer),

@@ -343,6 +343,7 @@ const char *stls_result_get0_report(const stls_result *result, size_t *len);
 /*
  * The log line that every host writes, greppable and the same everywhere, into
  * `buf` (NUL-terminated, cut if need be).  Values from the peer are escaped.
+ * Its peer is the wanted name of a server, the subject of a client.
  * Returns its length.  `addr` ("203.0.113.5:443") may be NULL.
  */
 size_t stls_result_log_line(const stls_result *result, const char *addr, char *buf,
