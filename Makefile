@@ -20,7 +20,7 @@ UNIT     := $(UNIT_SRC:tests/unit/%.c=$(B)/unit/%)
 UNIT_ASAN := $(UNIT_SRC:tests/unit/%.c=$(B)/unit-asan/%)
 UNIT_AID := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
 
-.PHONY: core-bench fuzz pkits docs docs-check all core unit unit-asan symbols headers clean nginx nginx-asan
+.PHONY: core-bench fuzz pkits vectors docs docs-check all core unit unit-asan symbols headers clean nginx nginx-asan
 all: core nginx curl
 
 core: $(CORE_LIB) symbols
@@ -100,6 +100,17 @@ $(B)/pkits_test: tests/pkits/pkits_test.c $(CORE_LIB)
 	$(CC) $(BASE) $(CFLAGS) -D_DEFAULT_SOURCE $< $(CORE_LIB) $(LIBS) -o $@
 
 pkits: $(B)/pkits_test
+
+# Vectors of our own: tests/vectors/.
+$(B)/vectors_run: tests/vectors/vectors_run.c $(CORE_LIB)
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(CFLAGS) $< $(CORE_LIB) $(LIBS) -o $@
+
+$(B)/vectors_run_asan: tests/vectors/vectors_run.c $(ASAN_LIB)
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(SANITIZE) $< $(ASAN_LIB) $(LIBS) -o $@
+
+vectors: $(B)/vectors_run $(B)/vectors_run_asan
 
 $(B)/bench/core_bench: tests/bench/core_bench.c $(CORE_LIB)
 	@mkdir -p $(@D)

@@ -250,7 +250,7 @@ static stls_verdict finish(stls_check *check)
     int accepts = !stls_findings_have_error(&check->findings)
                   && check->passed == STLS_PASSED_ALL;
 
-    if (!accepts && stls_findings_primary(&check->findings) == NULL) {
+    if (!accepts && stls_findings_worst(&check->findings) == NULL) {
         stls_findings_add(&check->findings,
                           check->findings.out_of_memory ? STLS_REASON_INTERNAL_MEMORY
                                                         : STLS_REASON_INTERNAL_ERROR,

@@ -74,6 +74,10 @@ void stls_findings_add(stls_findings *findings, stls_reason reason, int is_error
     findings->items[findings->num++] = item;
 }
 
+/* Stands for whatever could not be kept: saying so takes no memory. */
+static const stls_finding lost = {
+    STLS_REASON_INTERNAL_MEMORY, 1, STLS_NO_CERT, -1, (char *)"", (char *)"out of memory", NULL};
+
 int stls_findings_have_error(const stls_findings *findings)
 {
     return findings->out_of_memory || stls_findings_primary(findings) != NULL;
@@ -95,7 +99,7 @@ static int rank(const stls_finding *finding)
     return info != NULL ? info->rank : 0;
 }
 
-const stls_finding *stls_findings_primary(const stls_findings *findings)
+const stls_finding *stls_findings_worst(const stls_findings *findings)
 {
     const stls_finding *best = NULL;
     for (size_t i = 0; i < findings->num; i++) {
@@ -107,4 +111,10 @@ const stls_finding *stls_findings_primary(const stls_findings *findings)
         }
     }
     return best;
+}
+
+const stls_finding *stls_findings_primary(const stls_findings *findings)
+{
+    const stls_finding *worst = stls_findings_worst(findings);
+    return worst == NULL && findings->out_of_memory ? &lost : worst;
 }

@@ -34,7 +34,10 @@ void stls_findings_add(stls_findings *findings, stls_reason reason, int is_error
 int stls_findings_have_error(const stls_findings *findings);
 int stls_findings_have(const stls_findings *findings, stls_reason reason, int cert_index);
 
-/* The error to repair first, by the reasons' rank and then the lowest certificate; or NULL. */
+/* The listed error to repair first, by the reasons' rank and then the lowest certificate; or NULL. */
+const stls_finding *stls_findings_worst(const stls_findings *findings);
+
+/* The same; internal.memory where none is listed because it was lost. */
 const stls_finding *stls_findings_primary(const stls_findings *findings);
 
 #endif

@@ -12,39 +12,91 @@ from .pki import now
 
 OID_ECDSA_SHA256 = "1.2.840.10045.4.3.2"
 OID_RSA_SHA256 = "1.2.840.113549.1.1.11"
-REASON = bytes.fromhex("300c300a0603551d1504030a0101")  # keyCompromise
 
 
-def entry(serial):
-    return der.sequence(der.integer(serial), _time(now() - timedelta(days=1)), REASON)
+def entry(serial, *, reason=1, issuer=None, moment=None):
+    """One revoked certificate; `issuer` is an indirect CRL's certificate issuer entry extension."""
+    extensions = [_extension("2.5.29.21", der.enumerated(reason))]
+    if issuer is not None:
+        extensions.append(_extension("2.5.29.29", der.sequence(_directory(issuer)), True))
+    return der.sequence(der.integer(serial), _time((moment or now()) - timedelta(days=1)),
+                        der.sequence(*extensions))
 
 
 def build(issuer, serials=(), *, entries=b"", this_update_s=-3600, next_update_s=86400,
-          only_ca=False, damage=""):
-    """A CRL by this CA; `entries` is more of them, encoded already."""
-    is_ec = isinstance(issuer.key, ec.EllipticCurvePrivateKey)
+          only_ca=False, damage="", extensions=(), signer=None, moment=None):
+    """A CRL by this CA.
+
+    `entries` is more of them, encoded already; `extensions` likewise;
+    next_update_s None leaves it out; `signer` is another entity whose key signs.
+    """
+    moment = moment or now()
+    signer = signer or issuer
+    is_ec = isinstance(signer.key, ec.EllipticCurvePrivateKey)
     algorithm = (der.sequence(der.oid(OID_ECDSA_SHA256)) if is_ec
                  else der.sequence(der.oid(OID_RSA_SHA256), der.null()))
-    extensions = b""
-    if only_ca:  # issuing distribution point, critical
-        extensions = der.explicit(0, der.sequence(der.sequence(
-            der.oid("2.5.29.28"), bytes.fromhex("0101ff"),
-            der.octets(der.sequence(bytes.fromhex("8201ff"))))))
-    revoked = b"".join(map(entry, serials)) + entries
+    extensions = list(extensions)
+    if only_ca:
+        extensions.append(issuing_point(only_ca=True))
+    revoked = b"".join(entry(serial, moment=moment) for serial in serials) + entries
     tbs = der.sequence(
         der.integer(1), algorithm,
         issuer.cert.subject.public_bytes(serialization.Encoding.DER),
-        _time(now() + timedelta(seconds=this_update_s)),
-        _time(now() + timedelta(seconds=next_update_s)),
-        der.sequence(revoked) if revoked else b"", extensions)
+        _time(moment + timedelta(seconds=this_update_s)),
+        b"" if next_update_s is None else _time(moment + timedelta(seconds=next_update_s)),
+        der.sequence(revoked) if revoked else b"",
+        der.explicit(0, der.sequence(*extensions)) if extensions else b"")
     if is_ec:
-        signature = issuer.key.sign(tbs, ec.ECDSA(hashes.SHA256()))
+        signature = signer.key.sign(tbs, ec.ECDSA(hashes.SHA256()))
     else:
-        signature = issuer.key.sign(tbs, padding.PKCS1v15(), hashes.SHA256())
+        signature = signer.key.sign(tbs, padding.PKCS1v15(), hashes.SHA256())
     if damage == "signature":
         signature = signature[:-1] + bytes([signature[-1] ^ 1])
     crl = der.sequence(tbs, algorithm, der.bits(signature))
     return crl[:-10] if damage == "truncate" else crl
+
+
+def issuing_point(url=None, *, only_user=False, only_ca=False, only_attribute=False, reasons=None,
+                  indirect=False):
+    """The issuing distribution point extension (RFC 5280 section 5.2.5); reasons are bit numbers."""
+    fields = []
+    if url:
+        fields.append(der.explicit(0, der.explicit(0, der.tlv(0x86, url.encode()))))
+    flags = [(1, only_user), (2, only_ca), (4, indirect), (5, only_attribute)]
+    fields += [der.tlv(0x80 | tag, b"\xff") for tag, is_set in flags[:2] if is_set]
+    if reasons is not None:
+        bits = sum(0x8000 >> bit for bit in reasons)
+        fields.append(der.tlv(0x83, b"\x07", bits.to_bytes(2, "big")))
+    fields += [der.tlv(0x80 | tag, b"\xff") for tag, is_set in flags[2:] if is_set]
+    return _extension("2.5.29.28", der.sequence(*fields), True)
+
+
+def number(value):
+    return _extension("2.5.29.20", der.integer(value))
+
+
+def delta_of(base):
+    """Makes it a delta to the complete CRL with this number."""
+    return _extension("2.5.29.27", der.integer(base), True)
+
+
+def freshest(url):
+    """Where the delta to this CRL is."""
+    return _extension("2.5.29.46", der.sequence(der.sequence(
+        der.explicit(0, der.explicit(0, der.tlv(0x86, url.encode()))))))
+
+
+def unknown(critical=True):
+    return _extension("1.2.3.4", der.null(), critical)
+
+
+def _extension(oid, value, critical=False):
+    return der.sequence(der.oid(oid), bytes.fromhex("0101ff") if critical else b"",
+                        der.octets(value))
+
+
+def _directory(entity):
+    return der.explicit(4, entity.cert.subject.public_bytes(serialization.Encoding.DER))
 
 
 def many(number):

@@ -69,14 +69,14 @@ class Signers:
         return self.roles[(role, entity.signer.label)], True
 
 
-def build(answer, entity, question, signers, other_serial):
-    """DER of `answer` about `entity`."""
+def build(answer, entity, question, signers, other_serial, moment=None):
+    """DER of `answer` about `entity`; its times are relative to `moment`, or to now."""
     if answer.damage == "garbage":
         return b"this is not DER"
     if answer.error:
         return der.sequence(der.enumerated(answer.error))
     signer, include = signers.pick(answer.signer, entity)
-    basic = _basic(answer, entity, question, signer, include, other_serial)
+    basic = _basic(answer, entity, question, signer, include, other_serial, moment or now())
     if answer.damage == "inside":
         basic = basic[:len(basic) // 2]
     whole = der.sequence(
@@ -89,8 +89,7 @@ def build(answer, entity, question, signers, other_serial):
     return whole
 
 
-def _basic(answer, entity, question, signer, include, other_serial):
-    moment = now()
+def _basic(answer, entity, question, signer, include, other_serial, moment):
     single = _single(answer, entity, question, question.serial, moment)
     other = _single(answer.but(status="good"), entity, question, other_serial, moment)
     singles = {

@@ -71,11 +71,11 @@ class Entity:
 
 
 class Pki:
-    def __init__(self, folder):
+    def __init__(self, folder, started=None):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.entities = {}
-        self.started = now()
+        self.started = started or now()
 
     def __getitem__(self, label):
         return self.entities[label]
@@ -83,13 +83,13 @@ class Pki:
     def issue(self, label, issuer=None, *, ca=False, cn=None, sans=(), days=90.0, starts=-1.0,
               path_len=None, key="p256", like=None, digest="sha256", usages=("server",),
               ocsp=(), ca_issuers=(), must_staple=False, nocheck=False, basic_critical=True,
-              drop=(), extra=(), permitted=()):
+              drop=(), extra=(), permitted=(), serial=None):
         """A new certificate.
 
         issuer None self-signs; starts and days are days relative to now;
         like takes name and key of another entity (cross certificates); drop
-        leaves out "ski", "aki" or "ku"; extra is (extension, critical) pairs;
-        permitted is DNS name constraints of a CA.
+        leaves out "ski", "aki", "ku" or "eku"; extra is (extension, critical)
+        pairs; permitted is DNS name constraints of a CA.
         """
         private = like.key if like else new_key(key)
         subject = like.cert.subject if like else _name(cn if cn is not None else label)
@@ -99,7 +99,7 @@ class Pki:
             .subject_name(subject)
             .issuer_name(issuer.cert.subject if issuer else subject)
             .public_key(private.public_key())
-            .serial_number(x509.random_serial_number())
+            .serial_number(serial or x509.random_serial_number())
             .not_valid_before(begin)
             .not_valid_after(begin + timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca, path_len if ca else None),
@@ -112,7 +112,7 @@ class Pki:
                 x509.SubjectKeyIdentifier.from_public_key(private.public_key()), critical=False)
         if issuer and "aki" not in drop:
             builder = builder.add_extension(_authority_key_id(issuer), critical=False)
-        if not ca:
+        if not ca and "eku" not in drop:
             builder = builder.add_extension(
                 x509.ExtendedKeyUsage([USAGES[word] for word in usages]), critical=False)
         if sans:
@@ -190,7 +190,7 @@ def _key_usage(ca, key):
 def _authority_key_id(issuer):
     try:
         ski = issuer.cert.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
-    except x509.ExtensionNotFound:
+    except (x509.ExtensionNotFound, ValueError):  # none, or some extension does not decode
         return x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski.value)
 
