@@ -11,13 +11,16 @@ typedef struct {
     char detail[256]; /* for failures */
 } stls_curl_fetched;
 
+/* What the body must be. Responders and CRLs answer in DER; issuers come as PEM from some CAs. */
+typedef enum { STLS_CURL_BODY_DER, STLS_CURL_BODY_ANY } stls_curl_body;
+
 /*
  * GETs or POSTs what `want` says, for at most `limit_ms`; want's own limits
  * apply too.  Only http://, no redirects, addresses as the policy's fetch_deny
- * has it.  The answer must be one DER object and nothing else.
+ * has it.  STLS_CURL_BODY_DER: one DER object and nothing else.
  */
-void stls_curl_fetch(const stls_fetch *want, const stls_policy *policy, long limit_ms,
-                     stls_curl_fetched *fetched);
+void stls_curl_fetch(const stls_fetch *want, const stls_policy *policy, stls_curl_body body,
+                     long limit_ms, stls_curl_fetched *fetched);
 
 void stls_curl_fetched_free(stls_curl_fetched *fetched);
 

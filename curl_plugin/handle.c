@@ -14,7 +14,8 @@ typedef struct record_st {
     stls_curl_setup wanted;
     int is_enabled;
     char *error_buffer;
-    char proxy_ip[46];
+    char proxy_ip[STLS_CURL_IP_LEN];
+    int64_t lifetime_s; /* 0: no limit but the policy's */
     stls_result *result;
     struct record_st *next;
 } record;
@@ -69,24 +70,44 @@ static void record_clear(record *of)
 
 /* ---- options ---------------------------------------------------------------- */
 
-static stls_curl_status set_options(CURL *curl, const stls_curl_setup *setup)
+/*
+ * libcurl hands a connection on only where these bits agree, and with OpenSSL
+ * it does nothing else with them: so a connection that was opened without
+ * these checks, or with other demands, is not offered to the handle.
+ */
+static long option_bits(const stls_curl_setup *setup)
 {
+    return (setup->mark & 1 ? CURLSSLOPT_NO_REVOKE : 0)
+           | (setup->mark & 2 ? CURLSSLOPT_REVOKE_BEST_EFFORT : 0)
+           | (setup->mark & 4 ? CURLSSLOPT_AUTO_CLIENT_CERT : 0);
+}
+
+static stls_curl_status set_options(const record *of, const stls_curl_setup *setup)
+{
+    CURL *curl = of->curl;
     int rejects = stls_policy_get_int(setup->policy, STLS_KEY_MODE) == 0;
-    long max_age_s = (long)stls_policy_get_int(setup->policy, STLS_KEY_VERDICT_MAX_AGE_S);
+    int64_t max_age_s = stls_policy_get_int(setup->policy, STLS_KEY_VERDICT_MAX_AGE_S);
     int failed = 0;
+
+    if (of->lifetime_s > 0 && of->lifetime_s < max_age_s) {
+        max_age_s = of->lifetime_s;
+    }
 
     failed |= curl_easy_setopt(curl, CURLOPT_SSL_CTX_FUNCTION, stls_curl_ssl_ctx) != CURLE_OK;
     failed |= curl_easy_setopt(curl, CURLOPT_SSL_CTX_DATA, (void *)setup) != CURLE_OK;
     failed |= curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, stls_curl_prereq) != CURLE_OK;
     failed |= curl_easy_setopt(curl, CURLOPT_PREREQDATA, (void *)setup) != CURLE_OK;
     failed |= curl_easy_setopt(curl, CURLOPT_SSL_SESSIONID_CACHE, 0L) != CURLE_OK;
-    failed |= curl_easy_setopt(curl, CURLOPT_MAXLIFETIME_CONN, max_age_s) != CURLE_OK;
+    failed |= curl_easy_setopt(curl, CURLOPT_MAXLIFETIME_CONN, (long)max_age_s) != CURLE_OK;
+    failed |= curl_easy_setopt(curl, CURLOPT_SSL_OPTIONS, option_bits(setup)) != CURLE_OK;
+    /* Absent where libcurl was built without proxies. See STLS_CURL_PROXY_MARK. */
+    (void)curl_easy_setopt(curl, CURLOPT_PROXY_SSL_OPTIONS,
+                           option_bits(setup) | CURLSSLOPT_ALLOW_BEAST);
     if (rejects) {
         failed |= curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 1L) != CURLE_OK;
         failed |= curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 2L) != CURLE_OK;
         failed |= curl_easy_setopt(curl, CURLOPT_DOH_SSL_VERIFYPEER, 1L) != CURLE_OK;
         failed |= curl_easy_setopt(curl, CURLOPT_DOH_SSL_VERIFYHOST, 2L) != CURLE_OK;
-        /* Absent where libcurl was built without proxies. */
         (void)curl_easy_setopt(curl, CURLOPT_PROXY_SSL_VERIFYPEER, 1L);
         (void)curl_easy_setopt(curl, CURLOPT_PROXY_SSL_VERIFYHOST, 2L);
     }
@@ -118,7 +139,7 @@ static stls_curl_status apply(record *of)
         return STLS_CURL_ERR_MEMORY;
     }
     stls_curl_depth++;
-    stls_curl_status status = set_options(of->curl, setup);
+    stls_curl_status status = set_options(of, setup);
     stls_curl_depth--;
     return status;
 }
@@ -201,7 +222,9 @@ STLS_CURL_API stls_curl_status stls_curl_enable(CURL *curl, const stls_policy *p
         status = STLS_CURL_ERR_MEMORY;
     } else {
         /* A handle that was cleaned up without a word may have had this address. */
+        int64_t lifetime_s = of->lifetime_s; /* connections stay in the handle */
         record_clear(of);
+        of->lifetime_s = lifetime_s;
         of->wanted.policy = own;
         of->is_enabled = stls_policy_get_int(own, STLS_KEY_MODE) != 2; /* off */
         status = apply(of);
@@ -315,14 +338,47 @@ stls_curl_status stls_curl_set_proxy_ip(CURL *curl, const char *ip)
     return finish(of);
 }
 
+STLS_CURL_API stls_curl_status stls_curl_set_proxy(CURL *curl, const char *proxy)
+{
+    char ip[STLS_CURL_IP_LEN];
+
+    stls_curl_depth++;
+    CURLcode code = curl_easy_setopt(curl, CURLOPT_PROXY, proxy);
+    stls_curl_depth--;
+    if (code != CURLE_OK) {
+        return STLS_CURL_ERR_OPTION;
+    }
+    stls_curl_proxy_ip_of(proxy, ip);
+    return stls_curl_set_proxy_ip(curl, ip);
+}
+
 /* ---- for the handshake ------------------------------------------------------------ */
 
-void stls_curl_get_proxy_ip(CURL *curl, char *ip, size_t ip_len)
+void stls_curl_get_proxy_ip(CURL *curl, char ip[STLS_CURL_IP_LEN])
 {
     pthread_mutex_lock(&lock);
     record *of = record_get0(curl);
-    snprintf(ip, ip_len, "%s", of != NULL ? of->proxy_ip : "");
+    snprintf(ip, STLS_CURL_IP_LEN, "%s", of != NULL ? of->proxy_ip : "");
     pthread_mutex_unlock(&lock);
+}
+
+void stls_curl_limit_lifetime(CURL *curl, int64_t lifetime_s)
+{
+    int is_shorter = 0;
+
+    lifetime_s = lifetime_s > 1 ? lifetime_s - 1 : 1; /* 0 would mean: for ever */
+    pthread_mutex_lock(&lock);
+    record *of = record_make(curl);
+    if (of != NULL && (of->lifetime_s == 0 || lifetime_s < of->lifetime_s)) {
+        of->lifetime_s = lifetime_s;
+        is_shorter = 1;
+    }
+    pthread_mutex_unlock(&lock);
+    if (is_shorter) {
+        stls_curl_depth++;
+        (void)curl_easy_setopt(curl, CURLOPT_MAXLIFETIME_CONN, (long)lifetime_s);
+        stls_curl_depth--;
+    }
 }
 
 void stls_curl_note_result(CURL *curl, stls_result *result)

@@ -76,7 +76,7 @@ static void answer_from_network(stls_check *check, const stls_policy *policy,
     stls_curl_fetched fetched;
     stls_answer answer;
 
-    stls_curl_fetch(want, policy, limit_ms, &fetched);
+    stls_curl_fetch(want, policy, STLS_CURL_BODY_DER, limit_ms, &fetched);
     stls_reply reply = {.outcome = fetched.outcome,
                         .bytes = fetched.bytes,
                         .bytes_len = fetched.bytes_len,

@@ -19,6 +19,7 @@ typedef struct stls_curl_setup_st {
     void *ssl_ctx_data;
     curl_prereq_callback prereq_function;
     void *prereq_data;
+    unsigned mark; /* setups that demand different things differ in it, the first few of them */
     struct stls_curl_setup_st *next;
 } stls_curl_setup;
 
@@ -26,6 +27,9 @@ typedef struct stls_curl_setup_st {
 
 /* The one setup equal to `wanted`; references are taken. NULL when out of memory. */
 const stls_curl_setup *stls_curl_setup_intern(const stls_curl_setup *wanted);
+
+/* 1: connections that were judged by one may be used by the other. */
+int stls_curl_setup_equal_demand(const stls_curl_setup *a, const stls_curl_setup *b);
 
 /* ---- handle.c: what is remembered about handles ---- */
 
@@ -35,9 +39,14 @@ void stls_curl_note_result(CURL *curl, stls_result *result);
 /* Tells about a verdict: last report, error buffer, the host program's hook. */
 void stls_curl_tell(CURL *curl, stls_result *result);
 
+#define STLS_CURL_IP_LEN 46
+
 /* The IP address of the handle's HTTPS proxy if it is named by one and that is known; "" if not. */
-void stls_curl_get_proxy_ip(CURL *curl, char *ip, size_t ip_len);
+void stls_curl_get_proxy_ip(CURL *curl, char ip[STLS_CURL_IP_LEN]);
 stls_curl_status stls_curl_set_proxy_ip(CURL *curl, const char *ip);
+
+/* The handle reuses no connection that is older than this, nor than any earlier limit. */
+void stls_curl_limit_lifetime(CURL *curl, int64_t lifetime_s);
 
 /* Called for every verdict, if set. */
 extern void (*stls_curl_on_result)(CURL *curl, stls_result *result);
@@ -51,7 +60,22 @@ extern void (*stls_curl_on_warning)(const char *text);
  */
 extern _Thread_local int stls_curl_depth;
 
+/* ---- peer_name.c ---- */
+
+/* The name or address that the peer of this handshake must be; "" if that is not known. */
+void stls_curl_wanted_name(CURL *curl, const SSL *ssl, int is_proxy, char *name, size_t len);
+
+/* The address that a proxy is named by, as CURLOPT_PROXY has it; "" if it is a name. */
+void stls_curl_proxy_ip_of(const char *proxy, char ip[STLS_CURL_IP_LEN]);
+
 /* ---- tls.c: the handshake ---- */
+
+/*
+ * libcurl does not tell whether it talks to an HTTPS proxy.  But this option
+ * is set in a proxy's context alone, by CURLOPT_PROXY_SSL_OPTIONS, and taken
+ * away again before the handshake.
+ */
+#define STLS_CURL_PROXY_MARK SSL_OP_DONT_INSERT_EMPTY_FRAGMENTS
 
 /* CURLOPT_SSL_CTX_FUNCTION and CURLOPT_PREREQFUNCTION; the data is the setup. */
 CURLcode stls_curl_ssl_ctx(CURL *curl, void *ssl_ctx, void *setup);

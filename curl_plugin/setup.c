@@ -8,12 +8,32 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static stls_curl_setup *all;
 
+#define NUM_MARKS 7
+
+int stls_curl_setup_equal_demand(const stls_curl_setup *a, const stls_curl_setup *b)
+{
+    return a->anchors == b->anchors
+           && memcmp(stls_policy_get0_id(a->policy), stls_policy_get0_id(b->policy), STLS_ID_LEN)
+                  == 0;
+}
+
 static int equal(const stls_curl_setup *a, const stls_curl_setup *b)
 {
-    return memcmp(stls_policy_get0_id(a->policy), stls_policy_get0_id(b->policy), STLS_ID_LEN) == 0
-           && a->anchors == b->anchors && a->ssl_ctx_function == b->ssl_ctx_function
+    return stls_curl_setup_equal_demand(a, b) && a->ssl_ctx_function == b->ssl_ctx_function
            && a->ssl_ctx_data == b->ssl_ctx_data && a->prereq_function == b->prereq_function
            && a->prereq_data == b->prereq_data;
+}
+
+static unsigned mark_of(const stls_curl_setup *wanted)
+{
+    static unsigned num_demands;
+
+    for (const stls_curl_setup *known = all; known != NULL; known = known->next) {
+        if (stls_curl_setup_equal_demand(known, wanted)) {
+            return known->mark;
+        }
+    }
+    return 1 + num_demands++ % NUM_MARKS;
 }
 
 const stls_curl_setup *stls_curl_setup_intern(const stls_curl_setup *wanted)
@@ -27,6 +47,7 @@ const stls_curl_setup *stls_curl_setup_intern(const stls_curl_setup *wanted)
         found = malloc(sizeof(*found));
         if (found != NULL) {
             *found = *wanted;
+            found->mark = mark_of(wanted);
             (void)stls_policy_up_ref(found->policy);
             (void)stls_anchors_up_ref(found->anchors);
             found->next = all;

@@ -1,7 +1,6 @@
 /* What the program wants of its handles, as far as strict-tls has a say in it. */
 #include "shim.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -23,7 +22,7 @@ typedef struct wishes_st {
     void *prereq_data;
     char *error_buffer;
     trust origin, proxy;
-    char proxy_ip[46];
+    char proxy_ip[STLS_CURL_IP_LEN];
     struct wishes_st *next;
 } wishes;
 
@@ -52,28 +51,6 @@ static wishes *make(CURL *curl)
         (*place)->curl = curl;
     }
     return *place;
-}
-
-static void note_proxy(wishes *of, const char *text)
-{
-    unsigned char address[16];
-    char *part = NULL;
-    CURLU *url = text != NULL ? curl_url() : NULL;
-
-    of->proxy_ip[0] = '\0';
-    if (url != NULL
-        && curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME)
-               == CURLUE_OK
-        && curl_url_get(url, CURLUPART_HOST, &part, 0) == CURLUE_OK) {
-        const char *host = part[0] == '[' ? part + 1 : part;
-        snprintf(of->proxy_ip, sizeof(of->proxy_ip), "%.*s", (int)strcspn(host, "]%"), host);
-        if (inet_pton(AF_INET, of->proxy_ip, address) != 1
-            && inet_pton(AF_INET6, of->proxy_ip, address) != 1) {
-            of->proxy_ip[0] = '\0';
-        }
-    }
-    curl_free(part);
-    curl_url_cleanup(url);
 }
 
 static void take_note(wishes *of, CURLoption option, void *value)
@@ -112,7 +89,7 @@ static void take_note(wishes *of, CURLoption option, void *value)
         of->proxy.has_folder = value != NULL;
         break;
     case CURLOPT_PROXY:
-        note_proxy(of, value);
+        stls_curl_proxy_ip_of(value, of->proxy_ip);
         break;
     default:
         break;
@@ -131,6 +108,8 @@ int stls_shim_note_option(CURL *curl, CURLoption option, void *value, int reject
     case CURLOPT_PREREQFUNCTION:
     case CURLOPT_PREREQDATA:
     case CURLOPT_SSL_SESSIONID_CACHE:
+    case CURLOPT_SSL_OPTIONS:
+    case CURLOPT_PROXY_SSL_OPTIONS:
         return 0;
     case CURLOPT_SSL_VERIFYPEER:
     case CURLOPT_SSL_VERIFYHOST:
@@ -210,25 +189,12 @@ static void trust_of_environment(CURL *curl, const stls_shim_real *real, trust *
     }
 }
 
-static void proxy_of_environment(wishes *of)
-{
-    static const char *const names[] = {"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && of->proxy_ip[0] == '\0'; i++) {
-        const char *value = getenv(names[i]);
-        if (value != NULL && strncmp(value, "https://", 8) == 0) {
-            note_proxy(of, value);
-        }
-    }
-}
-
 stls_curl_status stls_shim_enable(CURL *curl, const stls_shim_config *config)
 {
     pthread_mutex_lock(&lock);
     wishes of = *make(curl);
     pthread_mutex_unlock(&lock);
 
-    proxy_of_environment(&of);
     trust_of_environment(curl, &config->real, &of.origin);
     narrow_trust(curl, &config->real, of.origin, CURLOPT_CAINFO, CURLOPT_CAPATH);
     narrow_trust(curl, &config->real, of.proxy, CURLOPT_PROXY_CAINFO, CURLOPT_PROXY_CAPATH);

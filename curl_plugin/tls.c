@@ -8,7 +8,6 @@
  */
 #include "plugin.h"
 
-#include <arpa/inet.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +23,7 @@ typedef struct {
     const stls_curl_setup *setup;
     CURL *curl; /* NULL once the handshake is over: another handle may use the connection then */
     int rejects; /* 0: mode report */
+    int is_proxy; /* the peer is an HTTPS proxy */
     stls_check *check;
     stls_result *result;
     stls_verdict verdict;
@@ -63,58 +63,6 @@ int stls_curl_is_judged(const SSL *ssl)
     return connection_of(ssl) != NULL;
 }
 
-/* ---- which name ------------------------------------------------------------------- */
-
-static int is_ip(const char *text)
-{
-    unsigned char address[16];
-
-    return inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, text, address) == 1;
-}
-
-/* Host of the URL in progress, brackets and zone removed; "" if there is none. */
-static void url_host(CURL *curl, char *host, size_t len)
-{
-    char *url = NULL, *part = NULL;
-    CURLU *parsed = curl_url();
-
-    host[0] = '\0';
-    if (parsed != NULL && curl_easy_getinfo(curl, CURLINFO_EFFECTIVE_URL, &url) == CURLE_OK
-        && url != NULL
-        && curl_url_set(parsed, CURLUPART_URL, url,
-                        CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME) == CURLUE_OK
-        && curl_url_get(parsed, CURLUPART_HOST, &part, 0) == CURLUE_OK) {
-        size_t part_len = strlen(part);
-        if (part_len > 1 && part[0] == '[') {
-            snprintf(host, len, "%.*s", (int)strcspn(part + 1, "]%"), part + 1);
-        } else {
-            snprintf(host, len, "%s", part);
-        }
-    }
-    curl_free(part);
-    curl_url_cleanup(parsed);
-}
-
-/*
- * libcurl sends the name that it wants as SNI, to origins and to HTTPS proxies
- * alike.  Only addresses go without: then it is the URL's, or the proxy's.
- */
-static void wanted_name(const connection *conn, const SSL *ssl, char *name, size_t len)
-{
-    const char *sni = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-    char proxy[46];
-
-    if (sni != NULL) {
-        snprintf(name, len, "%s", sni);
-        return;
-    }
-    stls_curl_get_proxy_ip(conn->curl, proxy, sizeof(proxy));
-    url_host(conn->curl, name, len);
-    if (!is_ip(name)) {
-        snprintf(name, len, "%s", proxy);
-    }
-}
-
 /* ---- verdicts ------------------------------------------------------------------------ */
 
 static void finish(connection *conn, stls_verdict verdict)
@@ -125,6 +73,10 @@ static void finish(connection *conn, stls_verdict verdict)
     stls_check_free(conn->check);
     conn->check = NULL;
     conn->verdict = conn->result != NULL ? verdict : STLS_REJECT;
+    if (conn->verdict == STLS_ACCEPT) {
+        stls_curl_limit_lifetime(conn->curl, stls_result_valid_until_s(conn->result)
+                                                 - (int64_t)time(NULL));
+    }
     stls_curl_tell(conn->curl, conn->result);
 }
 
@@ -183,7 +135,7 @@ static int verify(X509_STORE_CTX *store_ctx, void *arg)
     stls_result_free(conn->result);
     conn->result = NULL;
     conn->verdict = STLS_PENDING;
-    wanted_name(conn, ssl, name, sizeof(name));
+    stls_curl_wanted_name(conn->curl, ssl, conn->is_proxy, name, sizeof(name));
     conn->check = new_check(conn, store_ctx, name);
     if (conn->check != NULL) {
         verdict = stls_check_trust(conn->check, (int64_t)time(NULL));
@@ -218,6 +170,12 @@ static void judge_revocation(connection *conn, SSL *ssl)
     stls_curl_depth--;
 }
 
+/* libcurl makes its code of the first error in the queue. */
+static void raise_rejection(void)
+{
+    ERR_raise(ERR_LIB_SSL, SSL_R_CERTIFICATE_VERIFY_FAILED);
+}
+
 static int status(SSL *ssl, void *arg)
 {
     connection *conn = arg;
@@ -242,9 +200,8 @@ static int status(SSL *ssl, void *arg)
     if (conn->verdict == STLS_ACCEPT || !conn->rejects) {
         return 1;
     }
-    /* The first error in the queue is the one that libcurl makes its code of. */
     SSL_set_verify_result(ssl, x509_error(conn));
-    ERR_raise(ERR_LIB_SSL, SSL_R_CERTIFICATE_VERIFY_FAILED);
+    raise_rejection();
     return 0;
 }
 
@@ -265,6 +222,11 @@ static void info(const SSL *ssl, int where, int value)
     if ((where & SSL_CB_HANDSHAKE_DONE) != 0) {
         conn->curl = NULL;
     }
+    /* Sending the alert through an HTTPS proxy has libcurl clear the queue. */
+    if (where == SSL_CB_WRITE_ALERT && conn->rejects && conn->verdict == STLS_REJECT
+        && ERR_peek_error() == 0) {
+        raise_rejection();
+    }
     if (conn->info_callback != NULL) {
         conn->info_callback(ssl, where, value);
     }
@@ -274,7 +236,9 @@ CURLcode stls_curl_ssl_ctx(CURL *curl, void *ssl_ctx, void *data)
 {
     const stls_curl_setup *setup = data;
     SSL_CTX *ctx = ssl_ctx;
+    int is_proxy = (SSL_CTX_get_options(ctx) & STLS_CURL_PROXY_MARK) != 0;
 
+    SSL_CTX_clear_options(ctx, STLS_CURL_PROXY_MARK);
     stls_curl_note_result(curl, NULL);
     if (setup->ssl_ctx_function != NULL) {
         CURLcode code = setup->ssl_ctx_function(curl, ssl_ctx, setup->ssl_ctx_data);
@@ -294,6 +258,7 @@ CURLcode stls_curl_ssl_ctx(CURL *curl, void *ssl_ctx, void *data)
     conn->setup = setup;
     conn->curl = curl;
     conn->rejects = stls_policy_get_int(setup->policy, STLS_KEY_MODE) == 0;
+    conn->is_proxy = is_proxy;
     conn->info_callback = SSL_CTX_get_info_callback(ctx);
     (void)SSL_CTX_get_tlsext_status_cb(ctx, &conn->status_callback);
     (void)SSL_CTX_get_tlsext_status_arg(ctx, &conn->status_arg);
@@ -354,15 +319,6 @@ static void refuse(CURL *curl, const stls_curl_setup *setup, const char *detail)
     stls_result_free(result);
 }
 
-static int is_same_demand(const stls_curl_setup *a, const stls_curl_setup *b)
-{
-    return a == b
-           || (a->policy == b->policy && a->anchors == b->anchors)
-           || (memcmp(stls_policy_get0_id(a->policy), stls_policy_get0_id(b->policy),
-                      STLS_ID_LEN) == 0
-               && a->anchors == b->anchors);
-}
-
 /* A protocol over TLS: its name ends with S, but for plain WebSocket's. */
 static int is_over_tls(CURL *curl)
 {
@@ -396,7 +352,7 @@ static int may_use(CURL *curl, const stls_curl_setup *setup)
         refuse(curl, setup, "the connection was opened without these checks");
         return 0;
     }
-    if (!is_same_demand(conn->setup, setup)) {
+    if (!stls_curl_setup_equal_demand(conn->setup, setup)) {
         refuse(curl, setup, "the connection was judged by another policy");
         return 0;
     }

@@ -297,7 +297,7 @@ static void roff_entry(FILE *out, const char *name, const char *value, const cha
 void doctor_options_man(FILE *out)
 {
     fputs(".\\\" Made from options_table.h by make doctor-docs; do not edit.\n"
-          ".TH STRICT\\-TLS 1 \"\" \"strict\\-tls " STLS_VERSION "\" \"User Commands\"\n"
+          ".TH STRICT\\-TLS 1 2026-11-27 \"strict\\-tls " STLS_VERSION "\" \"User Commands\"\n"
           ".SH NAME\nstrict\\-tls \\- what is wrong with a TLS endpoint, and who must fix it\n"
           ".SH SYNOPSIS\n",
           out);

@@ -20,7 +20,7 @@ static void fetch_issuer(stls_repair *repair, const stls_policy *policy, const c
         .timeout_ms = (uint32_t)timeout_ms,
     };
 
-    stls_curl_fetch(&want, policy, (long)timeout_ms, &fetched);
+    stls_curl_fetch(&want, policy, STLS_CURL_BODY_ANY, (long)timeout_ms, &fetched);
     if (fetched.outcome == STLS_FETCH_OK) {
         (void)stls_repair_feed(repair, fetched.bytes, fetched.bytes_len);
     }

@@ -19,13 +19,17 @@
  * What it does to the handle
  *   - It owns CURLOPT_SSL_CTX_FUNCTION, CURLOPT_PREREQFUNCTION and their data,
  *     and sets SSL_VERIFYPEER, SSL_VERIFYHOST, their PROXY_ and DOH_ siblings,
- *     SSL_SESSIONID_CACHE and MAXLIFETIME_CONN.  Call it behind your own
- *     curl_easy_setopt() calls; hand your own two callbacks to
- *     stls_curl_set_ssl_ctx_function() and stls_curl_set_prereq_function().
- *   - A connection that was opened without these checks (by another handle of
- *     the same multi or share, say) is not used: the transfer then ends with
- *     CURLE_ABORTED_BY_CALLBACK and the reason session.unverified; with
- *     CURLOPT_FRESH_CONNECT it works.
+ *     SSL_OPTIONS, PROXY_SSL_OPTIONS, SSL_SESSIONID_CACHE and
+ *     MAXLIFETIME_CONN.  Call it behind your own curl_easy_setopt() calls; hand
+ *     your own two callbacks to stls_curl_set_ssl_ctx_function() and
+ *     stls_curl_set_prereq_function().
+ *   - A connection that was opened without these checks, or judged by other
+ *     demands (by another handle of the same multi or share, say), is not
+ *     used: a fresh one is opened.  Should libcurl offer one all the same (the
+ *     program set SSL_OPTIONS again, or a process has more than seven
+ *     policies, or another handle's verdict has ended), the transfer ends with
+ *     CURLE_ABORTED_BY_CALLBACK and the reason session.unverified: a
+ *     pre-request callback can say no more than that.
  *   - Revocation is asked inside the handshake and blocks meanwhile, a multi
  *     handle too: at most fetch_total_ms, or crl_fetch_total_ms for a CRL.
  *     Answers are kept on disk, see stls_curl_set_cache().
@@ -94,6 +98,13 @@ const stls_result *stls_curl_last_report(CURL *curl);
 
 /* CURLOPT_ERRORBUFFER, which then carries reason and remedy after a rejection. */
 stls_curl_status stls_curl_set_error_buffer(CURL *curl, char *buffer);
+
+/*
+ * CURLOPT_PROXY.  Only an https:// proxy that is named by an IP address needs
+ * it: libcurl does not tell anybody which name it wants of its proxy.  Those in
+ * https_proxy and its like are known anyway.
+ */
+stls_curl_status stls_curl_set_proxy(CURL *curl, const char *proxy);
 
 /* CURLOPT_SSL_CTX_FUNCTION and _DATA of the program's own: called before ours. */
 stls_curl_status stls_curl_set_ssl_ctx_function(CURL *curl, curl_ssl_ctx_callback function,

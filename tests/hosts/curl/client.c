@@ -11,6 +11,7 @@
  *   share H            the process's one share handle: connections and TLS sessions
  *   strict H POLICY    stls_curl_enable(); "-": NULL
  *   anchors H FILE     stls_curl_set_anchors()
+ *   proxy H URL        stls_curl_set_proxy()
  *   ctxfn H            a CURLOPT_SSL_CTX_FUNCTION of the program's own
  *   prereq H           a CURLOPT_PREREQFUNCTION of the program's own
  *   disable H
@@ -281,6 +282,11 @@ static char **step(char **word)
         return word + 3;
     } else if (strcmp(verb, "anchors") == 0) {
         anchors(h, word[2]);
+        return word + 3;
+    } else if (strcmp(verb, "proxy") == 0) {
+        if (stls_curl_set_proxy(h->curl, word[2]) != STLS_CURL_OK) {
+            die("proxy");
+        }
         return word + 3;
     } else if (strcmp(verb, "disable") == 0) {
         stls_curl_disable(h->curl);

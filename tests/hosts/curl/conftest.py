@@ -130,6 +130,7 @@ PEERS = {
     "silent": {"ocsp": "silent"},
     "good_ip": {"sans": ("127.0.0.1",)},
     "bad_ip": {"sans": ("127.0.0.1",), "serve": "leaf"},
+    "other_ip": {"sans": ("127.0.0.2",)},
     "proxy": {"sans": ("proxy.lab.test",)},
     "bad_proxy": {"sans": ("proxy.lab.test",), "serve": "leaf"},
 }

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tests.hosts.curl.conftest import SSLVERSION, policy_text, url_of
+from tests.hosts.curl.conftest import SSLVERSION, VERSIONS, policy_text, url_of
 from tests.hosts.curl.https_proxy import HttpsProxy
 from tests.lab import net
 from tests.lab.process import Process
@@ -16,6 +16,7 @@ from tests.lab.scenarios import NAME
 ABORTED, REJECTED, COULD_NOT_RESOLVE = 42, 60, 6
 LAX = {"SSL_VERIFYPEER": 0, "SSL_VERIFYHOST": 0}
 PROXY_NAME = "proxy.lab.test"
+OTHER_IP = "127.0.0.2"  # reached through a proxy only
 
 versions = pytest.mark.parametrize("version", SSLVERSION)
 
@@ -65,8 +66,13 @@ def test_sessions_of_lax_handles(version, peers, curls):
 
 @versions
 @pytest.mark.parametrize("how", ["multi", "share"])
-def test_connections_of_lax_handles(how, version, peers, curls):
-    """TLS options being equal, libcurl would hand the lax handle's connection over."""
+@pytest.mark.parametrize("options, code, reasons", [
+    # Without VERIFYPEER libcurl loads no anchors; nobody is trusted then.
+    ([], REJECTED, ("chain.incomplete", "chain.untrusted")),
+    (["set", "b", "SSL_OPTIONS", 0], ABORTED, ("session.unverified",)),
+], ids=["fresh", "undone"])
+def test_connections_of_lax_handles(options, code, reasons, how, version, peers, curls):
+    """A fresh one is opened, and should libcurl hand the lax handle's over, it is refused."""
     bad = peers.bad
     # What strict handles are set to; a context function lets the lax one through regardless.
     same = {"SSL_VERIFYPEER": 0, "SSL_VERIFYHOST": 0}
@@ -79,10 +85,10 @@ def test_connections_of_lax_handles(how, version, peers, curls):
         *curls.handle(bad, "c", version=version, **same), *perform("c"),
         *curls.handle(bad, "b", version=version), *strict("b"),
         "set", "b", "SSL_VERIFYPEER", 0, "set", "b", "SSL_VERIFYHOST", 0,
-        "set", "b", "SSL_SESSIONID_CACHE", 1, *perform("b"))
+        "set", "b", "SSL_SESSIONID_CACHE", 1, *options, *perform("b"))
     assert [line["code"] for line in told[:2]] == [0, 0]
     assert told[0]["connection"] == told[1]["connection"]  # the control
-    assert verdict(told[2]) == (ABORTED, "session.unverified")
+    assert verdict(told[2])[0] == code and verdict(told[2])[1] in reasons
     assert told[2]["status"] == 0
 
 
@@ -103,8 +109,20 @@ def test_connections_of_another_policy(how, version, peers, curls):
         *strict("d", chain_root="require"), *perform("d"))
     assert verdict(told[0]) == verdict(told[1]) == (0, "none")
     assert told[0]["connection"] == told[1]["connection"]
-    assert verdict(told[2]) == (ABORTED, "session.unverified")
-    assert verdict(told[3]) == (REJECTED, "chain.root_missing")
+    assert verdict(told[2]) == verdict(told[3]) == (REJECTED, "chain.root_missing")
+
+
+def test_many_policies(peers, curls):
+    """More than libcurl can be made to tell apart: none rides on another's verdict."""
+    words = []
+    for number, name in enumerate("abcdefghijklm"):
+        policy = {"chain_root": "require", "max_chain_len": str(5 + number)} if number else {}
+        words += [*curls.handle(peers.good, name), *strict(name, **policy), "share", name,
+                  "perform", name]
+    told = curls.library(*words)
+    assert verdict(told[0]) == (0, "none")
+    assert {verdict(line) for line in told[1:]} == {(REJECTED, "chain.root_missing"),
+                                                    (ABORTED, "session.unverified")}
 
 
 @versions
@@ -121,6 +139,16 @@ def test_a_verdict_ends(peers, curls):
     told = curls.library(*curls.handle(peer), *strict(verdict_max_age_s="1"), "perform", "a",
                          "sleep", 2500, "perform", "a")
     assert [verdict(line) for line in told] == [(0, "none")] * 2
+    assert [line["new_connections"] for line in told] == [1, 1]
+
+
+@pytest.mark.parametrize("how", ["perform", "together"])
+def test_a_short_verdict_ends(how, peers, curls):
+    """One that is worth less than verdict_max_age_s: the next transfer begins anew."""
+    policy = {"revocation": "soft", "fetch_timeout_ms": "300", "negative_ttl_s": "1"}
+    told = curls.library(*curls.handle(peers.silent), *strict(**policy), how, "a",
+                         "sleep", 3500, how, "a")
+    assert [line["code"] for line in told] == [0, 0]
     assert [line["new_connections"] for line in told] == [1, 1]
 
 
@@ -144,9 +172,11 @@ def test_duplicates_and_lax_connections(version, peers, curls):
         *curls.handle(bad, "a", version=version, **LAX), "together", "a",
         *curls.handle(bad, "b", version=version), *strict("b"), "dup", "b", "c",
         "set", "c", "SSL_VERIFYPEER", 0, "set", "c", "SSL_VERIFYHOST", 0,
-        "set", "c", "SSL_SESSIONID_CACHE", 1, "together", "c")
+        "set", "c", "SSL_SESSIONID_CACHE", 1, "together", "c",
+        "set", "c", "SSL_OPTIONS", 0, "together", "c")
     assert told[0]["code"] == 0
-    assert verdict(told[1]) == (ABORTED, "session.unverified")
+    assert told[1]["code"] == REJECTED and told[1]["status"] == 0
+    assert verdict(told[2]) == (ABORTED, "session.unverified")
 
 
 @versions
@@ -212,6 +242,60 @@ def test_https_proxy(name, host, reasons, peers, curls):
     assert [report["reason"] for report in reports] == reasons
     assert [report["name"] for report in reports] == [host, NAME][:len(reports)]
     assert len(running.asked) == (code == 0)
+
+
+@versions
+@pytest.mark.parametrize("name, reason", [("bad", "chain.incomplete"), ("revoked", "ocsp.revoked")])
+def test_behind_a_https_proxy(name, reason, version, peers, curls):
+    """The code is the same as without one."""
+    proxy, origin = peers.proxy, getattr(peers, name)
+    with HttpsProxy(proxy.backend.chain, proxy.backend.key, origin.backend.port) as running:
+        done, reports = curls.strict_curl(
+            "-sS", *VERSIONS[version], "--cacert", origin.trust, "--proxy-cacert", proxy.trust,
+            "--resolve", f"{PROXY_NAME}:{running.port}:127.0.0.1",
+            "--proxy", f"https://{PROXY_NAME}:{running.port}", url_of(origin))
+    assert done.returncode == REJECTED and f"reason={reason} " in done.stderr, done.stderr
+    assert [report["reason"] for report in reports] == ["none", reason]
+
+
+@pytest.mark.parametrize("how", ["option", "environment", "library"])
+@pytest.mark.parametrize("proxy, origin, reasons", [
+    ("good_ip", "other_ip", ["none", "none"]),
+    ("good_ip", "good_ip", ["none", "name.mismatch"]),
+    ("other_ip", "other_ip", ["name.mismatch"]),
+    ("bad_ip", "other_ip", ["chain.incomplete"]),
+])
+def test_https_proxy_and_url_by_address(proxy, origin, reasons, how, peers, curls):
+    """No name is sent to either: still each is judged by its own address."""
+    proxy, origin = getattr(peers, proxy), getattr(peers, origin)
+    url = url_of(origin, OTHER_IP)
+    with HttpsProxy(proxy.backend.chain, proxy.backend.key, origin.backend.port) as running:
+        at = f"https://127.0.0.1:{running.port}"
+        if how == "library":
+            told = curls.library(
+                "new", "a", "set", "a", "URL", url, "set", "a", "CAINFO", origin.trust,
+                "set", "a", "CAPATH", "-", "set", "a", "PROXY_CAINFO", origin.trust, *strict(),
+                "proxy", "a", at, "perform", "a")
+            code, got = told[0]["code"], [told[0]["report"]]
+        else:
+            words = ["--proxy", at] if how == "option" else []
+            done, got = curls.strict_curl(
+                "-sS", "-o", "/dev/null", "--cacert", origin.trust, "--proxy-cacert",
+                origin.trust, *words, url, env={"https_proxy": "" if words else at})
+            code = done.returncode
+    assert code == (0 if reasons[-1] == "none" else REJECTED)
+    # The library's handle has the last one only.
+    assert [report["reason"] for report in got] == reasons[-len(got):]
+    assert [report["name"] for report in got] == ["127.0.0.1", OTHER_IP][:len(reasons)][-len(got):]
+
+
+def test_no_proxy_and_url_by_address(peers, curls):
+    """Past the proxy, so it is the URL's address that counts."""
+    done, (report,) = curls.strict_curl(
+        "-sS", "-o", "/dev/null", "--cacert", peers.good_ip.trust,
+        url_of(peers.good_ip, "127.0.0.1"),
+        env={"https_proxy": "https://127.0.0.9:1", "no_proxy": "127.0.0.1"})
+    assert (done.returncode, report["name"]) == (0, "127.0.0.1"), done.stderr
 
 
 def test_https_proxy_for_another_name(peers, curls):
