@@ -249,8 +249,9 @@ suite_doctor() {
 suite_soak() {
     one "nginx module builds" make nginx
     one "httpd module builds" make httpd
+    one "libcurl parts build" make -j"$(nproc)" curl curl-clients
     STRICT_TLS_SOAK=${STRICT_TLS_SOAK:-100000} python_tests "soak" -s tests/hosts/nginx/test_soak.py \
-        tests/hosts/httpd/test_soak.py
+        tests/hosts/httpd/test_soak.py tests/hosts/curl/test_soak.py
 }
 
 tests() {

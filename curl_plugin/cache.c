@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* F_OFD_SETLK */
 #include "cache.h"
 
 #include <dirent.h>
@@ -19,6 +20,7 @@
 #define MAGIC "stls-der"
 #define HEADER_LEN 16 /* MAGIC, then the last second of use, big-endian */
 #define NAME_LEN (2 * STLS_ID_LEN)
+#define LOCK_NAME "lock"
 #define MAX_ENTRY_BYTES (16u << 20)
 #define MAX_TOTAL_BYTES ((off_t)64 << 20)
 #define MAX_ENTRIES 4096
@@ -253,6 +255,39 @@ int stls_curl_cache_get(const unsigned char question[STLS_ID_LEN], unsigned char
 void stls_curl_cache_release(unsigned char *bytes)
 {
     free(bytes);
+}
+
+/* ---- who asks ----------------------------------------------------------------------------- */
+
+/* One file, one byte of it per flight: nothing is ever written to it, or left behind. */
+int stls_curl_flight_begin(const unsigned char flight[STLS_ID_LEN])
+{
+    struct flock byte = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+    int folder = get_folder();
+    int fd = folder < 0 ? -1
+                        : openat(folder, LOCK_NAME,
+                                 O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+
+    if (fd < 0) {
+        return STLS_CURL_FLIGHT_NONE;
+    }
+    for (int i = 0; i < 7; i++) {
+        byte.l_start = byte.l_start << 8 | flight[i];
+    }
+    /* Of the open file, not of the process: threads keep each other out, too. */
+    if (fcntl(fd, F_OFD_SETLK, &byte) == 0) {
+        return fd;
+    }
+    int is_taken = errno == EAGAIN || errno == EACCES;
+    close(fd);
+    return is_taken ? STLS_CURL_FLIGHT_TAKEN : STLS_CURL_FLIGHT_NONE;
+}
+
+void stls_curl_flight_end(int fd)
+{
+    if (fd >= 0) {
+        close(fd);
+    }
 }
 
 /* ---- writing, and keeping it bounded --------------------------------------------------------- */

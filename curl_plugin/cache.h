@@ -23,6 +23,18 @@ void stls_curl_cache_release(unsigned char *bytes);
 void stls_curl_cache_put(const unsigned char question[STLS_ID_LEN], const unsigned char *bytes,
                          size_t len, int64_t use_until_s);
 
+/*
+ * One question, one asker: of all threads and processes that use this cache
+ * one at a time has the flight.  Its fd, to be given to
+ * stls_curl_flight_end(); STLS_CURL_FLIGHT_TAKEN while somebody else has it,
+ * STLS_CURL_FLIGHT_NONE where there is no such lock, so that everybody asks.
+ * It ends with the process, whatever becomes of that.
+ */
+#define STLS_CURL_FLIGHT_NONE (-1)
+#define STLS_CURL_FLIGHT_TAKEN (-2)
+int stls_curl_flight_begin(const unsigned char flight[STLS_ID_LEN]);
+void stls_curl_flight_end(int fd);
+
 /* write(2), but a file size limit is an error and no signal that ends the program. */
 ssize_t stls_curl_write(int fd, const void *bytes, size_t len);
 

@@ -7,6 +7,9 @@
 #include "fetch.h"
 #include "plugin.h"
 
+#define FLIGHT_PAUSE_MS 10
+#define FLIGHT_GRACE_MS 200 /* to write down that it failed */
+
 static int64_t now_s(void)
 {
     return (int64_t)time(NULL);
@@ -93,12 +96,46 @@ static void answer_from_network(stls_check *check, const stls_policy *policy,
     stls_curl_fetched_free(&fetched);
 }
 
+/*
+ * Somebody else may be asking this very question: its answer is waited for, and
+ * for little longer than asking oneself would take. 1: answered; 0: ask, and
+ * end `*flight` afterwards.
+ */
+static int answer_from_others(stls_check *check, const stls_fetch *want, int64_t limit_ms,
+                              int *flight)
+{
+    const struct timespec pause = {0, FLIGHT_PAUSE_MS * 1000000L};
+    int64_t until_ms = clock_ms()
+                       + (limit_ms < (int64_t)want->timeout_ms ? limit_ms
+                                                               : (int64_t)want->timeout_ms)
+                       + FLIGHT_GRACE_MS;
+
+    *flight = STLS_CURL_FLIGHT_NONE;
+    if (!want->may_use_cache) {
+        return 0; /* only an answer of one's own will do */
+    }
+    while ((*flight = stls_curl_flight_begin(want->flight)) == STLS_CURL_FLIGHT_TAKEN
+           && clock_ms() < until_ms) {
+        nanosleep(&pause, NULL);
+        if (answer_from_cache(check, want) || fail_from_cache(check, want)) {
+            return 1;
+        }
+    }
+    /* It may have come between the first look and the lock. */
+    if (*flight >= 0 && (answer_from_cache(check, want) || fail_from_cache(check, want))) {
+        stls_curl_flight_end(*flight);
+        return 1;
+    }
+    return 0;
+}
+
 stls_verdict stls_curl_judge(stls_check *check, const stls_policy *policy)
 {
     int64_t total_ms = stls_policy_get_int(policy, STLS_KEY_FETCH_TOTAL_MS);
     int64_t crl_ms = stls_policy_get_int(policy, STLS_KEY_CRL_FETCH_TOTAL_MS);
     int64_t began_ms = clock_ms();
     stls_fetch want;
+    int flight;
 
     (void)stls_check_start(check, now_s());
     while (stls_check_verdict(check) == STLS_PENDING) {
@@ -118,7 +155,12 @@ stls_verdict stls_curl_judge(stls_check *check, const stls_policy *policy)
             (void)stls_check_expire(check, now_s());
             break;
         }
-        answer_from_network(check, policy, &want, (long)left_ms);
+        if (answer_from_others(check, &want, left_ms, &flight)) {
+            continue;
+        }
+        left_ms = (want.is_crl ? crl_ms : total_ms) - (clock_ms() - began_ms);
+        answer_from_network(check, policy, &want, (long)(left_ms > 1 ? left_ms : 1));
+        stls_curl_flight_end(flight);
     }
     return stls_check_verdict(check);
 }

@@ -128,6 +128,8 @@ PEERS = {
     "revoked": {"ocsp": "revoked"},
     "wrong": {"sans": ("other.lab.test",)},
     "silent": {"ocsp": "silent"},
+    "late": {"ocsp": "late"},
+    "held": {"ocsp": "hold"},
     "good_ip": {"sans": ("127.0.0.1",)},
     "bad_ip": {"sans": ("127.0.0.1",), "serve": "leaf"},
     "other_ip": {"sans": ("127.0.0.2",)},

@@ -4,13 +4,15 @@ import resource
 import shutil
 import signal
 import stat
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.hosts.curl.conftest import EXAMPLE, VERSIONS, environment, policy_text, url_of
-from tests.hosts.curl.conftest import Curls
+from tests.hosts.curl.conftest import (EXAMPLE, STRICT_CURL, Curls, environment, policy_text,
+                                       url_of)
+from tests.lab import net
 
 NOBODY = 65534
 
@@ -20,22 +22,13 @@ def cache_of(curls):
 
 
 def entries(curls):
-    return sorted(path for path in cache_of(curls).iterdir() if not path.name.startswith("tmp-"))
+    return sorted(path for path in cache_of(curls).iterdir()
+                  if not path.name.startswith("tmp-") and path.name != "lock")
 
 
 def ask(curls, peer, *more, **options):
     done, reports = curls.strict_curl(*curls.curl_words(peer), *more, **options)
     return done.returncode, reports[0]["reason"] if reports else None, done.stderr
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_a_loop_asks_once(version, peers, curls):
-    peers.responder.forget()
-    for _ in range(20):
-        assert ask(curls, peers.good, *VERSIONS[version])[:2] == (0, "none")
-    assert peers.responder.count(peers.good.place) == 1
-    assert len(entries(curls)) == 3
-    assert stat.S_IMODE(cache_of(curls).stat().st_mode) == 0o700
 
 
 def test_a_revocation_is_asked_once(peers, curls):
@@ -46,18 +39,48 @@ def test_a_revocation_is_asked_once(peers, curls):
 
 
 def test_many_processes(peers, curls):
-    """All at once on an empty cache, each with reports of its own."""
-    others = [Curls(curls.folder / str(number)) for number in range(12)]
+    """All at once on an empty cache, each with reports of its own: one of them asks."""
+    peers.responder.forget()
+    others = [Curls(curls.folder / str(number)) for number in range(20)]
     for other in others:
         other.folder.mkdir(exist_ok=True)
 
     def one(other):
-        return ask(other, peers.good, env={"XDG_CACHE_HOME": str(curls.folder / "shared")})[:2]
+        return ask(other, peers.late, env={"XDG_CACHE_HOME": str(curls.folder / cache)})[:2]
 
-    with ThreadPoolExecutor(12) as pool:
-        assert set(pool.map(one, others)) == {(0, "none")}
+    # Where there is no cache, everybody asks: the control.
+    for cache, asked in (("shared", 1), ("shared/strict-tls/lock", 1 + len(others))):
+        with ThreadPoolExecutor(len(others)) as pool:
+            assert set(pool.map(one, others)) == {(0, "none")}
+        assert peers.responder.count(peers.late.place) == asked
     names = os.listdir(curls.folder / "shared/strict-tls")
-    assert len(names) == 3 and not [name for name in names if name.startswith("tmp-")]
+    assert len(names) == 4 and not [name for name in names if name.startswith("tmp-")]
+
+
+def start(curls, peer, **policy):
+    return subprocess.Popen(
+        list(map(str, [STRICT_CURL, *curls.curl_words(peer)])), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(curls.folder, STRICT_TLS_POLICY=policy_text(policy)))
+
+
+def test_nobody_waits_for_one_that_is_gone(peers, curls):
+    """Neither for one that was killed, nor for ever for one that hangs."""
+    peer, responder = peers.held, peers.responder
+    responder.forget()
+    asking = start(curls, peer, fetch_timeout_ms="60000", fetch_total_ms="60000")
+    try:
+        net.wait_until(lambda: responder.count(peer.place) == 1, "the first question", 30)
+        code, reason, _ = ask(curls, peer, policy=policy_text(
+            {"fetch_timeout_ms": "500", "negative_ttl_s": "0"}))
+        assert (code, reason) == (60, "fetch.timeout")
+        assert responder.count(peer.place) == 2
+    finally:
+        asking.kill()
+        asking.wait()
+    responder.release(peer.place)
+    assert ask(curls, peer)[:2] == (0, "none")
+    assert responder.count(peer.place) == 3
 
 
 @pytest.mark.parametrize("damage", ["empty", "garbage", "short", "swapped", "huge", "folder",
@@ -182,7 +205,7 @@ def test_full_disk(peers, curls):
                                 env={"STRICT_TLS_REPORT": ""})
     assert (done.returncode, done.stdout) == (0, "200"), done.stderr
     assert "strict-tls: " in done.stderr
-    assert os.listdir(cache_of(curls)) == []
+    assert os.listdir(cache_of(curls)) == ["lock"]
     assert ask(curls, peers.good)[:2] == (0, "none")
 
 
