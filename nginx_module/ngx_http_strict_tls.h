@@ -1,7 +1,5 @@
 /*
- * What the files of the module owe each other.  nginx_module/ does all the
- * I/O: it looks at handshakes, asks the core, fetches what the core wants to
- * know and remembers answers.  It decides nothing about certificates.
+ * What the files of the http module owe each other.
  */
 
 #ifndef _NGX_HTTP_STRICT_TLS_H_INCLUDED_
@@ -10,33 +8,10 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include <ngx_event.h>
-#include <ngx_event_connect.h>
 #include <ngx_http.h>
 
-#include <strict_tls/strict_tls.h>
+#include "ngx_strict_tls.h"
 
-
-#define NGX_HTTP_STRICT_TLS_OFF      0
-#define NGX_HTTP_STRICT_TLS_ENFORCE  1
-#define NGX_HTTP_STRICT_TLS_REPORT   2
-
-/* A session is not offered when its verdict may end before the handshake. */
-#define NGX_HTTP_STRICT_TLS_SESSION_MARGIN  2
-
-#define NGX_HTTP_STRICT_TLS_MAX_ADDRS       8
-#define NGX_HTTP_STRICT_TLS_DETAIL_LEN      256
-
-
-typedef struct ngx_http_strict_tls_worker_s  ngx_http_strict_tls_worker_t;
-typedef struct ngx_http_strict_tls_conn_s    ngx_http_strict_tls_conn_t;
-typedef struct ngx_http_strict_tls_job_s     ngx_http_strict_tls_job_t;
-typedef struct ngx_http_strict_tls_fetch_s   ngx_http_strict_tls_fetch_t;
-typedef struct ngx_http_strict_tls_crl_work_s
-                                             ngx_http_strict_tls_crl_work_t;
-
-
-/* ---- configuration ---- */
 
 typedef struct {
     ngx_http_upstream_srv_conf_t   *upstream;
@@ -45,285 +20,29 @@ typedef struct {
 
 
 typedef struct {
-    ngx_str_t                       file;
-    stls_anchors                   *anchors;
-} ngx_http_strict_tls_anchors_t;
-
-
-typedef struct {
-    ngx_uint_t                      key;       /* stls_key */
-    char                           *value;
-} ngx_http_strict_tls_setting_t;
-
-
-typedef struct {
+    ngx_strict_tls_main_conf_t      main;
     ngx_array_t                     upstreams;
                                        /* ngx_http_strict_tls_upstream_t */
-    ngx_array_t                     anchors;
-                                       /* ngx_http_strict_tls_anchors_t */
-    ngx_array_t                     policies;  /* stls_policy * */
-
-    ngx_shm_zone_t                 *zone;
-    ngx_path_t                     *crl_path;  /* NULL: none are kept on disk */
-    ngx_int_t                       max_verdicts;
-    ngx_int_t                       max_sessions;
-
-    ngx_resolver_t                 *resolver;  /* of /etc/resolv.conf */
-    ngx_http_strict_tls_worker_t   *worker;
-
-    unsigned                        resolver_sought:1;
-    unsigned                        resolver_warned:1;
-    unsigned                        strict:1;  /* some location is */
 } ngx_http_strict_tls_main_conf_t;
 
 
 typedef struct {
-    ngx_uint_t                      mode;
-    ngx_array_t                    *own;       /* settings of this level */
-    ngx_array_t                    *settings;  /* with those of all above */
-    ngx_str_t                       trusted_certificate;
-    ngx_array_t                    *http_proxy;  /* ngx_addr_t; NULL: off */
-
-    /* only where there is a TLS upstream to be strict about, else NULL */
-    stls_policy                    *policy;
-    stls_anchors                   *anchors;
-
-    ngx_resolver_t                 *resolver;
-    ngx_msec_t                      fetch_total;
-    time_t                          negative_ttl;
-    size_t                          max_cert_list;
-
-    unsigned                        report:1;
-    unsigned                        nonce:1;
+    ngx_strict_tls_scope_t          upstream;
 } ngx_http_strict_tls_loc_conf_t;
 
 
-/* ---- one process ---- */
-
-struct ngx_http_strict_tls_worker_s {
-    ngx_http_strict_tls_main_conf_t  *conf;
-
-    stls_verdict_cache             *verdicts;
-
-    ngx_rbtree_t                    sessions;
-    ngx_rbtree_node_t               sessions_sentinel;
-    ngx_queue_t                     sessions_lru;
-    ngx_int_t                       nsessions;
-
-    ngx_rbtree_t                    shared;    /* fetches that can be joined */
-    ngx_rbtree_node_t               shared_sentinel;
-    ngx_queue_t                     fetches;
-    ngx_int_t                       nfetches;  /* on the network */
-
-    ngx_queue_t                     jobs;
-
-    ngx_rbtree_t                    crls;      /* indexed, by question */
-    ngx_rbtree_node_t               crls_sentinel;
-    ngx_queue_t                     crls_lru;
-    size_t                          crls_len;
-    ngx_queue_t                     crl_writes;
-    ngx_uint_t                      crl_serial;  /* of files being written */
-
-    ngx_atomic_uint_t               epoch;     /* revocations seen so far */
-    unsigned                        started:1;
-};
-
-
-/* ---- one request: what was decided for it ---- */
+/* One request: what was decided for it. */
 
 typedef struct {
+    ngx_strict_tls_owner_t          owner;
     ngx_http_request_t             *request;
-    stls_result                    *result;
-    ngx_http_strict_tls_conn_t     *conn;      /* handshake under way */
-    ngx_http_strict_tls_loc_conf_t *conf;
+    ngx_strict_tls_scope_t         *scope;
 
     void                           *data;
     ngx_event_get_peer_pt           original_get_peer;
     ngx_event_free_peer_pt          original_free_peer;
     ngx_event_notify_peer_pt        original_notify;
-
-    unsigned                        retried:1;
 } ngx_http_strict_tls_ctx_t;
-
-
-/* ---- one upstream connection ---- */
-
-typedef enum {
-    ngx_http_strict_tls_handshake = 0,
-    ngx_http_strict_tls_judging,       /* handshake done, verdict to come */
-    ngx_http_strict_tls_accepted,
-    ngx_http_strict_tls_rejected
-} ngx_http_strict_tls_phase_e;
-
-
-struct ngx_http_strict_tls_conn_s {
-    ngx_connection_t               *connection;
-    ngx_http_strict_tls_ctx_t      *ctx;       /* until the verdict is out */
-    ngx_http_strict_tls_main_conf_t  *main_conf;
-    ngx_http_strict_tls_loc_conf_t *conf;
-
-    SSL_CTX                        *ssl_ctx;
-    ngx_str_t                       name;      /* judged against */
-    ngx_str_t                       client;    /* own certificate, if varying */
-
-    ngx_http_strict_tls_phase_e     phase;
-    stls_check                     *check;     /* awaits the staple */
-    ngx_http_strict_tls_job_t      *job;
-    stls_result                    *result;
-    stls_result                    *inherited; /* with the offered session */
-    ngx_atomic_uint_t               epoch;     /* when result was true */
-
-    u_char                          key[STLS_ID_LEN];      /* of verdicts */
-    ngx_str_t                       session_key;
-    SSL_SESSION                    *offered;   /* only to be compared with */
-
-    ngx_connection_handler_pt       handler;   /* nginx's */
-    ngx_uint_t                      rejudged;
-
-    unsigned                        trust_judged:1;
-    unsigned                        has_key:1;
-    unsigned                        has_staple_key:1;
-    unsigned                        save_session:1;
-    unsigned                        closed:1;  /* by the peer, meanwhile */
-};
-
-
-/* ---- one check that waits for answers ---- */
-
-typedef void (*ngx_http_strict_tls_job_handler_pt)(
-    ngx_http_strict_tls_job_t *job);
-
-
-struct ngx_http_strict_tls_job_s {
-    ngx_queue_t                     queue;     /* in worker->jobs */
-    ngx_http_strict_tls_worker_t   *worker;
-    ngx_http_strict_tls_loc_conf_t *conf;
-
-    stls_check                     *check;
-    stls_result                    *result;    /* when finished */
-    ngx_queue_t                     waits;
-
-    u_char                          key[STLS_ID_LEN];
-    ngx_atomic_uint_t               epoch;
-
-    ngx_event_t                     timer;
-    ngx_event_t                     done;
-    ngx_http_strict_tls_job_handler_pt  handler;  /* NULL: detached */
-    void                           *data;
-
-    unsigned                        has_key:1;
-    unsigned                        refresh:1;
-    unsigned                        suspended:1;
-    unsigned                        finished:1;
-    unsigned                        is_passing:1;  /* not to be remembered */
-};
-
-
-typedef struct {
-    ngx_queue_t                     queue;     /* in fetch->waits */
-    ngx_queue_t                     job_queue; /* in job->waits */
-    ngx_http_strict_tls_fetch_t    *fetch;
-    ngx_http_strict_tls_job_t      *job;
-    uint32_t                        id;
-    unsigned                        may_use_cache:1;
-} ngx_http_strict_tls_wait_t;
-
-
-/* ---- one question on its way ---- */
-
-typedef enum {
-    ngx_http_strict_tls_polling = 0,   /* another worker asks */
-    ngx_http_strict_tls_resolving,
-    ngx_http_strict_tls_connecting,
-    ngx_http_strict_tls_sending,
-    ngx_http_strict_tls_reading,
-    ngx_http_strict_tls_indexing,      /* a CRL, from the network or disk */
-    ngx_http_strict_tls_over
-} ngx_http_strict_tls_fetch_state_e;
-
-
-struct ngx_http_strict_tls_fetch_s {
-    ngx_str_node_t                  node;      /* in worker->shared */
-    ngx_queue_t                     queue;     /* in worker->fetches */
-    ngx_queue_t                     waits;
-    ngx_http_strict_tls_worker_t   *worker;
-
-    u_char                          flight[STLS_ID_LEN];
-    u_char                          question[STLS_ID_LEN];
-    uint32_t                        lease;     /* 0: none held */
-
-    stls_policy                    *policy;
-    ngx_resolver_t                 *resolver;
-    ngx_array_t                    *http_proxy;
-
-    ngx_http_strict_tls_fetch_state_e  state;
-    ngx_event_t                     timer;
-    ngx_event_t                     done;
-    ngx_msec_t                      timeout;
-    ngx_msec_t                      started;
-    ngx_msec_t                      poll;
-
-    stls_http                      *http;
-    stls_http_target                target;
-    ngx_resolver_ctx_t             *resolving;
-    ngx_peer_connection_t           peer;
-    ngx_log_t                       log;
-    size_t                          sent;
-
-    ngx_sockaddr_t                  addrs[NGX_HTTP_STRICT_TLS_MAX_ADDRS];
-    socklen_t                       socklens[NGX_HTTP_STRICT_TLS_MAX_ADDRS];
-    ngx_uint_t                      naddrs;
-    ngx_uint_t                      naddr;     /* the next to try */
-    ngx_str_t                       addr;
-    u_char                          addr_text[NGX_SOCKADDR_STRLEN];
-
-    stls_crl                       *crl;       /* what came, indexed */
-    ngx_http_strict_tls_crl_work_t *crl_work;
-    time_t                          since;
-
-    stls_fetch_outcome              outcome;
-    u_char                         *bytes;     /* what another worker got */
-    size_t                          len;
-    u_char                          detail[NGX_HTTP_STRICT_TLS_DETAIL_LEN];
-
-    unsigned                        is_shared:1;
-    unsigned                        is_counted:1;
-    unsigned                        is_second_hand:1;
-    unsigned                        is_private_failure:1;
-    unsigned                        may_use_cache:1;
-    unsigned                        refresh:1;
-    unsigned                        is_crl:1;
-    unsigned                        from_disk:1;
-    unsigned                        refused:1; /* by a check */
-};
-
-
-/* ---- the answers that all workers share ---- */
-
-typedef enum {
-    ngx_http_strict_tls_cache_answer = 1,  /* outcome, bytes: conclusive */
-    ngx_http_strict_tls_cache_failure,     /* outcome, bytes or detail */
-    ngx_http_strict_tls_cache_busy,        /* another worker asks */
-    ngx_http_strict_tls_cache_yours        /* nothing known: go and ask */
-} ngx_http_strict_tls_cache_e;
-
-
-typedef struct {
-    u_char                         *question;
-    u_char                         *flight;
-    ngx_msec_t                      lease_for;
-    ngx_msec_t                      since;     /* answers stored after that */
-    unsigned                        any_age:1; /* ... or whenever */
-    unsigned                        refresh:1; /* none that is due for one */
-} ngx_http_strict_tls_lookup_t;
-
-
-typedef struct {
-    stls_fetch_outcome              outcome;
-    u_char                         *bytes;     /* a copy: ngx_free() it */
-    size_t                          len;
-    uint32_t                        lease;
-} ngx_http_strict_tls_found_t;
 
 
 extern ngx_module_t  ngx_http_strict_tls_module;
@@ -333,163 +52,23 @@ extern ngx_module_t  ngx_http_strict_tls_module;
 #pragma GCC visibility push(hidden)
 
 /* ngx_http_strict_tls_conf.c */
-char *ngx_http_strict_tls_set_key(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_strict_tls_set_http_proxy(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_strict_tls_set_cache_zone(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
 char *ngx_http_strict_tls_merge(ngx_conf_t *cf,
     ngx_http_strict_tls_loc_conf_t *prev,
     ngx_http_strict_tls_loc_conf_t *conf);
 
-/* ngx_http_strict_tls_anchors.c */
-void *ngx_http_strict_tls_module_conf(ngx_conf_t *cf, const char *name,
-    ngx_module_t **module);
-stls_anchors *ngx_http_strict_tls_anchors(ngx_conf_t *cf,
-    ngx_http_strict_tls_main_conf_t *mcf,
-    ngx_http_strict_tls_loc_conf_t *conf);
-extern const char *ngx_http_strict_tls_hosts[];
-
-/* ngx_http_strict_tls_resolver.c */
-ngx_int_t ngx_http_strict_tls_find_resolver(ngx_conf_t *cf,
-    ngx_http_strict_tls_main_conf_t *mcf,
-    ngx_http_strict_tls_loc_conf_t *conf);
-
-/* ngx_http_strict_tls_handshake.c */
-ngx_int_t ngx_http_strict_tls_handshake_init(ngx_log_t *log);
-ngx_int_t ngx_http_strict_tls_install(SSL_CTX *ssl_ctx, ngx_log_t *log);
-
-/* ngx_http_strict_tls_conn.c */
-ngx_int_t ngx_http_strict_tls_conn_init(ngx_log_t *log);
-ngx_http_strict_tls_conn_t *ngx_http_strict_tls_create_conn(
-    ngx_connection_t *c, ngx_http_request_t *r,
-    ngx_http_strict_tls_loc_conf_t *conf);
-ngx_http_strict_tls_conn_t *ngx_http_strict_tls_ssl_conn(SSL *ssl);
-ngx_http_strict_tls_conn_t *ngx_http_strict_tls_get_conn(ngx_connection_t *c);
-void ngx_http_strict_tls_cancel(ngx_http_strict_tls_conn_t *conn);
-
-/* ngx_http_strict_tls_suspend.c */
-void ngx_http_strict_tls_handler(ngx_connection_t *c);
-
-/* ngx_http_strict_tls_judge.c */
-stls_verdict ngx_http_strict_tls_judge_trust(ngx_http_strict_tls_conn_t *conn,
-    STACK_OF(X509) *certs);
-stls_verdict ngx_http_strict_tls_judge(ngx_http_strict_tls_conn_t *conn);
-void ngx_http_strict_tls_fail(ngx_http_strict_tls_conn_t *conn,
-    stls_reason reason, const char *detail);
-void ngx_http_strict_tls_take_job_result(ngx_http_strict_tls_conn_t *conn);
-ngx_uint_t ngx_http_strict_tls_outdated(ngx_http_strict_tls_conn_t *conn);
-void ngx_http_strict_tls_record(ngx_http_strict_tls_conn_t *conn);
-ngx_int_t ngx_http_strict_tls_reusable(ngx_http_strict_tls_conn_t *conn);
-
-/* ngx_http_strict_tls_verdict.c */
-ngx_http_strict_tls_worker_t *ngx_http_strict_tls_get_worker(
-    ngx_http_strict_tls_main_conf_t *mcf);
-void ngx_http_strict_tls_stop(void *data);
-void ngx_http_strict_tls_sync(ngx_http_strict_tls_worker_t *worker);
-stls_result *ngx_http_strict_tls_verdict_get0(
-    ngx_http_strict_tls_worker_t *worker, const u_char *key);
-void ngx_http_strict_tls_verdict_put(ngx_http_strict_tls_worker_t *worker,
-    ngx_http_strict_tls_loc_conf_t *conf, const u_char *key,
-    stls_result *result, ngx_atomic_uint_t epoch);
-ngx_int_t ngx_http_strict_tls_verdict_renew(
-    ngx_http_strict_tls_worker_t *worker, const u_char *key,
-    stls_result **result, time_t until);
-ngx_uint_t ngx_http_strict_tls_rests_on(stls_result *result,
-    const u_char *question);
-
-/* ngx_http_strict_tls_session.c */
-ngx_int_t ngx_http_strict_tls_session_key(ngx_http_strict_tls_conn_t *conn,
-    ngx_peer_connection_t *pc);
-void ngx_http_strict_tls_session_offer(ngx_http_strict_tls_conn_t *conn,
-    ngx_ssl_conn_t *ssl_conn);
-void ngx_http_strict_tls_session_save(ngx_connection_t *c);
-void ngx_http_strict_tls_session_drop(ngx_http_strict_tls_conn_t *conn);
-void ngx_http_strict_tls_session_drop_question(
-    ngx_http_strict_tls_worker_t *worker, const u_char *question);
-void ngx_http_strict_tls_session_clear(ngx_http_strict_tls_worker_t *worker);
+/* ngx_http_strict_tls_upstream.c */
+extern const ngx_strict_tls_host_t  ngx_http_strict_tls_upstream;
+ngx_int_t ngx_http_strict_tls_client_cert(ngx_http_request_t *r,
+    ngx_str_t *id);
 
 /* ngx_http_strict_tls_peer.c */
 ngx_int_t ngx_http_strict_tls_wrap_upstreams(ngx_conf_t *cf,
     ngx_http_strict_tls_main_conf_t *mcf);
-ngx_int_t ngx_http_strict_tls_client_cert(ngx_http_request_t *r,
-    ngx_str_t *id);
-
-/* ngx_http_strict_tls_job.c */
-ngx_http_strict_tls_job_t *ngx_http_strict_tls_job_create(
-    ngx_http_strict_tls_worker_t *worker,
-    ngx_http_strict_tls_loc_conf_t *conf, stls_check *check,
-    const u_char *key);
-stls_verdict ngx_http_strict_tls_job_start(ngx_http_strict_tls_job_t *job);
-void ngx_http_strict_tls_job_advance(ngx_http_strict_tls_job_t *job);
-void ngx_http_strict_tls_job_free(ngx_http_strict_tls_job_t *job);
-void ngx_http_strict_tls_job_leave(ngx_http_strict_tls_job_t *job);
-void ngx_http_strict_tls_job_stop(ngx_http_strict_tls_job_t *job);
-
-/* ngx_http_strict_tls_fetch.c */
-void ngx_http_strict_tls_fetch(ngx_http_strict_tls_job_t *job,
-    stls_fetch *want);
-void ngx_http_strict_tls_wait_free(ngx_http_strict_tls_wait_t *wait);
-ngx_uint_t ngx_http_strict_tls_wait_is_last(ngx_http_strict_tls_wait_t *wait);
-void ngx_http_strict_tls_fetch_give_up(ngx_http_strict_tls_fetch_t *fetch);
-void ngx_http_strict_tls_fetch_over(ngx_http_strict_tls_fetch_t *fetch,
-    stls_fetch_outcome outcome, const char *fmt, ...);
-void ngx_http_strict_tls_fetch_free(ngx_http_strict_tls_fetch_t *fetch);
-
-/* ngx_http_strict_tls_deliver.c */
-void ngx_http_strict_tls_fetch_deliver(ngx_event_t *ev);
-
-/* ngx_http_strict_tls_crl.c */
-stls_crl *ngx_http_strict_tls_crl_get0(ngx_http_strict_tls_worker_t *worker,
-    stls_fetch *want, ngx_uint_t refresh, ngx_uint_t *is_final);
-void ngx_http_strict_tls_crl_keep_newer(ngx_http_strict_tls_fetch_t *fetch);
-ngx_int_t ngx_http_strict_tls_crl_put(ngx_http_strict_tls_fetch_t *fetch,
-    stls_answer *answer);
-void ngx_http_strict_tls_crl_outdate(ngx_http_strict_tls_worker_t *worker,
-    const u_char *question, ngx_atomic_uint_t epoch);
-void ngx_http_strict_tls_crl_clear(ngx_http_strict_tls_worker_t *worker);
-void ngx_http_strict_tls_crl_stop(ngx_http_strict_tls_worker_t *worker);
-void ngx_http_strict_tls_crl_index(ngx_http_strict_tls_fetch_t *fetch,
-    u_char *bytes, size_t len);
-ngx_int_t ngx_http_strict_tls_crl_load(ngx_http_strict_tls_fetch_t *fetch);
-void ngx_http_strict_tls_crl_save(ngx_http_strict_tls_fetch_t *fetch);
-void ngx_http_strict_tls_crl_discard(ngx_http_strict_tls_fetch_t *fetch);
-void ngx_http_strict_tls_crl_cancel(ngx_http_strict_tls_fetch_t *fetch);
-
-/* ngx_http_strict_tls_exchange.c */
-void ngx_http_strict_tls_exchange(ngx_http_strict_tls_fetch_t *fetch);
-void ngx_http_strict_tls_exchange_close(ngx_http_strict_tls_fetch_t *fetch);
-const char *ngx_http_strict_tls_exchange_step(
-    ngx_http_strict_tls_fetch_t *fetch);
-
-/* ngx_http_strict_tls_cache.c */
-ngx_int_t ngx_http_strict_tls_cache_init(ngx_shm_zone_t *zone, void *data);
-ngx_http_strict_tls_cache_e ngx_http_strict_tls_cache_look(
-    ngx_shm_zone_t *zone, ngx_http_strict_tls_lookup_t *lookup,
-    ngx_http_strict_tls_found_t *found);
-void ngx_http_strict_tls_cache_put_answer(ngx_shm_zone_t *zone,
-    const u_char *question, const stls_answer *answer, const u_char *bytes,
-    size_t len);
-void ngx_http_strict_tls_cache_put_failure(ngx_shm_zone_t *zone,
-    const u_char *flight, stls_fetch_outcome outcome, int64_t retry_at,
-    const u_char *bytes, size_t len);
-void ngx_http_strict_tls_cache_release(ngx_shm_zone_t *zone,
-    const u_char *flight, uint32_t lease);
-ngx_atomic_uint_t ngx_http_strict_tls_cache_epoch(ngx_shm_zone_t *zone);
-ngx_atomic_uint_t ngx_http_strict_tls_cache_crl(ngx_shm_zone_t *zone,
-    const u_char *question, const u_char *id);
-ngx_uint_t ngx_http_strict_tls_cache_revoked_since(ngx_shm_zone_t *zone,
-    ngx_atomic_uint_t epoch, stls_result *result);
-ngx_int_t ngx_http_strict_tls_cache_news(ngx_shm_zone_t *zone,
-    ngx_atomic_uint_t *epoch, u_char *question);
 
 /* ngx_http_strict_tls_variables.c */
 ngx_int_t ngx_http_strict_tls_add_variables(ngx_conf_t *cf);
 ngx_http_strict_tls_ctx_t *ngx_http_strict_tls_get_ctx(ngx_http_request_t *r);
 ngx_http_strict_tls_ctx_t *ngx_http_strict_tls_add_ctx(ngx_http_request_t *r);
-void ngx_http_strict_tls_set_result(ngx_http_strict_tls_ctx_t *ctx,
-    stls_result *result);
 
 #pragma GCC visibility pop
 

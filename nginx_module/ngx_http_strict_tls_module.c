@@ -13,7 +13,6 @@ static char *ngx_http_strict_tls_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_http_strict_tls_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_strict_tls_merge_loc_conf(ngx_conf_t *cf,
     void *parent, void *child);
-static void ngx_http_strict_tls_cleanup_conf(void *data);
 static void ngx_http_strict_tls_exit_process(ngx_cycle_t *cycle);
 
 
@@ -35,31 +34,10 @@ static void ngx_http_strict_tls_exit_process(ngx_cycle_t *cycle);
     { { NGX_HTTP_STRICT_TLS_NAME_LEN(sym, key),                               \
         (u_char *) (NGX_HTTP_STRICT_TLS_NAME(sym, key)) },                    \
       NGX_HTTP_STRICT_TLS_LEVELS|NGX_CONF_TAKE1,                              \
-      ngx_http_strict_tls_set_key,                                            \
+      ngx_strict_tls_set_key,                                                 \
       NGX_HTTP_LOC_CONF_OFFSET,                                               \
       STLS_KEY_##sym,                                                         \
-      NULL },
-
-
-static ngx_conf_num_bounds_t  ngx_http_strict_tls_entries_bounds = {
-    ngx_conf_check_num_bounds, 0, 1000000
-};
-
-
-/* An empty name would quietly mean the system's trust store. */
-
-static char *
-ngx_http_strict_tls_not_empty(ngx_conf_t *cf, void *post, void *data)
-{
-    ngx_str_t  *value = data;
-
-    return value->len ? NGX_CONF_OK : "must name a file";
-}
-
-
-static ngx_conf_post_t  ngx_http_strict_tls_trusted_post = {
-    ngx_http_strict_tls_not_empty
-};
+      (void *) offsetof(ngx_http_strict_tls_loc_conf_t, upstream) },
 
 
 static ngx_command_t  ngx_http_strict_tls_commands[] = {
@@ -70,26 +48,26 @@ static ngx_command_t  ngx_http_strict_tls_commands[] = {
       NGX_HTTP_STRICT_TLS_LEVELS|NGX_CONF_TAKE1,
       ngx_conf_set_str_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_strict_tls_loc_conf_t, trusted_certificate),
-      &ngx_http_strict_tls_trusted_post },
+      offsetof(ngx_http_strict_tls_loc_conf_t, upstream.trusted_certificate),
+      &ngx_strict_tls_not_empty },
 
     { ngx_string("strict_tls_http_proxy"),
       NGX_HTTP_STRICT_TLS_LEVELS|NGX_CONF_TAKE1,
-      ngx_http_strict_tls_set_http_proxy,
+      ngx_strict_tls_set_http_proxy,
       NGX_HTTP_LOC_CONF_OFFSET,
-      0,
+      offsetof(ngx_http_strict_tls_loc_conf_t, upstream.http_proxy),
       NULL },
 
     { ngx_string("strict_tls_crl_path"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_path_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
-      offsetof(ngx_http_strict_tls_main_conf_t, crl_path),
+      offsetof(ngx_http_strict_tls_main_conf_t, main.crl_path),
       NULL },
 
     { ngx_string("strict_tls_cache_zone"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2,
-      ngx_http_strict_tls_set_cache_zone,
+      ngx_strict_tls_set_cache_zone,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -98,15 +76,15 @@ static ngx_command_t  ngx_http_strict_tls_commands[] = {
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
-      offsetof(ngx_http_strict_tls_main_conf_t, max_verdicts),
-      &ngx_http_strict_tls_entries_bounds },
+      offsetof(ngx_http_strict_tls_main_conf_t, main.max_verdicts),
+      &ngx_strict_tls_entries_bounds },
 
     { ngx_string("strict_tls_max_sessions"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
-      offsetof(ngx_http_strict_tls_main_conf_t, max_sessions),
-      &ngx_http_strict_tls_entries_bounds },
+      offsetof(ngx_http_strict_tls_main_conf_t, main.max_sessions),
+      &ngx_strict_tls_entries_bounds },
 
       ngx_null_command
 };
@@ -146,7 +124,7 @@ ngx_module_t  ngx_http_strict_tls_module = {
 static ngx_int_t
 ngx_http_strict_tls_preconfiguration(ngx_conf_t *cf)
 {
-    if (ngx_http_strict_tls_handshake_init(cf->log) != NGX_OK) {
+    if (ngx_strict_tls_handshake_init(cf->log) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -157,48 +135,20 @@ ngx_http_strict_tls_preconfiguration(ngx_conf_t *cf)
 static ngx_int_t
 ngx_http_strict_tls_postconfiguration(ngx_conf_t *cf)
 {
-    ngx_str_t                         name;
-    ngx_pool_cleanup_t               *cln;
+    ngx_str_t                         zone;
     ngx_http_strict_tls_main_conf_t  *mcf;
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_strict_tls_module);
 
-    if (!mcf->strict) {
+    if (!mcf->main.strict) {
         return NGX_OK;
     }
 
-    if (mcf->zone == NULL) {
-        ngx_str_set(&name, "strict_tls");
+    ngx_str_set(&zone, "strict_tls");
 
-        mcf->zone = ngx_shared_memory_add(cf, &name, 4 * 1024 * 1024,
-                                          &ngx_http_strict_tls_module);
-        if (mcf->zone == NULL) {
-            return NGX_ERROR;
-        }
-
-        mcf->zone->init = ngx_http_strict_tls_cache_init;
-        mcf->zone->data = mcf;
-    }
-
-    mcf->worker = ngx_pcalloc(cf->pool, sizeof(ngx_http_strict_tls_worker_t));
-    if (mcf->worker == NULL) {
+    if (ngx_strict_tls_create_worker(cf, &mcf->main, &zone) != NGX_OK) {
         return NGX_ERROR;
     }
-
-    mcf->worker->conf = mcf;
-
-    /*
-     * Cleanups run last in, first out: this one stops fetches before the
-     * resolvers that they use, created while merging, are gone.
-     */
-
-    cln = ngx_pool_cleanup_add(cf->pool, 0);
-    if (cln == NULL) {
-        return NGX_ERROR;
-    }
-
-    cln->handler = ngx_http_strict_tls_stop;
-    cln->data = mcf->worker;
 
     return ngx_http_strict_tls_wrap_upstreams(cf, mcf);
 }
@@ -207,7 +157,6 @@ ngx_http_strict_tls_postconfiguration(ngx_conf_t *cf)
 static void *
 ngx_http_strict_tls_create_main_conf(ngx_conf_t *cf)
 {
-    ngx_pool_cleanup_t               *cln;
     ngx_http_strict_tls_main_conf_t  *mcf;
 
     mcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_strict_tls_main_conf_t));
@@ -219,35 +168,14 @@ ngx_http_strict_tls_create_main_conf(ngx_conf_t *cf)
      * set by ngx_pcalloc():
      *
      *     mcf->upstreams = { NULL };
-     *     mcf->zone = NULL;
-     *     mcf->resolver = NULL;
-     *     mcf->worker = NULL;
-     *     mcf->strict = 0;
      */
 
-    if (ngx_array_init(&mcf->anchors, cf->pool, 4,
-                       sizeof(ngx_http_strict_tls_anchors_t))
+    if (ngx_strict_tls_create_main_conf(cf, &mcf->main,
+                                        &ngx_http_strict_tls_module)
         != NGX_OK)
     {
         return NULL;
     }
-
-    if (ngx_array_init(&mcf->policies, cf->pool, 4, sizeof(stls_policy *))
-        != NGX_OK)
-    {
-        return NULL;
-    }
-
-    mcf->max_verdicts = NGX_CONF_UNSET;
-    mcf->max_sessions = NGX_CONF_UNSET;
-
-    cln = ngx_pool_cleanup_add(cf->pool, 0);
-    if (cln == NULL) {
-        return NULL;
-    }
-
-    cln->handler = ngx_http_strict_tls_cleanup_conf;
-    cln->data = mcf;
 
     return mcf;
 }
@@ -258,8 +186,7 @@ ngx_http_strict_tls_init_main_conf(ngx_conf_t *cf, void *conf)
 {
     ngx_http_strict_tls_main_conf_t *mcf = conf;
 
-    ngx_conf_init_value(mcf->max_verdicts, 4096);
-    ngx_conf_init_value(mcf->max_sessions, 1024);
+    ngx_strict_tls_init_main_conf(&mcf->main);
 
     return NGX_CONF_OK;
 }
@@ -275,19 +202,7 @@ ngx_http_strict_tls_create_loc_conf(ngx_conf_t *cf)
         return NULL;
     }
 
-    /*
-     * set by ngx_pcalloc():
-     *
-     *     conf->own = NULL;
-     *     conf->settings = NULL;
-     *     conf->trusted_certificate = { 0, NULL };
-     *     conf->policy = NULL;
-     *     conf->anchors = NULL;
-     *     conf->resolver = NULL;
-     */
-
-    conf->mode = NGX_CONF_UNSET_UINT;
-    conf->http_proxy = NGX_CONF_UNSET_PTR;
+    ngx_strict_tls_init_scope(&conf->upstream, STLS_ROLE_SERVER);
 
     return conf;
 }
@@ -296,38 +211,7 @@ ngx_http_strict_tls_create_loc_conf(ngx_conf_t *cf)
 static char *
 ngx_http_strict_tls_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 {
-    ngx_http_strict_tls_loc_conf_t *prev = parent;
-    ngx_http_strict_tls_loc_conf_t *conf = child;
-
-    ngx_conf_merge_uint_value(conf->mode, prev->mode, NGX_HTTP_STRICT_TLS_OFF);
-    ngx_conf_merge_str_value(conf->trusted_certificate,
-                              prev->trusted_certificate, "");
-    ngx_conf_merge_ptr_value(conf->http_proxy, prev->http_proxy, NULL);
-
-    return ngx_http_strict_tls_merge(cf, prev, conf);
-}
-
-
-static void
-ngx_http_strict_tls_cleanup_conf(void *data)
-{
-    ngx_http_strict_tls_main_conf_t *mcf = data;
-
-    ngx_uint_t                       i;
-    stls_policy                    **policies;
-    ngx_http_strict_tls_anchors_t   *anchors;
-
-    policies = mcf->policies.elts;
-
-    for (i = 0; i < mcf->policies.nelts; i++) {
-        stls_policy_free(policies[i]);
-    }
-
-    anchors = mcf->anchors.elts;
-
-    for (i = 0; i < mcf->anchors.nelts; i++) {
-        stls_anchors_free(anchors[i].anchors);
-    }
+    return ngx_http_strict_tls_merge(cf, parent, child);
 }
 
 
@@ -339,7 +223,7 @@ ngx_http_strict_tls_exit_process(ngx_cycle_t *cycle)
     mcf = ngx_http_cycle_get_module_main_conf(cycle,
                                               ngx_http_strict_tls_module);
 
-    if (mcf && mcf->worker) {
-        ngx_http_strict_tls_stop(mcf->worker);
+    if (mcf && mcf->main.worker) {
+        ngx_strict_tls_stop(mcf->main.worker);
     }
 }

@@ -129,6 +129,7 @@ ngx_http_strict_tls_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_t              *u;
     ngx_http_strict_tls_ctx_t        *ctx;
     ngx_http_upstream_init_peer_pt    original;
+    ngx_strict_tls_scope_t           *scope;
     ngx_http_strict_tls_loc_conf_t   *conf;
     ngx_http_strict_tls_main_conf_t  *mcf;
 
@@ -147,9 +148,10 @@ ngx_http_strict_tls_init_peer(ngx_http_request_t *r,
     }
 
     conf = ngx_http_get_module_loc_conf(r, ngx_http_strict_tls_module);
+    scope = &conf->upstream;
     u = r->upstream;
 
-    if (conf->policy == NULL) {
+    if (scope->policy == NULL) {
         return NGX_OK;
     }
 
@@ -157,12 +159,12 @@ ngx_http_strict_tls_init_peer(ngx_http_request_t *r,
 
         /* a variable chose the scheme: what is not TLS cannot be judged */
 
-        level = conf->report ? NGX_LOG_WARN : NGX_LOG_ERR;
+        level = scope->report ? NGX_LOG_WARN : NGX_LOG_ERR;
 
         ngx_log_error(level, r->connection->log, 0,
                       "strict-tls: upstream \"%V\" is not TLS", &us->host);
 
-        return conf->report ? NGX_OK : NGX_ERROR;
+        return scope->report ? NGX_OK : NGX_ERROR;
     }
 
     ctx = ngx_http_strict_tls_add_ctx(r);
@@ -170,7 +172,7 @@ ngx_http_strict_tls_init_peer(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    ctx->conf = conf;
+    ctx->scope = scope;
 
     ctx->data = u->peer.data;
     ctx->original_get_peer = u->peer.get;
@@ -244,28 +246,28 @@ ngx_http_strict_tls_get_peer(ngx_peer_connection_t *pc, void *data)
 static ngx_int_t
 ngx_http_strict_tls_fits(ngx_http_strict_tls_ctx_t *ctx, ngx_connection_t *c)
 {
-    ngx_str_t                        name, client;
-    ngx_http_request_t              *r;
-    ngx_http_strict_tls_conn_t      *conn;
-    ngx_http_strict_tls_loc_conf_t  *conf;
+    ngx_str_t                name, client;
+    ngx_http_request_t      *r;
+    ngx_strict_tls_conn_t   *conn;
+    ngx_strict_tls_scope_t  *scope;
 
     if (c->ssl == NULL) {
         return NGX_DECLINED;
     }
 
-    conn = ngx_http_strict_tls_get_conn(c);
+    conn = ngx_strict_tls_get_conn(c);
 
     if (conn == NULL) {
         return NGX_DECLINED;
     }
 
     r = ctx->request;
-    conf = ctx->conf;
+    scope = ctx->scope;
 
     /* policies and anchors are shared where equal, so pointers will do */
 
-    if (conn->conf->policy != conf->policy
-        || conn->conf->anchors != conf->anchors
+    if (conn->scope->policy != scope->policy
+        || conn->scope->anchors != scope->anchors
         || conn->ssl_ctx != r->upstream->conf->ssl->ctx)
     {
         return NGX_DECLINED;
@@ -286,11 +288,11 @@ ngx_http_strict_tls_fits(ngx_http_strict_tls_ctx_t *ctx, ngx_connection_t *c)
         return NGX_DECLINED;
     }
 
-    if (ngx_http_strict_tls_reusable(conn) != NGX_OK) {
+    if (ngx_strict_tls_reusable(conn) != NGX_OK) {
         return NGX_DECLINED;
     }
 
-    ngx_http_strict_tls_set_result(ctx, conn->result);
+    ngx_strict_tls_set_result(&ctx->owner, conn->result);
 
     return NGX_OK;
 }
@@ -335,44 +337,6 @@ ngx_http_strict_tls_name(ngx_http_request_t *r, ngx_str_t *name)
     if (p) {
         name->len = p - name->data;
     }
-
-    return NGX_OK;
-}
-
-
-/* A client certificate chosen per request; a fixed one belongs to the SSL_CTX. */
-
-ngx_int_t
-ngx_http_strict_tls_client_cert(ngx_http_request_t *r, ngx_str_t *id)
-{
-    ngx_str_t                  cert, key;
-    ngx_http_upstream_conf_t  *ucf;
-
-    ngx_str_set(id, "");
-
-    ucf = r->upstream->conf;
-
-    if (ucf->ssl_certificate == NULL
-        || ucf->ssl_certificate_key == NULL
-        || (ucf->ssl_certificate->lengths == NULL
-            && ucf->ssl_certificate_key->lengths == NULL))
-    {
-        return NGX_OK;
-    }
-
-    if (ngx_http_complex_value(r, ucf->ssl_certificate, &cert) != NGX_OK
-        || ngx_http_complex_value(r, ucf->ssl_certificate_key, &key) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    id->len = cert.len + 1 + key.len;
-    id->data = ngx_pnalloc(r->pool, id->len);
-    if (id->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_sprintf(id->data, "%V%Z%V", &cert, &key);
 
     return NGX_OK;
 }

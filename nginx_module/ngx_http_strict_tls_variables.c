@@ -7,27 +7,22 @@
 
 
 static void ngx_http_strict_tls_cleanup_ctx(void *data);
-static ngx_int_t ngx_http_strict_tls_verdict_variable(ngx_http_request_t *r,
+static ngx_int_t ngx_http_strict_tls_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
-static ngx_int_t ngx_http_strict_tls_reason_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data);
-static ngx_int_t ngx_http_strict_tls_report_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data);
-static stls_result *ngx_http_strict_tls_get_result(ngx_http_request_t *r);
 
 
 static ngx_http_variable_t  ngx_http_strict_tls_vars[] = {
 
     { ngx_string("strict_tls_verdict"), NULL,
-      ngx_http_strict_tls_verdict_variable, 0,
+      ngx_http_strict_tls_variable, NGX_STRICT_TLS_VERDICT,
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("strict_tls_reason"), NULL,
-      ngx_http_strict_tls_reason_variable, 0,
+      ngx_http_strict_tls_variable, NGX_STRICT_TLS_REASON,
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("strict_tls_report"), NULL,
-      ngx_http_strict_tls_report_variable, 0,
+      ngx_http_strict_tls_variable, NGX_STRICT_TLS_REPORT_JSON,
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
@@ -118,125 +113,18 @@ ngx_http_strict_tls_cleanup_ctx(void *data)
 {
     ngx_http_strict_tls_ctx_t *ctx = data;
 
-    if (ctx->conn) {
-        ngx_http_strict_tls_cancel(ctx->conn);
-    }
-
-    stls_result_free(ctx->result);
-    ctx->result = NULL;
+    ngx_strict_tls_leave_conn(&ctx->owner);
 }
 
 
-void
-ngx_http_strict_tls_set_result(ngx_http_strict_tls_ctx_t *ctx,
-    stls_result *result)
-{
-    if (ctx->result == result) {
-        return;
-    }
-
-    if (result) {
-        (void) stls_result_up_ref(result);
-    }
-
-    stls_result_free(ctx->result);
-    ctx->result = result;
-}
-
-
-static stls_result *
-ngx_http_strict_tls_get_result(ngx_http_request_t *r)
+static ngx_int_t
+ngx_http_strict_tls_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
 {
     ngx_http_strict_tls_ctx_t  *ctx;
 
     ctx = ngx_http_strict_tls_get_ctx(r);
 
-    return ctx ? ctx->result : NULL;
-}
-
-
-static ngx_int_t
-ngx_http_strict_tls_verdict_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data)
-{
-    const char   *word;
-    stls_result  *result;
-
-    result = ngx_http_strict_tls_get_result(r);
-
-    if (result == NULL) {
-        v->not_found = 1;
-        return NGX_OK;
-    }
-
-    word = stls_result_word(result);
-
-    v->data = (u_char *) word;
-    v->len = ngx_strlen(word);
-    v->valid = 1;
-    v->no_cacheable = 1;
-    v->not_found = 0;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_strict_tls_reason_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data)
-{
-    const char   *id;
-    stls_result  *result;
-
-    result = ngx_http_strict_tls_get_result(r);
-
-    if (result == NULL) {
-        v->not_found = 1;
-        return NGX_OK;
-    }
-
-    id = stls_reason_id(stls_result_reason(result));
-
-    v->data = (u_char *) id;
-    v->len = ngx_strlen(id);
-    v->valid = 1;
-    v->no_cacheable = 1;
-    v->not_found = 0;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_strict_tls_report_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data)
-{
-    size_t        len;
-    const char   *report;
-    stls_result  *result;
-
-    result = ngx_http_strict_tls_get_result(r);
-
-    if (result == NULL) {
-        v->not_found = 1;
-        return NGX_OK;
-    }
-
-    report = stls_result_get0_report(result, &len);
-
-    /* copied: the next peer's result may replace this one while it is in use */
-
-    v->data = ngx_pnalloc(r->pool, len);
-    if (v->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(v->data, report, len);
-
-    v->len = len;
-    v->valid = 1;
-    v->no_cacheable = 1;
-    v->not_found = 0;
-
-    return NGX_OK;
+    return ngx_strict_tls_variable(r->pool, v,
+                                   ctx ? ctx->owner.result : NULL, data);
 }

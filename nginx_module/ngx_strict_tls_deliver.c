@@ -3,47 +3,47 @@
  * remembered for what the checks made of it.
  */
 
-#include "ngx_http_strict_tls.h"
+#include "ngx_strict_tls.h"
 
 
-static void ngx_http_strict_tls_fetch_remember(
-    ngx_http_strict_tls_fetch_t *fetch, stls_answer *answer);
-static void ngx_http_strict_tls_fetch_remember_crl(
-    ngx_http_strict_tls_fetch_t *fetch, stls_answer *answer);
-static const u_char *ngx_http_strict_tls_fetch_bytes(
-    ngx_http_strict_tls_fetch_t *fetch, size_t *len);
+static void ngx_strict_tls_fetch_remember(
+    ngx_strict_tls_fetch_t *fetch, stls_answer *answer);
+static void ngx_strict_tls_fetch_remember_crl(
+    ngx_strict_tls_fetch_t *fetch, stls_answer *answer);
+static const u_char *ngx_strict_tls_fetch_bytes(
+    ngx_strict_tls_fetch_t *fetch, size_t *len);
 
 
 void
-ngx_http_strict_tls_fetch_deliver(ngx_event_t *ev)
+ngx_strict_tls_fetch_deliver(ngx_event_t *ev)
 {
-    ngx_queue_t                    fed, *q;
-    stls_reply                     reply;
-    stls_answer                    answer, one;
-    ngx_http_strict_tls_job_t     *job;
-    ngx_http_strict_tls_wait_t    *wait;
-    ngx_http_strict_tls_fetch_t   *fetch;
-    ngx_http_strict_tls_worker_t  *worker;
+    ngx_queue_t               fed, *q;
+    stls_reply                reply;
+    stls_answer               answer, one;
+    ngx_strict_tls_job_t     *job;
+    ngx_strict_tls_wait_t    *wait;
+    ngx_strict_tls_fetch_t   *fetch;
+    ngx_strict_tls_worker_t  *worker;
 
     fetch = ev->data;
     worker = fetch->worker;
 
     ngx_memzero(&reply, sizeof(stls_reply));
-    reply.bytes = ngx_http_strict_tls_fetch_bytes(fetch, &reply.bytes_len);
+    reply.bytes = ngx_strict_tls_fetch_bytes(fetch, &reply.bytes_len);
     reply.detail = (char *) fetch->detail;
 
     ngx_memzero(&answer, sizeof(stls_answer));
     ngx_queue_init(&fed);
 
     if (fetch->crl) {
-        ngx_http_strict_tls_crl_keep_newer(fetch);
+        ngx_strict_tls_crl_keep_newer(fetch);
     }
 
     /* each check judges for itself; what one finds conclusive is kept */
 
     while (!ngx_queue_empty(&fetch->waits)) {
         q = ngx_queue_head(&fetch->waits);
-        wait = ngx_queue_data(q, ngx_http_strict_tls_wait_t, queue);
+        wait = ngx_queue_data(q, ngx_strict_tls_wait_t, queue);
 
         ngx_queue_remove(&wait->queue);
         ngx_queue_insert_tail(&fed, &wait->queue);
@@ -90,19 +90,19 @@ ngx_http_strict_tls_fetch_deliver(ngx_event_t *ev)
         }
     }
 
-    ngx_http_strict_tls_fetch_remember(fetch, &answer);
-    ngx_http_strict_tls_fetch_free(fetch);
+    ngx_strict_tls_fetch_remember(fetch, &answer);
+    ngx_strict_tls_fetch_free(fetch);
 
     /* what was just learned may end verdicts that follow from it here */
-    ngx_http_strict_tls_sync(worker);
+    ngx_strict_tls_sync(worker);
 
     while (!ngx_queue_empty(&fed)) {
         q = ngx_queue_head(&fed);
-        wait = ngx_queue_data(q, ngx_http_strict_tls_wait_t, queue);
+        wait = ngx_queue_data(q, ngx_strict_tls_wait_t, queue);
         job = wait->job;
 
-        ngx_http_strict_tls_wait_free(wait);
-        ngx_http_strict_tls_job_advance(job);
+        ngx_strict_tls_wait_free(wait);
+        ngx_strict_tls_job_advance(job);
     }
 
     ERR_clear_error();
@@ -110,7 +110,7 @@ ngx_http_strict_tls_fetch_deliver(ngx_event_t *ev)
 
 
 static void
-ngx_http_strict_tls_fetch_remember(ngx_http_strict_tls_fetch_t *fetch,
+ngx_strict_tls_fetch_remember(ngx_strict_tls_fetch_t *fetch,
     stls_answer *answer)
 {
     size_t           len;
@@ -122,20 +122,20 @@ ngx_http_strict_tls_fetch_remember(ngx_http_strict_tls_fetch_t *fetch,
     }
 
     if (fetch->crl) {
-        ngx_http_strict_tls_fetch_remember_crl(fetch, answer);
+        ngx_strict_tls_fetch_remember_crl(fetch, answer);
         return;
     }
 
     zone = fetch->worker->conf->zone;
-    bytes = ngx_http_strict_tls_fetch_bytes(fetch, &len);
+    bytes = ngx_strict_tls_fetch_bytes(fetch, &len);
 
     if (fetch->outcome != STLS_FETCH_OK) {
         bytes = fetch->detail;
         len = ngx_strlen(fetch->detail);
 
     } else if (answer->conclusive) {
-        ngx_http_strict_tls_cache_put_answer(zone, fetch->question, answer,
-                                             bytes, len);
+        ngx_strict_tls_cache_put_answer(zone, fetch->question, answer,
+                                        bytes, len);
         return;
     }
 
@@ -154,9 +154,9 @@ ngx_http_strict_tls_fetch_remember(ngx_http_strict_tls_fetch_t *fetch,
      */
 
     if (fetch->is_shared) {
-        ngx_http_strict_tls_cache_put_failure(zone, fetch->flight,
-                                              fetch->outcome,
-                                              answer->retry_at_s, bytes, len);
+        ngx_strict_tls_cache_put_failure(zone, fetch->flight,
+                                         fetch->outcome,
+                                         answer->retry_at_s, bytes, len);
     }
 }
 
@@ -164,30 +164,30 @@ ngx_http_strict_tls_fetch_remember(ngx_http_strict_tls_fetch_t *fetch,
 /* Its worth is known if a check judged it; nobody may have waited so long. */
 
 static void
-ngx_http_strict_tls_fetch_remember_crl(ngx_http_strict_tls_fetch_t *fetch,
+ngx_strict_tls_fetch_remember_crl(ngx_strict_tls_fetch_t *fetch,
     stls_answer *answer)
 {
     if (!answer->conclusive && fetch->from_disk) {
 
         if (answer->retry_at_s != 0 || fetch->refused) {
-            ngx_http_strict_tls_crl_discard(fetch);
+            ngx_strict_tls_crl_discard(fetch);
         }
 
         return;
     }
 
-    if (ngx_http_strict_tls_crl_put(fetch, answer) == NGX_DECLINED) {
+    if (ngx_strict_tls_crl_put(fetch, answer) == NGX_DECLINED) {
         return;
     }
 
     if (!fetch->from_disk && (answer->conclusive || answer->retry_at_s == 0)) {
-        ngx_http_strict_tls_crl_save(fetch);
+        ngx_strict_tls_crl_save(fetch);
     }
 }
 
 
 static const u_char *
-ngx_http_strict_tls_fetch_bytes(ngx_http_strict_tls_fetch_t *fetch,
+ngx_strict_tls_fetch_bytes(ngx_strict_tls_fetch_t *fetch,
     size_t *len)
 {
     *len = 0;

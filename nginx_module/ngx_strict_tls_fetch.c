@@ -3,50 +3,50 @@
  * all.  Whoever wants the same answer meanwhile waits for it.
  */
 
-#include "ngx_http_strict_tls.h"
+#include "ngx_strict_tls.h"
 
 
-#define NGX_HTTP_STRICT_TLS_POLL_MIN  10
-#define NGX_HTTP_STRICT_TLS_POLL_MAX  50
+#define NGX_STRICT_TLS_POLL_MIN  10
+#define NGX_STRICT_TLS_POLL_MAX  50
 
 
-static ngx_http_strict_tls_fetch_t *ngx_http_strict_tls_fetch_create(
-    ngx_http_strict_tls_job_t *job, stls_fetch *want, u_char *flight);
-static ngx_int_t ngx_http_strict_tls_fetch_known(
-    ngx_http_strict_tls_job_t *job, stls_fetch *want, u_char *flight,
-    ngx_http_strict_tls_found_t *found);
-static void ngx_http_strict_tls_fetch_begin(
-    ngx_http_strict_tls_fetch_t *fetch);
-static void ngx_http_strict_tls_fetch_timer(ngx_event_t *ev);
-static void ngx_http_strict_tls_fetch_poll(ngx_http_strict_tls_fetch_t *fetch);
-static ngx_msec_t ngx_http_strict_tls_fetch_timeout(
-    ngx_http_strict_tls_loc_conf_t *conf, stls_fetch *want);
-static void ngx_http_strict_tls_flight(ngx_http_strict_tls_loc_conf_t *conf,
+static ngx_strict_tls_fetch_t *ngx_strict_tls_fetch_create(
+    ngx_strict_tls_job_t *job, stls_fetch *want, u_char *flight);
+static ngx_int_t ngx_strict_tls_fetch_known(
+    ngx_strict_tls_job_t *job, stls_fetch *want, u_char *flight,
+    ngx_strict_tls_found_t *found);
+static void ngx_strict_tls_fetch_begin(
+    ngx_strict_tls_fetch_t *fetch);
+static void ngx_strict_tls_fetch_timer(ngx_event_t *ev);
+static void ngx_strict_tls_fetch_poll(ngx_strict_tls_fetch_t *fetch);
+static ngx_msec_t ngx_strict_tls_fetch_timeout(
+    ngx_strict_tls_scope_t *scope, stls_fetch *want);
+static void ngx_strict_tls_flight(ngx_strict_tls_scope_t *scope,
     stls_fetch *want, u_char *flight);
-static ngx_msec_t ngx_http_strict_tls_lease_for(ngx_msec_t timeout);
+static ngx_msec_t ngx_strict_tls_lease_for(ngx_msec_t timeout);
 
 
 /* Feeds the job at once if the answer is known, otherwise makes it wait. */
 
 void
-ngx_http_strict_tls_fetch(ngx_http_strict_tls_job_t *job, stls_fetch *want)
+ngx_strict_tls_fetch(ngx_strict_tls_job_t *job, stls_fetch *want)
 {
-    u_char                        flight[STLS_ID_LEN];
-    uint32_t                      hash;
-    ngx_str_t                     name;
-    stls_reply                    reply;
-    ngx_http_strict_tls_wait_t   *wait;
-    stls_crl                     *crl;
-    ngx_uint_t                    is_final, is_private;
-    ngx_http_strict_tls_fetch_t  *fetch;
-    ngx_http_strict_tls_found_t   found;
+    u_char                   flight[STLS_ID_LEN];
+    uint32_t                 hash;
+    ngx_str_t                name;
+    stls_reply               reply;
+    ngx_strict_tls_wait_t   *wait;
+    stls_crl                *crl;
+    ngx_uint_t               is_final, is_private;
+    ngx_strict_tls_fetch_t  *fetch;
+    ngx_strict_tls_found_t   found;
 
-    ngx_memzero(&found, sizeof(ngx_http_strict_tls_found_t));
+    ngx_memzero(&found, sizeof(ngx_strict_tls_found_t));
     fetch = NULL;
 
     if (want->is_crl) {
-        crl = ngx_http_strict_tls_crl_get0(job->worker, want, job->refresh,
-                                           &is_final);
+        crl = ngx_strict_tls_crl_get0(job->worker, want, job->refresh,
+                                      &is_final);
         if (crl) {
             (void) stls_check_feed_crl(job->check, want->id, crl, !is_final,
                                        ngx_time());
@@ -54,15 +54,15 @@ ngx_http_strict_tls_fetch(ngx_http_strict_tls_job_t *job, stls_fetch *want)
         }
     }
 
-    ngx_http_strict_tls_flight(job->conf, want, flight);
+    ngx_strict_tls_flight(job->scope, want, flight);
 
     /* an answer to a nonce is of no use to anybody else */
 
-    is_private = job->conf->nonce && !want->is_crl;
+    is_private = job->scope->nonce && !want->is_crl;
 
     if (!is_private) {
 
-        if (ngx_http_strict_tls_fetch_known(job, want, flight, &found)
+        if (ngx_strict_tls_fetch_known(job, want, flight, &found)
             == NGX_OK)
         {
             return;
@@ -72,14 +72,14 @@ ngx_http_strict_tls_fetch(ngx_http_strict_tls_job_t *job, stls_fetch *want)
         name.data = flight;
         name.len = STLS_ID_LEN;
 
-        fetch = (ngx_http_strict_tls_fetch_t *)
+        fetch = (ngx_strict_tls_fetch_t *)
                     ngx_str_rbtree_lookup(&job->worker->shared, &name, hash);
     }
 
-    wait = ngx_calloc(sizeof(ngx_http_strict_tls_wait_t), ngx_cycle->log);
+    wait = ngx_calloc(sizeof(ngx_strict_tls_wait_t), ngx_cycle->log);
 
     if (wait && fetch == NULL) {
-        fetch = ngx_http_strict_tls_fetch_create(job, want, flight);
+        fetch = ngx_strict_tls_fetch_create(job, want, flight);
 
         if (fetch) {
             fetch->lease = found.lease;
@@ -88,8 +88,8 @@ ngx_http_strict_tls_fetch(ngx_http_strict_tls_job_t *job, stls_fetch *want)
     }
 
     if (found.lease) {
-        ngx_http_strict_tls_cache_release(job->worker->conf->zone, flight,
-                                          found.lease);
+        ngx_strict_tls_cache_release(job->worker->conf->zone, flight,
+                                     found.lease);
     }
 
     if (wait == NULL || fetch == NULL) {
@@ -115,7 +115,7 @@ ngx_http_strict_tls_fetch(ngx_http_strict_tls_job_t *job, stls_fetch *want)
     ngx_queue_insert_tail(&fetch->waits, &wait->queue);
 
     if (fetch->started) {
-        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+        ngx_log_debug2(NGX_LOG_DEBUG_EVENT, ngx_cycle->log, 0,
                        "strict tls job %p joins fetch %p", job, fetch);
         return;
     }
@@ -123,11 +123,11 @@ ngx_http_strict_tls_fetch(ngx_http_strict_tls_job_t *job, stls_fetch *want)
     fetch->started = ngx_current_msec ? ngx_current_msec : 1;
 
     if (is_private || fetch->lease) {
-        ngx_http_strict_tls_fetch_begin(fetch);
+        ngx_strict_tls_fetch_begin(fetch);
         return;
     }
 
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, ngx_cycle->log, 0,
                    "strict tls fetch %p: another worker asks", fetch);
 
     ngx_add_timer(&fetch->timer, fetch->poll);
@@ -140,33 +140,33 @@ ngx_http_strict_tls_fetch(ngx_http_strict_tls_job_t *job, stls_fetch *want)
  */
 
 static ngx_int_t
-ngx_http_strict_tls_fetch_known(ngx_http_strict_tls_job_t *job,
-    stls_fetch *want, u_char *flight, ngx_http_strict_tls_found_t *found)
+ngx_strict_tls_fetch_known(ngx_strict_tls_job_t *job,
+    stls_fetch *want, u_char *flight, ngx_strict_tls_found_t *found)
 {
-    stls_reply                    reply;
-    ngx_http_strict_tls_lookup_t  lookup;
+    stls_reply               reply;
+    ngx_strict_tls_lookup_t  lookup;
 
-    ngx_memzero(&lookup, sizeof(ngx_http_strict_tls_lookup_t));
+    ngx_memzero(&lookup, sizeof(ngx_strict_tls_lookup_t));
 
     lookup.question = want->question;
     lookup.flight = flight;
-    lookup.lease_for = ngx_http_strict_tls_lease_for(want->timeout_ms);
+    lookup.lease_for = ngx_strict_tls_lease_for(want->timeout_ms);
     lookup.since = ngx_current_msec;
     lookup.any_age = want->may_use_cache;
     lookup.refresh = job->refresh;
 
     ngx_memzero(&reply, sizeof(stls_reply));
 
-    switch (ngx_http_strict_tls_cache_look(job->worker->conf->zone, &lookup,
-                                           found))
+    switch (ngx_strict_tls_cache_look(job->worker->conf->zone, &lookup,
+                                      found))
     {
-    case ngx_http_strict_tls_cache_answer:
+    case ngx_strict_tls_cache_answer:
         reply.outcome = STLS_FETCH_CACHED;
         reply.bytes = found->bytes;
         reply.bytes_len = found->len;
         break;
 
-    case ngx_http_strict_tls_cache_failure:
+    case ngx_strict_tls_cache_failure:
         reply.outcome = found->outcome;
 
         if (found->outcome == STLS_FETCH_OK) {
@@ -183,7 +183,7 @@ ngx_http_strict_tls_fetch_known(ngx_http_strict_tls_job_t *job,
         return NGX_DECLINED;
     }
 
-    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+    ngx_log_debug3(NGX_LOG_DEBUG_EVENT, ngx_cycle->log, 0,
                    "strict tls job %p: known outcome %d, %uz bytes",
                    job, (int) reply.outcome, found->len);
 
@@ -196,22 +196,22 @@ ngx_http_strict_tls_fetch_known(ngx_http_strict_tls_job_t *job,
 }
 
 
-static ngx_http_strict_tls_fetch_t *
-ngx_http_strict_tls_fetch_create(ngx_http_strict_tls_job_t *job,
+static ngx_strict_tls_fetch_t *
+ngx_strict_tls_fetch_create(ngx_strict_tls_job_t *job,
     stls_fetch *want, u_char *flight)
 {
-    uint32_t                       hash;
-    ngx_http_strict_tls_fetch_t   *fetch;
-    ngx_http_strict_tls_worker_t  *worker;
+    uint32_t                  hash;
+    ngx_strict_tls_fetch_t   *fetch;
+    ngx_strict_tls_worker_t  *worker;
 
     worker = job->worker;
 
-    fetch = ngx_calloc(sizeof(ngx_http_strict_tls_fetch_t), ngx_cycle->log);
+    fetch = ngx_calloc(sizeof(ngx_strict_tls_fetch_t), ngx_cycle->log);
     if (fetch == NULL) {
         return NULL;
     }
 
-    fetch->http = stls_http_new(want, job->conf->http_proxy != NULL);
+    fetch->http = stls_http_new(want, job->scope->http_proxy != NULL);
 
     if (fetch->http == NULL
         || stls_http_parse_url(want->url, &fetch->target, NULL) != STLS_OK)
@@ -222,14 +222,14 @@ ngx_http_strict_tls_fetch_create(ngx_http_strict_tls_job_t *job,
     }
 
     fetch->worker = worker;
-    fetch->policy = stls_policy_up_ref(job->conf->policy);
-    fetch->resolver = job->conf->resolver;
-    fetch->http_proxy = job->conf->http_proxy;
+    fetch->policy = stls_policy_up_ref(job->scope->policy);
+    fetch->resolver = job->scope->resolver;
+    fetch->http_proxy = job->scope->http_proxy;
     fetch->is_crl = want->is_crl;
     fetch->since = ngx_time();
 
-    fetch->timeout = ngx_http_strict_tls_fetch_timeout(job->conf, want);
-    fetch->poll = NGX_HTTP_STRICT_TLS_POLL_MIN;
+    fetch->timeout = ngx_strict_tls_fetch_timeout(job->scope, want);
+    fetch->poll = NGX_STRICT_TLS_POLL_MIN;
     fetch->may_use_cache = want->may_use_cache;
     fetch->refresh = job->refresh;
 
@@ -246,19 +246,19 @@ ngx_http_strict_tls_fetch_create(ngx_http_strict_tls_job_t *job,
         fetch->log.log_level = NGX_LOG_CRIT;
     }
 
-    fetch->timer.handler = ngx_http_strict_tls_fetch_timer;
+    fetch->timer.handler = ngx_strict_tls_fetch_timer;
     fetch->timer.data = fetch;
     fetch->timer.log = ngx_cycle->log;
     fetch->timer.cancelable = 1;
 
-    fetch->done.handler = ngx_http_strict_tls_fetch_deliver;
+    fetch->done.handler = ngx_strict_tls_fetch_deliver;
     fetch->done.data = fetch;
     fetch->done.log = ngx_cycle->log;
 
     ngx_queue_init(&fetch->waits);
     ngx_queue_insert_tail(&worker->fetches, &fetch->queue);
 
-    if (!job->conf->nonce || want->is_crl) {
+    if (!job->scope->nonce || want->is_crl) {
         fetch->is_shared = 1;
 
         ngx_memcpy(&hash, flight, sizeof(uint32_t));
@@ -269,7 +269,7 @@ ngx_http_strict_tls_fetch_create(ngx_http_strict_tls_job_t *job,
         ngx_rbtree_insert(&worker->shared, &fetch->node.node);
     }
 
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+    ngx_log_debug2(NGX_LOG_DEBUG_EVENT, ngx_cycle->log, 0,
                    "strict tls fetch %p: \"%s\"", fetch, want->url);
 
     return fetch;
@@ -277,7 +277,7 @@ ngx_http_strict_tls_fetch_create(ngx_http_strict_tls_job_t *job,
 
 
 static void
-ngx_http_strict_tls_fetch_begin(ngx_http_strict_tls_fetch_t *fetch)
+ngx_strict_tls_fetch_begin(ngx_strict_tls_fetch_t *fetch)
 {
     int64_t  max;
 
@@ -288,9 +288,9 @@ ngx_http_strict_tls_fetch_begin(ngx_http_strict_tls_fetch_t *fetch)
         /* the next moment may be quieter: not to be remembered */
         fetch->is_private_failure = 1;
 
-        ngx_http_strict_tls_fetch_over(fetch, STLS_FETCH_DENIED,
-                                       "%L fetches are in flight already "
-                                       "(max_fetches_in_flight)", max);
+        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_DENIED,
+                                  "%L fetches are in flight already "
+                                  "(max_fetches_in_flight)", max);
         return;
     }
 
@@ -299,84 +299,84 @@ ngx_http_strict_tls_fetch_begin(ngx_http_strict_tls_fetch_t *fetch)
 
     ngx_add_timer(&fetch->timer, fetch->timeout);
 
-    if (fetch->is_crl && ngx_http_strict_tls_crl_load(fetch) == NGX_OK) {
+    if (fetch->is_crl && ngx_strict_tls_crl_load(fetch) == NGX_OK) {
         return;
     }
 
-    ngx_http_strict_tls_exchange(fetch);
+    ngx_strict_tls_exchange(fetch);
 }
 
 
 static void
-ngx_http_strict_tls_fetch_timer(ngx_event_t *ev)
+ngx_strict_tls_fetch_timer(ngx_event_t *ev)
 {
-    ngx_http_strict_tls_fetch_t  *fetch;
+    ngx_strict_tls_fetch_t  *fetch;
 
     fetch = ev->data;
 
-    if (fetch->state == ngx_http_strict_tls_polling) {
-        ngx_http_strict_tls_fetch_poll(fetch);
+    if (fetch->state == ngx_strict_tls_polling) {
+        ngx_strict_tls_fetch_poll(fetch);
         return;
     }
 
-    ngx_http_strict_tls_fetch_over(fetch, STLS_FETCH_TIMEOUT,
-                                   "no answer within %M ms (%s)",
-                                   fetch->timeout,
-                                   ngx_http_strict_tls_exchange_step(fetch));
+    ngx_strict_tls_fetch_over(fetch, STLS_FETCH_TIMEOUT,
+                              "no answer within %M ms (%s)",
+                              fetch->timeout,
+                              ngx_strict_tls_exchange_step(fetch));
 }
 
 
 /* Has the worker that asks got its answer, or does it keep us waiting? */
 
 static void
-ngx_http_strict_tls_fetch_poll(ngx_http_strict_tls_fetch_t *fetch)
+ngx_strict_tls_fetch_poll(ngx_strict_tls_fetch_t *fetch)
 {
-    ngx_http_strict_tls_found_t   found;
-    ngx_http_strict_tls_lookup_t  lookup;
+    ngx_strict_tls_found_t   found;
+    ngx_strict_tls_lookup_t  lookup;
 
-    ngx_memzero(&lookup, sizeof(ngx_http_strict_tls_lookup_t));
+    ngx_memzero(&lookup, sizeof(ngx_strict_tls_lookup_t));
 
     lookup.question = fetch->question;
     lookup.flight = fetch->flight;
-    lookup.lease_for = ngx_http_strict_tls_lease_for(fetch->timeout);
+    lookup.lease_for = ngx_strict_tls_lease_for(fetch->timeout);
     lookup.since = fetch->started - 1;
     lookup.any_age = fetch->may_use_cache;
     lookup.refresh = fetch->refresh;
 
-    switch (ngx_http_strict_tls_cache_look(fetch->worker->conf->zone, &lookup,
-                                           &found))
+    switch (ngx_strict_tls_cache_look(fetch->worker->conf->zone, &lookup,
+                                      &found))
     {
-    case ngx_http_strict_tls_cache_answer:
+    case ngx_strict_tls_cache_answer:
         fetch->is_second_hand = 1;
         fetch->bytes = found.bytes;
         fetch->len = found.len;
-        ngx_http_strict_tls_fetch_over(fetch, STLS_FETCH_CACHED, "");
+        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_CACHED, "");
         break;
 
-    case ngx_http_strict_tls_cache_failure:
+    case ngx_strict_tls_cache_failure:
         fetch->is_second_hand = 1;
 
         if (found.outcome == STLS_FETCH_OK) {
             fetch->bytes = found.bytes;
             fetch->len = found.len;
-            ngx_http_strict_tls_fetch_over(fetch, STLS_FETCH_OK, "");
+            ngx_strict_tls_fetch_over(fetch, STLS_FETCH_OK, "");
 
         } else {
-            ngx_http_strict_tls_fetch_over(fetch, found.outcome, "%s",
-                                           found.bytes);
+            ngx_strict_tls_fetch_over(fetch, found.outcome, "%s",
+                                      found.bytes);
             ngx_free(found.bytes);
         }
 
         break;
 
-    case ngx_http_strict_tls_cache_busy:
-        fetch->poll = ngx_min(fetch->poll * 2, NGX_HTTP_STRICT_TLS_POLL_MAX);
+    case ngx_strict_tls_cache_busy:
+        fetch->poll = ngx_min(fetch->poll * 2, NGX_STRICT_TLS_POLL_MAX);
         ngx_add_timer(&fetch->timer, fetch->poll);
         break;
 
-    case ngx_http_strict_tls_cache_yours:
+    case ngx_strict_tls_cache_yours:
         fetch->lease = found.lease;
-        ngx_http_strict_tls_fetch_begin(fetch);
+        ngx_strict_tls_fetch_begin(fetch);
         break;
     }
 }
@@ -385,25 +385,25 @@ ngx_http_strict_tls_fetch_poll(ngx_http_strict_tls_fetch_t *fetch)
 /* Ends the exchange; those who wait are told from the event loop, not here. */
 
 void
-ngx_http_strict_tls_fetch_over(ngx_http_strict_tls_fetch_t *fetch,
+ngx_strict_tls_fetch_over(ngx_strict_tls_fetch_t *fetch,
     stls_fetch_outcome outcome, const char *fmt, ...)
 {
-    u_char   *last;
-    va_list   args;
+    u_char  *last;
+    va_list  args;
 
-    if (fetch->state == ngx_http_strict_tls_over) {
+    if (fetch->state == ngx_strict_tls_over) {
         return;
     }
 
     va_start(args, fmt);
     last = ngx_vslprintf(fetch->detail,
-                         fetch->detail + NGX_HTTP_STRICT_TLS_DETAIL_LEN - 1,
+                         fetch->detail + NGX_STRICT_TLS_DETAIL_LEN - 1,
                          fmt, args);
     va_end(args);
 
     *last = '\0';
 
-    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+    ngx_log_debug3(NGX_LOG_DEBUG_EVENT, ngx_cycle->log, 0,
                    "strict tls fetch %p: outcome %d %s",
                    fetch, (int) outcome, fetch->detail);
 
@@ -411,15 +411,15 @@ ngx_http_strict_tls_fetch_over(ngx_http_strict_tls_fetch_t *fetch,
         ngx_del_timer(&fetch->timer);
     }
 
-    ngx_http_strict_tls_exchange_close(fetch);
-    ngx_http_strict_tls_crl_cancel(fetch);
+    ngx_strict_tls_exchange_close(fetch);
+    ngx_strict_tls_crl_cancel(fetch);
 
     if (fetch->is_counted) {
         fetch->is_counted = 0;
         fetch->worker->nfetches--;
     }
 
-    fetch->state = ngx_http_strict_tls_over;
+    fetch->state = ngx_strict_tls_over;
     fetch->outcome = outcome;
 
     ngx_post_event(&fetch->done, &ngx_posted_events);
@@ -427,10 +427,10 @@ ngx_http_strict_tls_fetch_over(ngx_http_strict_tls_fetch_t *fetch,
 
 
 ngx_uint_t
-ngx_http_strict_tls_wait_is_last(ngx_http_strict_tls_wait_t *wait)
+ngx_strict_tls_wait_is_last(ngx_strict_tls_wait_t *wait)
 {
     return wait->fetch
-           && wait->fetch->state != ngx_http_strict_tls_polling
+           && wait->fetch->state != ngx_strict_tls_polling
            && ngx_queue_head(&wait->fetch->waits)
               == ngx_queue_last(&wait->fetch->waits);
 }
@@ -439,7 +439,7 @@ ngx_http_strict_tls_wait_is_last(ngx_http_strict_tls_wait_t *wait)
 /* No more time for it: remembered as a timeout, and told to nobody. */
 
 void
-ngx_http_strict_tls_fetch_give_up(ngx_http_strict_tls_fetch_t *fetch)
+ngx_strict_tls_fetch_give_up(ngx_strict_tls_fetch_t *fetch)
 {
     int64_t  ttl;
     u_char  *last;
@@ -452,41 +452,41 @@ ngx_http_strict_tls_fetch_give_up(ngx_http_strict_tls_fetch_t *fetch)
 
     ttl = stls_policy_get_int(fetch->policy, STLS_KEY_NEGATIVE_TTL_S);
 
-    if (fetch->state == ngx_http_strict_tls_over) {
+    if (fetch->state == ngx_strict_tls_over) {
 
         /* its own time was over in the same moment */
 
         if (fetch->outcome < 0) {
-            ngx_http_strict_tls_cache_put_failure(fetch->worker->conf->zone,
-                                                  fetch->flight,
-                                                  fetch->outcome,
-                                                  ngx_time() + ttl,
-                                                  fetch->detail,
-                                                  ngx_strlen(fetch->detail));
+            ngx_strict_tls_cache_put_failure(fetch->worker->conf->zone,
+                                             fetch->flight,
+                                             fetch->outcome,
+                                             ngx_time() + ttl,
+                                             fetch->detail,
+                                             ngx_strlen(fetch->detail));
         }
 
         return;
     }
 
     last = ngx_slprintf(fetch->detail,
-                        fetch->detail + NGX_HTTP_STRICT_TLS_DETAIL_LEN - 1,
+                        fetch->detail + NGX_STRICT_TLS_DETAIL_LEN - 1,
                         "no answer within %M ms (%s)",
                         ngx_current_msec - fetch->started,
-                        ngx_http_strict_tls_exchange_step(fetch));
+                        ngx_strict_tls_exchange_step(fetch));
 
-    ngx_http_strict_tls_cache_put_failure(fetch->worker->conf->zone,
-                                          fetch->flight, STLS_FETCH_TIMEOUT,
-                                          ngx_time() + ttl, fetch->detail,
-                                          last - fetch->detail);
+    ngx_strict_tls_cache_put_failure(fetch->worker->conf->zone,
+                                     fetch->flight, STLS_FETCH_TIMEOUT,
+                                     ngx_time() + ttl, fetch->detail,
+                                     last - fetch->detail);
 }
 
 
 /* The last one to stop waiting ends the fetch, but for a CRL's download. */
 
 void
-ngx_http_strict_tls_wait_free(ngx_http_strict_tls_wait_t *wait)
+ngx_strict_tls_wait_free(ngx_strict_tls_wait_t *wait)
 {
-    ngx_http_strict_tls_fetch_t  *fetch;
+    ngx_strict_tls_fetch_t  *fetch;
 
     fetch = wait->fetch;
 
@@ -495,26 +495,26 @@ ngx_http_strict_tls_wait_free(ngx_http_strict_tls_wait_t *wait)
     ngx_free(wait);
 
     if (fetch && fetch->is_crl
-        && fetch->state != ngx_http_strict_tls_polling)
+        && fetch->state != ngx_strict_tls_polling)
     {
         return;
     }
 
     if (fetch && ngx_queue_empty(&fetch->waits)) {
-        ngx_http_strict_tls_fetch_free(fetch);
+        ngx_strict_tls_fetch_free(fetch);
     }
 }
 
 
 void
-ngx_http_strict_tls_fetch_free(ngx_http_strict_tls_fetch_t *fetch)
+ngx_strict_tls_fetch_free(ngx_strict_tls_fetch_t *fetch)
 {
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, ngx_cycle->log, 0,
                    "strict tls fetch %p ends", fetch);
 
     if (fetch->lease) {
-        ngx_http_strict_tls_cache_release(fetch->worker->conf->zone,
-                                          fetch->flight, fetch->lease);
+        ngx_strict_tls_cache_release(fetch->worker->conf->zone,
+                                     fetch->flight, fetch->lease);
     }
 
     if (fetch->is_shared) {
@@ -535,8 +535,8 @@ ngx_http_strict_tls_fetch_free(ngx_http_strict_tls_fetch_t *fetch)
         ngx_delete_posted_event(&fetch->done);
     }
 
-    ngx_http_strict_tls_exchange_close(fetch);
-    ngx_http_strict_tls_crl_cancel(fetch);
+    ngx_strict_tls_exchange_close(fetch);
+    ngx_strict_tls_crl_cancel(fetch);
 
     stls_crl_free(fetch->crl);
     stls_http_free(fetch->http);
@@ -553,11 +553,11 @@ ngx_http_strict_tls_fetch_free(ngx_http_strict_tls_fetch_t *fetch)
 /* A CRL goes on in the background when the handshake has given up. */
 
 static ngx_msec_t
-ngx_http_strict_tls_fetch_timeout(ngx_http_strict_tls_loc_conf_t *conf,
+ngx_strict_tls_fetch_timeout(ngx_strict_tls_scope_t *scope,
     stls_fetch *want)
 {
     return want->is_crl ? want->timeout_ms
-                        : ngx_min(want->timeout_ms, conf->fetch_total);
+                        : ngx_min(want->timeout_ms, scope->fetch_total);
 }
 
 
@@ -567,7 +567,7 @@ ngx_http_strict_tls_fetch_timeout(ngx_http_strict_tls_loc_conf_t *conf,
  */
 
 static void
-ngx_http_strict_tls_flight(ngx_http_strict_tls_loc_conf_t *conf,
+ngx_strict_tls_flight(ngx_strict_tls_scope_t *scope,
     stls_fetch *want, u_char *flight)
 {
     u_char      *p;
@@ -576,14 +576,14 @@ ngx_http_strict_tls_flight(ngx_http_strict_tls_loc_conf_t *conf,
     ngx_addr_t  *addr;
     ngx_msec_t   timeout;
 
-    timeout = ngx_http_strict_tls_fetch_timeout(conf, want);
+    timeout = ngx_strict_tls_fetch_timeout(scope, want);
 
     p = ngx_cpymem(buf, want->flight, STLS_ID_LEN);
-    p = ngx_cpymem(p, &conf->resolver, sizeof(ngx_resolver_t *));
+    p = ngx_cpymem(p, &scope->resolver, sizeof(ngx_resolver_t *));
     p = ngx_cpymem(p, &timeout, sizeof(ngx_msec_t));
 
-    if (conf->http_proxy) {
-        addr = conf->http_proxy->elts;
+    if (scope->http_proxy) {
+        addr = scope->http_proxy->elts;
         p += ngx_sock_ntop(addr->sockaddr, addr->socklen, p,
                            NGX_SOCKADDR_STRLEN, 1);
     }
@@ -595,7 +595,7 @@ ngx_http_strict_tls_flight(ngx_http_strict_tls_loc_conf_t *conf,
 /* Longer than the fetch may take, so that it only ends early with a worker. */
 
 static ngx_msec_t
-ngx_http_strict_tls_lease_for(ngx_msec_t timeout)
+ngx_strict_tls_lease_for(ngx_msec_t timeout)
 {
     return timeout + 500;
 }

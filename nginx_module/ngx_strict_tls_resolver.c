@@ -1,45 +1,41 @@
 /*
- * Who resolves the responders' names: the location's "resolver", otherwise
+ * Who resolves the responders' names: the "resolver" in effect, otherwise
  * the name servers of /etc/resolv.conf.
  */
 
-#include "ngx_http_strict_tls.h"
+#include "ngx_strict_tls.h"
 
 
-#define NGX_HTTP_STRICT_TLS_RESOLV_CONF  "/etc/resolv.conf"
-#define NGX_HTTP_STRICT_TLS_NAMESERVERS  3         /* as many as libc asks */
+#define NGX_STRICT_TLS_RESOLV_CONF  "/etc/resolv.conf"
+#define NGX_STRICT_TLS_NAMESERVERS  3         /* as many as libc asks */
 
 
-static ngx_int_t ngx_http_strict_tls_system_resolver(ngx_conf_t *cf,
-    ngx_http_strict_tls_main_conf_t *mcf);
-static ngx_uint_t ngx_http_strict_tls_nameservers(ngx_conf_t *cf,
+static ngx_int_t ngx_strict_tls_system_resolver(ngx_conf_t *cf,
+    ngx_strict_tls_main_conf_t *mcf);
+static ngx_uint_t ngx_strict_tls_nameservers(ngx_conf_t *cf,
     ngx_str_t *names);
-static ngx_int_t ngx_http_strict_tls_nameserver(ngx_conf_t *cf, u_char *line,
+static ngx_int_t ngx_strict_tls_nameserver(ngx_conf_t *cf, u_char *line,
     ngx_str_t *name);
 
 
 ngx_int_t
-ngx_http_strict_tls_find_resolver(ngx_conf_t *cf,
-    ngx_http_strict_tls_main_conf_t *mcf, ngx_http_strict_tls_loc_conf_t *conf)
+ngx_strict_tls_find_resolver(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
+    ngx_strict_tls_scope_t *scope, ngx_resolver_t *resolver)
 {
-    ngx_http_core_loc_conf_t  *clcf;
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-
     /* where none is configured, nginx makes one without servers */
 
-    if (clcf->resolver && clcf->resolver->connections.nelts) {
-        conf->resolver = clcf->resolver;
+    if (resolver && resolver->connections.nelts) {
+        scope->resolver = resolver;
         return NGX_OK;
     }
 
-    if (ngx_http_strict_tls_system_resolver(cf, mcf) != NGX_OK) {
+    if (ngx_strict_tls_system_resolver(cf, mcf) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    conf->resolver = mcf->resolver;
+    scope->resolver = mcf->resolver;
 
-    if (conf->resolver == NULL && conf->http_proxy == NULL
+    if (scope->resolver == NULL && scope->http_proxy == NULL
         && !mcf->resolver_warned)
     {
         mcf->resolver_warned = 1;
@@ -47,7 +43,7 @@ ngx_http_strict_tls_find_resolver(ngx_conf_t *cf,
         ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
                            "strict_tls cannot look up OCSP responders: there "
                            "is neither a \"resolver\" nor a name server in "
-                           NGX_HTTP_STRICT_TLS_RESOLV_CONF);
+                           NGX_STRICT_TLS_RESOLV_CONF);
     }
 
     return NGX_OK;
@@ -55,10 +51,10 @@ ngx_http_strict_tls_find_resolver(ngx_conf_t *cf,
 
 
 static ngx_int_t
-ngx_http_strict_tls_system_resolver(ngx_conf_t *cf,
-    ngx_http_strict_tls_main_conf_t *mcf)
+ngx_strict_tls_system_resolver(ngx_conf_t *cf,
+    ngx_strict_tls_main_conf_t *mcf)
 {
-    ngx_str_t   names[NGX_HTTP_STRICT_TLS_NAMESERVERS];
+    ngx_str_t   names[NGX_STRICT_TLS_NAMESERVERS];
     ngx_uint_t  n;
 
     if (mcf->resolver_sought) {
@@ -67,7 +63,7 @@ ngx_http_strict_tls_system_resolver(ngx_conf_t *cf,
 
     mcf->resolver_sought = 1;
 
-    n = ngx_http_strict_tls_nameservers(cf, names);
+    n = ngx_strict_tls_nameservers(cf, names);
 
     if (n == 0) {
         return NGX_OK;
@@ -80,23 +76,23 @@ ngx_http_strict_tls_system_resolver(ngx_conf_t *cf,
 
 
 static ngx_uint_t
-ngx_http_strict_tls_nameservers(ngx_conf_t *cf, ngx_str_t *names)
+ngx_strict_tls_nameservers(ngx_conf_t *cf, ngx_str_t *names)
 {
-    FILE        *file;
-    char         line[512];
-    ngx_uint_t   n;
+    FILE       *file;
+    char        line[512];
+    ngx_uint_t  n;
 
-    file = fopen(NGX_HTTP_STRICT_TLS_RESOLV_CONF, "r");
+    file = fopen(NGX_STRICT_TLS_RESOLV_CONF, "r");
     if (file == NULL) {
         return 0;
     }
 
     n = 0;
 
-    while (n < NGX_HTTP_STRICT_TLS_NAMESERVERS
+    while (n < NGX_STRICT_TLS_NAMESERVERS
            && fgets(line, sizeof(line), file) != NULL)
     {
-        if (ngx_http_strict_tls_nameserver(cf, (u_char *) line, &names[n])
+        if (ngx_strict_tls_nameserver(cf, (u_char *) line, &names[n])
             == NGX_OK)
         {
             n++;
@@ -112,10 +108,10 @@ ngx_http_strict_tls_nameservers(ngx_conf_t *cf, ngx_str_t *names)
 /* A name server that nginx would refuse must not refuse the configuration. */
 
 static ngx_int_t
-ngx_http_strict_tls_nameserver(ngx_conf_t *cf, u_char *line, ngx_str_t *name)
+ngx_strict_tls_nameserver(ngx_conf_t *cf, u_char *line, ngx_str_t *name)
 {
-    u_char     *p;
-    ngx_str_t   addr;
+    u_char    *p;
+    ngx_str_t  addr;
 #if (NGX_HAVE_INET6)
     u_char      addr6[16];
 #endif

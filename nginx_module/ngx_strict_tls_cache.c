@@ -4,21 +4,21 @@
  * core verifies every answer again.
  */
 
-#include "ngx_http_strict_tls.h"
+#include "ngx_strict_tls.h"
 
 
-#define NGX_HTTP_STRICT_TLS_MAGIC     0x53544c53       /* and layout version */
-#define NGX_HTTP_STRICT_TLS_LAYOUT    2
+#define NGX_STRICT_TLS_MAGIC     0x53544c53       /* and layout version */
+#define NGX_STRICT_TLS_LAYOUT    2
 
-#define NGX_HTTP_STRICT_TLS_NEWS      128
+#define NGX_STRICT_TLS_NEWS      128
 
 
 typedef enum {
-    ngx_http_strict_tls_entry_answer = 1,
-    ngx_http_strict_tls_entry_failure,
-    ngx_http_strict_tls_entry_lease,
-    ngx_http_strict_tls_entry_crl      /* the id of the one in use */
-} ngx_http_strict_tls_entry_e;
+    ngx_strict_tls_entry_answer = 1,
+    ngx_strict_tls_entry_failure,
+    ngx_strict_tls_entry_lease,
+    ngx_strict_tls_entry_crl      /* the id of the one in use */
+} ngx_strict_tls_entry_e;
 
 
 typedef struct {
@@ -32,9 +32,9 @@ typedef struct {
 
     /* counts revocations learned; news[n % NEWS] is the n-th's question */
     ngx_atomic_t                    epoch;
-    u_char                          news[NGX_HTTP_STRICT_TLS_NEWS]
+    u_char                          news[NGX_STRICT_TLS_NEWS]
                                         [STLS_ID_LEN];
-} ngx_http_strict_tls_shctx_t;
+} ngx_strict_tls_shctx_t;
 
 
 typedef struct {
@@ -53,38 +53,38 @@ typedef struct {
 
     size_t                          len;
     u_char                          bytes[1];
-} ngx_http_strict_tls_entry_t;
+} ngx_strict_tls_entry_t;
 
 
-static ngx_http_strict_tls_entry_t *ngx_http_strict_tls_cache_find(
-    ngx_http_strict_tls_shctx_t *sh, ngx_uint_t kind, const u_char *id);
-static ngx_http_strict_tls_entry_t *ngx_http_strict_tls_cache_add(
+static ngx_strict_tls_entry_t *ngx_strict_tls_cache_find(
+    ngx_strict_tls_shctx_t *sh, ngx_uint_t kind, const u_char *id);
+static ngx_strict_tls_entry_t *ngx_strict_tls_cache_add(
     ngx_slab_pool_t *shpool, ngx_uint_t kind, const u_char *id,
     const u_char *bytes, size_t len);
-static void ngx_http_strict_tls_cache_drop(ngx_slab_pool_t *shpool,
-    ngx_http_strict_tls_entry_t *entry);
-static ngx_int_t ngx_http_strict_tls_cache_copy(
-    ngx_http_strict_tls_entry_t *entry, ngx_http_strict_tls_found_t *found);
-static void ngx_http_strict_tls_cache_publish_locked(
-    ngx_http_strict_tls_shctx_t *sh, const u_char *question);
-static ngx_http_strict_tls_cache_e ngx_http_strict_tls_cache_look_locked(
-    ngx_slab_pool_t *shpool, ngx_http_strict_tls_lookup_t *lookup,
-    ngx_http_strict_tls_found_t *found);
+static void ngx_strict_tls_cache_drop(ngx_slab_pool_t *shpool,
+    ngx_strict_tls_entry_t *entry);
+static ngx_int_t ngx_strict_tls_cache_copy(
+    ngx_strict_tls_entry_t *entry, ngx_strict_tls_found_t *found);
+static void ngx_strict_tls_cache_publish_locked(
+    ngx_strict_tls_shctx_t *sh, const u_char *question);
+static ngx_strict_tls_cache_e ngx_strict_tls_cache_look_locked(
+    ngx_slab_pool_t *shpool, ngx_strict_tls_lookup_t *lookup,
+    ngx_strict_tls_found_t *found);
 
 
 ngx_int_t
-ngx_http_strict_tls_cache_init(ngx_shm_zone_t *zone, void *data)
+ngx_strict_tls_cache_init(ngx_shm_zone_t *zone, void *data)
 {
-    ngx_slab_pool_t              *shpool;
-    ngx_http_strict_tls_shctx_t  *sh;
+    ngx_slab_pool_t         *shpool;
+    ngx_strict_tls_shctx_t  *sh;
 
     shpool = (ngx_slab_pool_t *) zone->shm.addr;
 
     if (data || zone->shm.exists) {
         sh = shpool->data;
 
-        if (sh->magic != NGX_HTTP_STRICT_TLS_MAGIC
-            || sh->layout != NGX_HTTP_STRICT_TLS_LAYOUT)
+        if (sh->magic != NGX_STRICT_TLS_MAGIC
+            || sh->layout != NGX_STRICT_TLS_LAYOUT)
         {
             ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
                           "zone \"%V\" holds data of another version of "
@@ -96,7 +96,7 @@ ngx_http_strict_tls_cache_init(ngx_shm_zone_t *zone, void *data)
         return NGX_OK;
     }
 
-    sh = ngx_slab_calloc(shpool, sizeof(ngx_http_strict_tls_shctx_t));
+    sh = ngx_slab_calloc(shpool, sizeof(ngx_strict_tls_shctx_t));
     if (sh == NULL) {
         return NGX_ERROR;
     }
@@ -104,8 +104,8 @@ ngx_http_strict_tls_cache_init(ngx_shm_zone_t *zone, void *data)
     ngx_rbtree_init(&sh->rbtree, &sh->sentinel, ngx_str_rbtree_insert_value);
     ngx_queue_init(&sh->lru);
 
-    sh->magic = NGX_HTTP_STRICT_TLS_MAGIC;
-    sh->layout = NGX_HTTP_STRICT_TLS_LAYOUT;
+    sh->magic = NGX_STRICT_TLS_MAGIC;
+    sh->layout = NGX_STRICT_TLS_LAYOUT;
 
     shpool->data = sh;
 
@@ -118,20 +118,20 @@ ngx_http_strict_tls_cache_init(ngx_shm_zone_t *zone, void *data)
 
 /* One look under one lock, so that of all workers exactly one goes to ask. */
 
-ngx_http_strict_tls_cache_e
-ngx_http_strict_tls_cache_look(ngx_shm_zone_t *zone,
-    ngx_http_strict_tls_lookup_t *lookup, ngx_http_strict_tls_found_t *found)
+ngx_strict_tls_cache_e
+ngx_strict_tls_cache_look(ngx_shm_zone_t *zone,
+    ngx_strict_tls_lookup_t *lookup, ngx_strict_tls_found_t *found)
 {
-    ngx_slab_pool_t              *shpool;
-    ngx_http_strict_tls_cache_e   rc;
+    ngx_slab_pool_t        *shpool;
+    ngx_strict_tls_cache_e  rc;
 
-    ngx_memzero(found, sizeof(ngx_http_strict_tls_found_t));
+    ngx_memzero(found, sizeof(ngx_strict_tls_found_t));
 
     shpool = (ngx_slab_pool_t *) zone->shm.addr;
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    rc = ngx_http_strict_tls_cache_look_locked(shpool, lookup, found);
+    rc = ngx_strict_tls_cache_look_locked(shpool, lookup, found);
 
     ngx_shmtx_unlock(&shpool->mutex);
 
@@ -139,56 +139,56 @@ ngx_http_strict_tls_cache_look(ngx_shm_zone_t *zone,
 }
 
 
-static ngx_http_strict_tls_cache_e
-ngx_http_strict_tls_cache_look_locked(ngx_slab_pool_t *shpool,
-    ngx_http_strict_tls_lookup_t *lookup, ngx_http_strict_tls_found_t *found)
+static ngx_strict_tls_cache_e
+ngx_strict_tls_cache_look_locked(ngx_slab_pool_t *shpool,
+    ngx_strict_tls_lookup_t *lookup, ngx_strict_tls_found_t *found)
 {
-    time_t                        now;
-    ngx_http_strict_tls_shctx_t  *sh;
-    ngx_http_strict_tls_entry_t  *entry;
+    time_t                   now;
+    ngx_strict_tls_shctx_t  *sh;
+    ngx_strict_tls_entry_t  *entry;
 
     sh = shpool->data;
     now = ngx_time();
 
-    entry = ngx_http_strict_tls_cache_find(sh,
-                                           ngx_http_strict_tls_entry_answer,
-                                           lookup->question);
+    entry = ngx_strict_tls_cache_find(sh,
+                                      ngx_strict_tls_entry_answer,
+                                      lookup->question);
 
     if (entry
         && entry->until >= now
         && (lookup->any_age
             || (ngx_msec_int_t) (entry->stored - lookup->since) > 0)
         && !(lookup->refresh && entry->refresh_at <= now)
-        && ngx_http_strict_tls_cache_copy(entry, found) == NGX_OK)
+        && ngx_strict_tls_cache_copy(entry, found) == NGX_OK)
     {
-        return ngx_http_strict_tls_cache_answer;
+        return ngx_strict_tls_cache_answer;
     }
 
-    entry = ngx_http_strict_tls_cache_find(sh,
-                                           ngx_http_strict_tls_entry_failure,
-                                           lookup->flight);
+    entry = ngx_strict_tls_cache_find(sh,
+                                      ngx_strict_tls_entry_failure,
+                                      lookup->flight);
 
     if (entry
         && entry->until > now
-        && ngx_http_strict_tls_cache_copy(entry, found) == NGX_OK)
+        && ngx_strict_tls_cache_copy(entry, found) == NGX_OK)
     {
-        return ngx_http_strict_tls_cache_failure;
+        return ngx_strict_tls_cache_failure;
     }
 
-    entry = ngx_http_strict_tls_cache_find(sh,
-                                           ngx_http_strict_tls_entry_lease,
-                                           lookup->flight);
+    entry = ngx_strict_tls_cache_find(sh,
+                                      ngx_strict_tls_entry_lease,
+                                      lookup->flight);
 
     if (entry
         && (ngx_msec_int_t) (entry->lease_until - ngx_current_msec) > 0)
     {
-        return ngx_http_strict_tls_cache_busy;
+        return ngx_strict_tls_cache_busy;
     }
 
     if (entry == NULL) {
-        entry = ngx_http_strict_tls_cache_add(shpool,
-                                              ngx_http_strict_tls_entry_lease,
-                                              lookup->flight, NULL, 0);
+        entry = ngx_strict_tls_cache_add(shpool,
+                                         ngx_strict_tls_entry_lease,
+                                         lookup->flight, NULL, 0);
     }
 
     /* without room for a lease two workers may ask, which does no harm */
@@ -205,20 +205,20 @@ ngx_http_strict_tls_cache_look_locked(ngx_slab_pool_t *shpool,
         found->lease = entry->lease;
     }
 
-    return ngx_http_strict_tls_cache_yours;
+    return ngx_strict_tls_cache_yours;
 }
 
 
 void
-ngx_http_strict_tls_cache_put_answer(ngx_shm_zone_t *zone,
+ngx_strict_tls_cache_put_answer(ngx_shm_zone_t *zone,
     const u_char *question, const stls_answer *answer, const u_char *bytes,
     size_t len)
 {
-    time_t                        now;
-    ngx_uint_t                    was_revoked;
-    ngx_slab_pool_t              *shpool;
-    ngx_http_strict_tls_shctx_t  *sh;
-    ngx_http_strict_tls_entry_t  *entry;
+    time_t                   now;
+    ngx_uint_t               was_revoked;
+    ngx_slab_pool_t         *shpool;
+    ngx_strict_tls_shctx_t  *sh;
+    ngx_strict_tls_entry_t  *entry;
 
     shpool = (ngx_slab_pool_t *) zone->shm.addr;
     sh = shpool->data;
@@ -227,9 +227,9 @@ ngx_http_strict_tls_cache_put_answer(ngx_shm_zone_t *zone,
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    entry = ngx_http_strict_tls_cache_find(sh,
-                                           ngx_http_strict_tls_entry_answer,
-                                           question);
+    entry = ngx_strict_tls_cache_find(sh,
+                                      ngx_strict_tls_entry_answer,
+                                      question);
 
     if (entry && entry->until >= now && entry->produced > answer->produced_s) {
         /* what is newer stays, whoever brings what is older */
@@ -239,16 +239,16 @@ ngx_http_strict_tls_cache_put_answer(ngx_shm_zone_t *zone,
 
     if (entry) {
         was_revoked = entry->revoked;
-        ngx_http_strict_tls_cache_drop(shpool, entry);
+        ngx_strict_tls_cache_drop(shpool, entry);
     }
 
     if (answer->revoked && !was_revoked) {
-        ngx_http_strict_tls_cache_publish_locked(sh, question);
+        ngx_strict_tls_cache_publish_locked(sh, question);
     }
 
-    entry = ngx_http_strict_tls_cache_add(shpool,
-                                          ngx_http_strict_tls_entry_answer,
-                                          question, bytes, len);
+    entry = ngx_strict_tls_cache_add(shpool,
+                                     ngx_strict_tls_entry_answer,
+                                     question, bytes, len);
     if (entry) {
         entry->outcome = STLS_FETCH_CACHED;
         entry->revoked = answer->revoked;
@@ -272,29 +272,29 @@ ngx_http_strict_tls_cache_put_answer(ngx_shm_zone_t *zone,
 
 
 void
-ngx_http_strict_tls_cache_put_failure(ngx_shm_zone_t *zone,
+ngx_strict_tls_cache_put_failure(ngx_shm_zone_t *zone,
     const u_char *flight, stls_fetch_outcome outcome, int64_t retry_at,
     const u_char *bytes, size_t len)
 {
-    ngx_slab_pool_t              *shpool;
-    ngx_http_strict_tls_shctx_t  *sh;
-    ngx_http_strict_tls_entry_t  *entry;
+    ngx_slab_pool_t         *shpool;
+    ngx_strict_tls_shctx_t  *sh;
+    ngx_strict_tls_entry_t  *entry;
 
     shpool = (ngx_slab_pool_t *) zone->shm.addr;
     sh = shpool->data;
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    entry = ngx_http_strict_tls_cache_find(sh,
-                                           ngx_http_strict_tls_entry_failure,
-                                           flight);
+    entry = ngx_strict_tls_cache_find(sh,
+                                      ngx_strict_tls_entry_failure,
+                                      flight);
     if (entry) {
-        ngx_http_strict_tls_cache_drop(shpool, entry);
+        ngx_strict_tls_cache_drop(shpool, entry);
     }
 
     if (retry_at > ngx_time()) {
-        entry = ngx_http_strict_tls_cache_add(shpool,
-                                             ngx_http_strict_tls_entry_failure,
+        entry = ngx_strict_tls_cache_add(shpool,
+                                             ngx_strict_tls_entry_failure,
                                              flight, bytes, len);
         if (entry) {
             entry->outcome = outcome;
@@ -308,24 +308,24 @@ ngx_http_strict_tls_cache_put_failure(ngx_shm_zone_t *zone,
 
 
 void
-ngx_http_strict_tls_cache_release(ngx_shm_zone_t *zone, const u_char *flight,
+ngx_strict_tls_cache_release(ngx_shm_zone_t *zone, const u_char *flight,
     uint32_t lease)
 {
-    ngx_slab_pool_t              *shpool;
-    ngx_http_strict_tls_entry_t  *entry;
+    ngx_slab_pool_t         *shpool;
+    ngx_strict_tls_entry_t  *entry;
 
     shpool = (ngx_slab_pool_t *) zone->shm.addr;
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    entry = ngx_http_strict_tls_cache_find(shpool->data,
-                                           ngx_http_strict_tls_entry_lease,
-                                           flight);
+    entry = ngx_strict_tls_cache_find(shpool->data,
+                                      ngx_strict_tls_entry_lease,
+                                      flight);
 
     /* an expired lease may be someone else's by now */
 
     if (entry && entry->lease == lease) {
-        ngx_http_strict_tls_cache_drop(shpool, entry);
+        ngx_strict_tls_cache_drop(shpool, entry);
     }
 
     ngx_shmtx_unlock(&shpool->mutex);
@@ -333,10 +333,10 @@ ngx_http_strict_tls_cache_release(ngx_shm_zone_t *zone, const u_char *flight,
 
 
 static void
-ngx_http_strict_tls_cache_publish_locked(ngx_http_strict_tls_shctx_t *sh,
+ngx_strict_tls_cache_publish_locked(ngx_strict_tls_shctx_t *sh,
     const u_char *question)
 {
-    ngx_memcpy(sh->news[(sh->epoch + 1) % NGX_HTTP_STRICT_TLS_NEWS],
+    ngx_memcpy(sh->news[(sh->epoch + 1) % NGX_STRICT_TLS_NEWS],
                question, STLS_ID_LEN);
     ngx_memory_barrier();
     sh->epoch++;
@@ -349,36 +349,36 @@ ngx_http_strict_tls_cache_publish_locked(ngx_http_strict_tls_shctx_t *sh,
  */
 
 ngx_atomic_uint_t
-ngx_http_strict_tls_cache_crl(ngx_shm_zone_t *zone, const u_char *question,
+ngx_strict_tls_cache_crl(ngx_shm_zone_t *zone, const u_char *question,
     const u_char *id)
 {
-    ngx_slab_pool_t              *shpool;
-    ngx_atomic_uint_t             epoch;
-    ngx_http_strict_tls_shctx_t  *sh;
-    ngx_http_strict_tls_entry_t  *entry;
+    ngx_slab_pool_t         *shpool;
+    ngx_atomic_uint_t        epoch;
+    ngx_strict_tls_shctx_t  *sh;
+    ngx_strict_tls_entry_t  *entry;
 
     shpool = (ngx_slab_pool_t *) zone->shm.addr;
     sh = shpool->data;
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    entry = ngx_http_strict_tls_cache_find(sh, ngx_http_strict_tls_entry_crl,
-                                           question);
+    entry = ngx_strict_tls_cache_find(sh, ngx_strict_tls_entry_crl,
+                                      question);
 
     if (entry == NULL || ngx_memcmp(entry->bytes, id, STLS_ID_LEN) != 0) {
 
         if (entry) {
-            ngx_http_strict_tls_cache_drop(shpool, entry);
+            ngx_strict_tls_cache_drop(shpool, entry);
         }
 
-        entry = ngx_http_strict_tls_cache_add(shpool,
-                                              ngx_http_strict_tls_entry_crl,
-                                              question, id, STLS_ID_LEN);
+        entry = ngx_strict_tls_cache_add(shpool,
+                                         ngx_strict_tls_entry_crl,
+                                         question, id, STLS_ID_LEN);
         if (entry) {
             entry->until = NGX_MAX_TIME_T_VALUE;
         }
 
-        ngx_http_strict_tls_cache_publish_locked(sh, question);
+        ngx_strict_tls_cache_publish_locked(sh, question);
     }
 
     epoch = sh->epoch;
@@ -390,10 +390,10 @@ ngx_http_strict_tls_cache_crl(ngx_shm_zone_t *zone, const u_char *question,
 
 
 ngx_atomic_uint_t
-ngx_http_strict_tls_cache_epoch(ngx_shm_zone_t *zone)
+ngx_strict_tls_cache_epoch(ngx_shm_zone_t *zone)
 {
-    ngx_slab_pool_t              *shpool;
-    ngx_http_strict_tls_shctx_t  *sh;
+    ngx_slab_pool_t         *shpool;
+    ngx_strict_tls_shctx_t  *sh;
 
     shpool = (ngx_slab_pool_t *) zone->shm.addr;
     sh = shpool->data;
@@ -408,12 +408,12 @@ ngx_http_strict_tls_cache_epoch(ngx_shm_zone_t *zone)
  */
 
 ngx_int_t
-ngx_http_strict_tls_cache_news(ngx_shm_zone_t *zone, ngx_atomic_uint_t *epoch,
+ngx_strict_tls_cache_news(ngx_shm_zone_t *zone, ngx_atomic_uint_t *epoch,
     u_char *question)
 {
-    ngx_int_t                     rc;
-    ngx_slab_pool_t              *shpool;
-    ngx_http_strict_tls_shctx_t  *sh;
+    ngx_int_t                rc;
+    ngx_slab_pool_t         *shpool;
+    ngx_strict_tls_shctx_t  *sh;
 
     shpool = (ngx_slab_pool_t *) zone->shm.addr;
     sh = shpool->data;
@@ -424,13 +424,13 @@ ngx_http_strict_tls_cache_news(ngx_shm_zone_t *zone, ngx_atomic_uint_t *epoch,
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    if (sh->epoch - *epoch > NGX_HTTP_STRICT_TLS_NEWS) {
+    if (sh->epoch - *epoch > NGX_STRICT_TLS_NEWS) {
         *epoch = sh->epoch;
         rc = NGX_DECLINED;
 
     } else {
         (*epoch)++;
-        ngx_memcpy(question, sh->news[*epoch % NGX_HTTP_STRICT_TLS_NEWS],
+        ngx_memcpy(question, sh->news[*epoch % NGX_STRICT_TLS_NEWS],
                    STLS_ID_LEN);
         rc = NGX_OK;
     }
@@ -444,20 +444,20 @@ ngx_http_strict_tls_cache_news(ngx_shm_zone_t *zone, ngx_atomic_uint_t *epoch,
 /* Whether something that this result rests on was revoked after that epoch. */
 
 ngx_uint_t
-ngx_http_strict_tls_cache_revoked_since(ngx_shm_zone_t *zone,
+ngx_strict_tls_cache_revoked_since(ngx_shm_zone_t *zone,
     ngx_atomic_uint_t epoch, stls_result *result)
 {
     u_char  question[STLS_ID_LEN];
 
     for ( ;; ) {
 
-        switch (ngx_http_strict_tls_cache_news(zone, &epoch, question)) {
+        switch (ngx_strict_tls_cache_news(zone, &epoch, question)) {
 
         case NGX_DONE:
             return 0;
 
         case NGX_OK:
-            if (ngx_http_strict_tls_rests_on(result, question)) {
+            if (ngx_strict_tls_rests_on(result, question)) {
                 return 1;
             }
 
@@ -470,14 +470,14 @@ ngx_http_strict_tls_cache_revoked_since(ngx_shm_zone_t *zone,
 }
 
 
-static ngx_http_strict_tls_entry_t *
-ngx_http_strict_tls_cache_find(ngx_http_strict_tls_shctx_t *sh,
+static ngx_strict_tls_entry_t *
+ngx_strict_tls_cache_find(ngx_strict_tls_shctx_t *sh,
     ngx_uint_t kind, const u_char *id)
 {
-    u_char                        key[1 + STLS_ID_LEN];
-    uint32_t                      hash;
-    ngx_str_t                     name;
-    ngx_http_strict_tls_entry_t  *entry;
+    u_char                   key[1 + STLS_ID_LEN];
+    uint32_t                 hash;
+    ngx_str_t                name;
+    ngx_strict_tls_entry_t  *entry;
 
     key[0] = (u_char) kind;
     ngx_memcpy(key + 1, id, STLS_ID_LEN);
@@ -486,7 +486,7 @@ ngx_http_strict_tls_cache_find(ngx_http_strict_tls_shctx_t *sh,
     name.data = key;
     name.len = sizeof(key);
 
-    entry = (ngx_http_strict_tls_entry_t *)
+    entry = (ngx_strict_tls_entry_t *)
                 ngx_str_rbtree_lookup(&sh->rbtree, &name, hash);
 
     if (entry) {
@@ -498,16 +498,16 @@ ngx_http_strict_tls_cache_find(ngx_http_strict_tls_shctx_t *sh,
 }
 
 
-static ngx_http_strict_tls_entry_t *
-ngx_http_strict_tls_cache_add(ngx_slab_pool_t *shpool, ngx_uint_t kind,
+static ngx_strict_tls_entry_t *
+ngx_strict_tls_cache_add(ngx_slab_pool_t *shpool, ngx_uint_t kind,
     const u_char *id, const u_char *bytes, size_t len)
 {
-    size_t                        size;
-    uint32_t                      hash;
-    ngx_uint_t                    i;
-    ngx_queue_t                  *q;
-    ngx_http_strict_tls_shctx_t  *sh;
-    ngx_http_strict_tls_entry_t  *entry, *last;
+    size_t                   size;
+    uint32_t                 hash;
+    ngx_uint_t               i;
+    ngx_queue_t             *q;
+    ngx_strict_tls_shctx_t  *sh;
+    ngx_strict_tls_entry_t  *entry, *last;
 
     sh = shpool->data;
 
@@ -517,7 +517,7 @@ ngx_http_strict_tls_cache_add(ngx_slab_pool_t *shpool, ngx_uint_t kind,
         return NULL;
     }
 
-    size = offsetof(ngx_http_strict_tls_entry_t, bytes) + len;
+    size = offsetof(ngx_strict_tls_entry_t, bytes) + len;
 
     for (i = 0; /* void */ ; i++) {
 
@@ -538,16 +538,16 @@ ngx_http_strict_tls_cache_add(ngx_slab_pool_t *shpool, ngx_uint_t kind,
         /* first two that may have expired, then whatever it takes */
 
         q = ngx_queue_last(&sh->lru);
-        last = ngx_queue_data(q, ngx_http_strict_tls_entry_t, queue);
+        last = ngx_queue_data(q, ngx_strict_tls_entry_t, queue);
 
         if (i < 2 && last->until >= ngx_time()) {
             continue;
         }
 
-        ngx_http_strict_tls_cache_drop(shpool, last);
+        ngx_strict_tls_cache_drop(shpool, last);
     }
 
-    ngx_memzero(entry, offsetof(ngx_http_strict_tls_entry_t, bytes));
+    ngx_memzero(entry, offsetof(ngx_strict_tls_entry_t, bytes));
 
     entry->key[0] = (u_char) kind;
     ngx_memcpy(entry->key + 1, id, STLS_ID_LEN);
@@ -571,10 +571,10 @@ ngx_http_strict_tls_cache_add(ngx_slab_pool_t *shpool, ngx_uint_t kind,
 
 
 static void
-ngx_http_strict_tls_cache_drop(ngx_slab_pool_t *shpool,
-    ngx_http_strict_tls_entry_t *entry)
+ngx_strict_tls_cache_drop(ngx_slab_pool_t *shpool,
+    ngx_strict_tls_entry_t *entry)
 {
-    ngx_http_strict_tls_shctx_t  *sh;
+    ngx_strict_tls_shctx_t  *sh;
 
     sh = shpool->data;
 
@@ -585,8 +585,8 @@ ngx_http_strict_tls_cache_drop(ngx_slab_pool_t *shpool,
 
 
 static ngx_int_t
-ngx_http_strict_tls_cache_copy(ngx_http_strict_tls_entry_t *entry,
-    ngx_http_strict_tls_found_t *found)
+ngx_strict_tls_cache_copy(ngx_strict_tls_entry_t *entry,
+    ngx_strict_tls_found_t *found)
 {
     /* always terminated, so that a failure's detail can be read as text */
 

@@ -3,15 +3,15 @@
  * about revocations that make it forget some of them.
  */
 
-#include "ngx_http_strict_tls.h"
+#include "ngx_strict_tls.h"
 
 
 /* Created by the first handshake: the master process needs none of this. */
 
-ngx_http_strict_tls_worker_t *
-ngx_http_strict_tls_get_worker(ngx_http_strict_tls_main_conf_t *mcf)
+ngx_strict_tls_worker_t *
+ngx_strict_tls_get_worker(ngx_strict_tls_main_conf_t *mcf)
 {
-    ngx_http_strict_tls_worker_t  *worker;
+    ngx_strict_tls_worker_t  *worker;
 
     worker = mcf->worker;
 
@@ -35,7 +35,7 @@ ngx_http_strict_tls_get_worker(ngx_http_strict_tls_main_conf_t *mcf)
         ngx_queue_init(&worker->crls_lru);
         ngx_queue_init(&worker->crl_writes);
 
-        worker->epoch = ngx_http_strict_tls_cache_epoch(mcf->zone);
+        worker->epoch = ngx_strict_tls_cache_epoch(mcf->zone);
     }
 
     return worker;
@@ -45,12 +45,12 @@ ngx_http_strict_tls_get_worker(ngx_http_strict_tls_main_conf_t *mcf)
 /* The process ends, or the configuration goes away. */
 
 void
-ngx_http_strict_tls_stop(void *data)
+ngx_strict_tls_stop(void *data)
 {
-    ngx_http_strict_tls_worker_t *worker = data;
+    ngx_strict_tls_worker_t *worker = data;
 
-    ngx_queue_t                  *q;
-    ngx_http_strict_tls_job_t    *job;
+    ngx_queue_t           *q;
+    ngx_strict_tls_job_t  *job;
 
     if (!worker->started) {
         return;
@@ -60,25 +60,25 @@ ngx_http_strict_tls_stop(void *data)
 
     while (!ngx_queue_empty(&worker->jobs)) {
         q = ngx_queue_head(&worker->jobs);
-        job = ngx_queue_data(q, ngx_http_strict_tls_job_t, queue);
+        job = ngx_queue_data(q, ngx_strict_tls_job_t, queue);
 
         if (job->handler) {
-            ngx_http_strict_tls_job_stop(job);
+            ngx_strict_tls_job_stop(job);
 
         } else {
-            ngx_http_strict_tls_job_free(job);
+            ngx_strict_tls_job_free(job);
         }
     }
 
     while (!ngx_queue_empty(&worker->fetches)) {
         q = ngx_queue_head(&worker->fetches);
 
-        ngx_http_strict_tls_fetch_free(
-                     ngx_queue_data(q, ngx_http_strict_tls_fetch_t, queue));
+        ngx_strict_tls_fetch_free(
+                     ngx_queue_data(q, ngx_strict_tls_fetch_t, queue));
     }
 
-    ngx_http_strict_tls_crl_stop(worker);
-    ngx_http_strict_tls_session_clear(worker);
+    ngx_strict_tls_crl_stop(worker);
+    ngx_strict_tls_session_clear(worker);
 
     stls_verdict_cache_free(worker->verdicts);
     worker->verdicts = NULL;
@@ -88,17 +88,17 @@ ngx_http_strict_tls_stop(void *data)
 /* One atomic read unless somebody learned of a revocation. */
 
 void
-ngx_http_strict_tls_sync(ngx_http_strict_tls_worker_t *worker)
+ngx_strict_tls_sync(ngx_strict_tls_worker_t *worker)
 {
-    u_char          question[STLS_ID_LEN];
+    u_char           question[STLS_ID_LEN];
     ngx_shm_zone_t  *zone;
 
     zone = worker->conf->zone;
 
     for ( ;; ) {
 
-        switch (ngx_http_strict_tls_cache_news(zone, &worker->epoch,
-                                               question))
+        switch (ngx_strict_tls_cache_news(zone, &worker->epoch,
+                                          question))
         {
         case NGX_DONE:
             return;
@@ -109,8 +109,8 @@ ngx_http_strict_tls_sync(ngx_http_strict_tls_worker_t *worker)
                                                         question);
             }
 
-            ngx_http_strict_tls_session_drop_question(worker, question);
-            ngx_http_strict_tls_crl_outdate(worker, question, worker->epoch);
+            ngx_strict_tls_session_drop_question(worker, question);
+            ngx_strict_tls_crl_outdate(worker, question, worker->epoch);
             break;
 
         default:
@@ -118,8 +118,8 @@ ngx_http_strict_tls_sync(ngx_http_strict_tls_worker_t *worker)
                 stls_verdict_cache_clear(worker->verdicts);
             }
 
-            ngx_http_strict_tls_session_clear(worker);
-            ngx_http_strict_tls_crl_clear(worker);
+            ngx_strict_tls_session_clear(worker);
+            ngx_strict_tls_crl_clear(worker);
             break;
         }
     }
@@ -127,7 +127,7 @@ ngx_http_strict_tls_sync(ngx_http_strict_tls_worker_t *worker)
 
 
 stls_result *
-ngx_http_strict_tls_verdict_get0(ngx_http_strict_tls_worker_t *worker,
+ngx_strict_tls_verdict_get0(ngx_strict_tls_worker_t *worker,
     const u_char *key)
 {
     if (worker->verdicts == NULL) {
@@ -141,8 +141,8 @@ ngx_http_strict_tls_verdict_get0(ngx_http_strict_tls_worker_t *worker,
 /* `epoch` is when the check behind this result began to look at answers. */
 
 void
-ngx_http_strict_tls_verdict_put(ngx_http_strict_tls_worker_t *worker,
-    ngx_http_strict_tls_loc_conf_t *conf, const u_char *key,
+ngx_strict_tls_verdict_put(ngx_strict_tls_worker_t *worker,
+    ngx_strict_tls_scope_t *scope, const u_char *key,
     stls_result *result, ngx_atomic_uint_t epoch)
 {
     time_t  now, rest;
@@ -152,8 +152,8 @@ ngx_http_strict_tls_verdict_put(ngx_http_strict_tls_worker_t *worker,
     }
 
     if (stls_result_reason(result) != STLS_REASON_OCSP_REVOKED
-        && ngx_http_strict_tls_cache_revoked_since(worker->conf->zone, epoch,
-                                                   result))
+        && ngx_strict_tls_cache_revoked_since(worker->conf->zone, epoch,
+                                              result))
     {
         return;
     }
@@ -171,7 +171,7 @@ ngx_http_strict_tls_verdict_put(ngx_http_strict_tls_worker_t *worker,
         rest = (stls_result_valid_until_s(result) - now) / 2;
 
         stls_verdict_cache_defer_refresh(worker->verdicts, key,
-                           now + 1 + ngx_max(rest, conf->negative_ttl));
+                           now + 1 + ngx_max(rest, scope->negative_ttl));
     }
 }
 
@@ -182,12 +182,12 @@ ngx_http_strict_tls_verdict_put(ngx_http_strict_tls_worker_t *worker,
  */
 
 ngx_int_t
-ngx_http_strict_tls_verdict_renew(ngx_http_strict_tls_worker_t *worker,
+ngx_strict_tls_verdict_renew(ngx_strict_tls_worker_t *worker,
     const u_char *key, stls_result **result, time_t until)
 {
     stls_result  *cached;
 
-    cached = ngx_http_strict_tls_verdict_get0(worker, key);
+    cached = ngx_strict_tls_verdict_get0(worker, key);
 
     if (cached
         && cached != *result
@@ -205,7 +205,7 @@ ngx_http_strict_tls_verdict_renew(ngx_http_strict_tls_worker_t *worker,
 
 
 ngx_uint_t
-ngx_http_strict_tls_rests_on(stls_result *result, const u_char *question)
+ngx_strict_tls_rests_on(stls_result *result, const u_char *question)
 {
     size_t                i, n;
     const unsigned char  *questions;

@@ -3,35 +3,35 @@
  * before connecting to it, send the core's request, feed it what comes back.
  */
 
-#include "ngx_http_strict_tls.h"
+#include "ngx_strict_tls.h"
 
 
-#define NGX_HTTP_STRICT_TLS_READ_SIZE  16384
-#define NGX_HTTP_STRICT_TLS_READS      32      /* in one turn */
+#define NGX_STRICT_TLS_READ_SIZE  16384
+#define NGX_STRICT_TLS_READS      32      /* in one turn */
 
 
-static void ngx_http_strict_tls_resolve(ngx_http_strict_tls_fetch_t *fetch);
-static void ngx_http_strict_tls_resolved(ngx_resolver_ctx_t *ctx);
-static ngx_int_t ngx_http_strict_tls_literal(
-    ngx_http_strict_tls_fetch_t *fetch, const char **denied);
-static void ngx_http_strict_tls_add_addr(ngx_http_strict_tls_fetch_t *fetch,
+static void ngx_strict_tls_resolve(ngx_strict_tls_fetch_t *fetch);
+static void ngx_strict_tls_resolved(ngx_resolver_ctx_t *ctx);
+static ngx_int_t ngx_strict_tls_literal(
+    ngx_strict_tls_fetch_t *fetch, const char **denied);
+static void ngx_strict_tls_add_addr(ngx_strict_tls_fetch_t *fetch,
     struct sockaddr *sockaddr, socklen_t socklen, const char **denied);
-static void ngx_http_strict_tls_connect(ngx_http_strict_tls_fetch_t *fetch,
+static void ngx_strict_tls_connect(ngx_strict_tls_fetch_t *fetch,
     const char *denied);
-static ngx_int_t ngx_http_strict_tls_connect_next(
-    ngx_http_strict_tls_fetch_t *fetch);
-static ngx_int_t ngx_http_strict_tls_test_connect(
-    ngx_http_strict_tls_fetch_t *fetch);
-static void ngx_http_strict_tls_write_handler(ngx_event_t *wev);
-static void ngx_http_strict_tls_read_handler(ngx_event_t *rev);
-static void ngx_http_strict_tls_dummy_handler(ngx_event_t *ev);
-static void ngx_http_strict_tls_close(ngx_http_strict_tls_fetch_t *fetch);
-static void ngx_http_strict_tls_network_error(
-    ngx_http_strict_tls_fetch_t *fetch, ngx_err_t err);
+static ngx_int_t ngx_strict_tls_connect_next(
+    ngx_strict_tls_fetch_t *fetch);
+static ngx_int_t ngx_strict_tls_test_connect(
+    ngx_strict_tls_fetch_t *fetch);
+static void ngx_strict_tls_write_handler(ngx_event_t *wev);
+static void ngx_strict_tls_read_handler(ngx_event_t *rev);
+static void ngx_strict_tls_dummy_handler(ngx_event_t *ev);
+static void ngx_strict_tls_close(ngx_strict_tls_fetch_t *fetch);
+static void ngx_strict_tls_network_error(
+    ngx_strict_tls_fetch_t *fetch, ngx_err_t err);
 
 
 void
-ngx_http_strict_tls_exchange(ngx_http_strict_tls_fetch_t *fetch)
+ngx_strict_tls_exchange(ngx_strict_tls_fetch_t *fetch)
 {
     ngx_int_t    rc;
     ngx_uint_t   i;
@@ -42,16 +42,16 @@ ngx_http_strict_tls_exchange(ngx_http_strict_tls_fetch_t *fetch)
     fetch->naddrs = 0;
     fetch->naddr = 0;
 
-    rc = ngx_http_strict_tls_literal(fetch, &denied);
+    rc = ngx_strict_tls_literal(fetch, &denied);
 
     if (fetch->http_proxy == NULL) {
 
         if (rc == NGX_OK) {
-            ngx_http_strict_tls_connect(fetch, denied);
+            ngx_strict_tls_connect(fetch, denied);
             return;
         }
 
-        ngx_http_strict_tls_resolve(fetch);
+        ngx_strict_tls_resolve(fetch);
         return;
     }
 
@@ -61,7 +61,7 @@ ngx_http_strict_tls_exchange(ngx_http_strict_tls_fetch_t *fetch)
      */
 
     if (denied) {
-        ngx_http_strict_tls_connect(fetch, denied);
+        ngx_strict_tls_connect(fetch, denied);
         return;
     }
 
@@ -69,24 +69,24 @@ ngx_http_strict_tls_exchange(ngx_http_strict_tls_fetch_t *fetch)
     addr = fetch->http_proxy->elts;
 
     for (i = 0; i < fetch->http_proxy->nelts; i++) {
-        ngx_http_strict_tls_add_addr(fetch, addr[i].sockaddr, addr[i].socklen,
-                                     NULL);
+        ngx_strict_tls_add_addr(fetch, addr[i].sockaddr, addr[i].socklen,
+                                NULL);
     }
 
-    ngx_http_strict_tls_connect(fetch, NULL);
+    ngx_strict_tls_connect(fetch, NULL);
 }
 
 
 /* Adds the address where the URL's host is one. */
 
 static ngx_int_t
-ngx_http_strict_tls_literal(ngx_http_strict_tls_fetch_t *fetch,
+ngx_strict_tls_literal(ngx_strict_tls_fetch_t *fetch,
     const char **denied)
 {
-    u_char               *host;
-    size_t                len;
-    in_addr_t             addr;
-    struct sockaddr_in    sin;
+    u_char             *host;
+    size_t              len;
+    in_addr_t           addr;
+    struct sockaddr_in  sin;
 #if (NGX_HAVE_INET6)
     struct sockaddr_in6   sin6;
 #endif
@@ -101,8 +101,8 @@ ngx_http_strict_tls_literal(ngx_http_strict_tls_fetch_t *fetch,
         sin.sin_family = AF_INET;
         sin.sin_addr.s_addr = addr;
 
-        ngx_http_strict_tls_add_addr(fetch, (struct sockaddr *) &sin,
-                                     sizeof(struct sockaddr_in), denied);
+        ngx_strict_tls_add_addr(fetch, (struct sockaddr *) &sin,
+                                sizeof(struct sockaddr_in), denied);
 
         return NGX_OK;
     }
@@ -114,8 +114,8 @@ ngx_http_strict_tls_literal(ngx_http_strict_tls_fetch_t *fetch,
     if (ngx_inet6_addr(host, len, sin6.sin6_addr.s6_addr) == NGX_OK) {
         sin6.sin6_family = AF_INET6;
 
-        ngx_http_strict_tls_add_addr(fetch, (struct sockaddr *) &sin6,
-                                     sizeof(struct sockaddr_in6), denied);
+        ngx_strict_tls_add_addr(fetch, (struct sockaddr *) &sin6,
+                                sizeof(struct sockaddr_in6), denied);
 
         return NGX_OK;
     }
@@ -127,25 +127,25 @@ ngx_http_strict_tls_literal(ngx_http_strict_tls_fetch_t *fetch,
 
 
 static void
-ngx_http_strict_tls_resolve(ngx_http_strict_tls_fetch_t *fetch)
+ngx_strict_tls_resolve(ngx_strict_tls_fetch_t *fetch)
 {
     ngx_resolver_ctx_t  *ctx;
 
-    fetch->state = ngx_http_strict_tls_resolving;
+    fetch->state = ngx_strict_tls_resolving;
 
     if (fetch->resolver == NULL) {
-        ngx_http_strict_tls_fetch_over(fetch, STLS_FETCH_NETWORK,
-                                       "no resolver to look up \"%s\"",
-                                       fetch->target.host);
+        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_NETWORK,
+                                  "no resolver to look up \"%s\"",
+                                  fetch->target.host);
         return;
     }
 
     ctx = ngx_resolve_start(fetch->resolver, NULL);
 
     if (ctx == NULL || ctx == NGX_NO_RESOLVER) {
-        ngx_http_strict_tls_fetch_over(fetch, STLS_FETCH_NETWORK,
-                                       "cannot look up \"%s\"",
-                                       fetch->target.host);
+        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_NETWORK,
+                                  "cannot look up \"%s\"",
+                                  fetch->target.host);
         return;
     }
 
@@ -153,7 +153,7 @@ ngx_http_strict_tls_resolve(ngx_http_strict_tls_fetch_t *fetch)
 
     ctx->name.data = (u_char *) fetch->target.host;
     ctx->name.len = ngx_strlen(fetch->target.host);
-    ctx->handler = ngx_http_strict_tls_resolved;
+    ctx->handler = ngx_strict_tls_resolved;
     ctx->data = fetch;
     ctx->cancelable = 1;
 
@@ -163,20 +163,20 @@ ngx_http_strict_tls_resolve(ngx_http_strict_tls_fetch_t *fetch)
         /* freed by the resolver */
         fetch->resolving = NULL;
 
-        ngx_http_strict_tls_fetch_over(fetch, STLS_FETCH_NETWORK,
-                                       "cannot look up \"%s\"",
-                                       fetch->target.host);
+        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_NETWORK,
+                                  "cannot look up \"%s\"",
+                                  fetch->target.host);
     }
 }
 
 
 static void
-ngx_http_strict_tls_resolved(ngx_resolver_ctx_t *ctx)
+ngx_strict_tls_resolved(ngx_resolver_ctx_t *ctx)
 {
-    ngx_int_t                     state;
-    ngx_uint_t                    i;
-    const char                   *denied;
-    ngx_http_strict_tls_fetch_t  *fetch;
+    ngx_int_t                state;
+    ngx_uint_t               i;
+    const char              *denied;
+    ngx_strict_tls_fetch_t  *fetch;
 
     fetch = ctx->data;
     state = ctx->state;
@@ -184,8 +184,8 @@ ngx_http_strict_tls_resolved(ngx_resolver_ctx_t *ctx)
 
     if (state == NGX_OK) {
         for (i = 0; i < ctx->naddrs; i++) {
-            ngx_http_strict_tls_add_addr(fetch, ctx->addrs[i].sockaddr,
-                                         ctx->addrs[i].socklen, &denied);
+            ngx_strict_tls_add_addr(fetch, ctx->addrs[i].sockaddr,
+                                    ctx->addrs[i].socklen, &denied);
         }
     }
 
@@ -193,30 +193,30 @@ ngx_http_strict_tls_resolved(ngx_resolver_ctx_t *ctx)
     ngx_resolve_name_done(ctx);
 
     if (state != NGX_OK) {
-        ngx_http_strict_tls_fetch_over(fetch, STLS_FETCH_NETWORK,
-                                       "\"%s\" could not be resolved (%i: %s)",
-                                       fetch->target.host, state,
-                                       ngx_resolver_strerror(state));
+        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_NETWORK,
+                                  "\"%s\" could not be resolved (%i: %s)",
+                                  fetch->target.host, state,
+                                  ngx_resolver_strerror(state));
         return;
     }
 
-    ngx_http_strict_tls_connect(fetch, denied);
+    ngx_strict_tls_connect(fetch, denied);
 }
 
 
 /* Keeps an address that may be connected to; `denied` NULL: any may. */
 
 static void
-ngx_http_strict_tls_add_addr(ngx_http_strict_tls_fetch_t *fetch,
+ngx_strict_tls_add_addr(ngx_strict_tls_fetch_t *fetch,
     struct sockaddr *sockaddr, socklen_t socklen, const char **denied)
 {
-    const char           *why;
-    struct sockaddr_in   *sin;
+    const char          *why;
+    struct sockaddr_in  *sin;
 #if (NGX_HAVE_INET6)
     struct sockaddr_in6  *sin6;
 #endif
 
-    if (fetch->naddrs == NGX_HTTP_STRICT_TLS_MAX_ADDRS
+    if (fetch->naddrs == NGX_STRICT_TLS_MAX_ADDRS
         || socklen > sizeof(ngx_sockaddr_t))
     {
         return;
@@ -263,44 +263,44 @@ ngx_http_strict_tls_add_addr(ngx_http_strict_tls_fetch_t *fetch,
 
 
 static void
-ngx_http_strict_tls_connect(ngx_http_strict_tls_fetch_t *fetch,
+ngx_strict_tls_connect(ngx_strict_tls_fetch_t *fetch,
     const char *denied)
 {
     if (fetch->naddrs == 0) {
 
         if (denied) {
-            ngx_http_strict_tls_fetch_over(fetch, STLS_FETCH_DENIED,
-                                           "\"%s\" is a %s address "
-                                           "(fetch_deny)",
-                                           fetch->target.host, denied);
+            ngx_strict_tls_fetch_over(fetch, STLS_FETCH_DENIED,
+                                      "\"%s\" is a %s address "
+                                      "(fetch_deny)",
+                                      fetch->target.host, denied);
 
         } else {
-            ngx_http_strict_tls_fetch_over(fetch, STLS_FETCH_NETWORK,
-                                           "\"%s\" has no address",
-                                           fetch->target.host);
+            ngx_strict_tls_fetch_over(fetch, STLS_FETCH_NETWORK,
+                                      "\"%s\" has no address",
+                                      fetch->target.host);
         }
 
         return;
     }
 
-    ngx_http_strict_tls_network_error(fetch, 0);
+    ngx_strict_tls_network_error(fetch, 0);
 }
 
 
 /* While nothing was sent the next address gets its chance. */
 
 static void
-ngx_http_strict_tls_network_error(ngx_http_strict_tls_fetch_t *fetch,
+ngx_strict_tls_network_error(ngx_strict_tls_fetch_t *fetch,
     ngx_err_t err)
 {
-    u_char  *last, text[NGX_HTTP_STRICT_TLS_DETAIL_LEN];
+    u_char  *last, text[NGX_STRICT_TLS_DETAIL_LEN];
 
-    while (fetch->state <= ngx_http_strict_tls_connecting
+    while (fetch->state <= ngx_strict_tls_connecting
            && fetch->naddr < fetch->naddrs)
     {
-        ngx_http_strict_tls_close(fetch);
+        ngx_strict_tls_close(fetch);
 
-        if (ngx_http_strict_tls_connect_next(fetch) == NGX_OK) {
+        if (ngx_strict_tls_connect_next(fetch) == NGX_OK) {
             return;
         }
 
@@ -310,20 +310,20 @@ ngx_http_strict_tls_network_error(ngx_http_strict_tls_fetch_t *fetch,
     last = ngx_strerror(err, text, sizeof(text) - 1);
     *last = '\0';
 
-    ngx_http_strict_tls_fetch_over(fetch, STLS_FETCH_NETWORK, "%V: %s (%d)",
-                                   &fetch->addr, text, err);
+    ngx_strict_tls_fetch_over(fetch, STLS_FETCH_NETWORK, "%V: %s (%d)",
+                              &fetch->addr, text, err);
 }
 
 
 static ngx_int_t
-ngx_http_strict_tls_connect_next(ngx_http_strict_tls_fetch_t *fetch)
+ngx_strict_tls_connect_next(ngx_strict_tls_fetch_t *fetch)
 {
     ngx_int_t               rc;
     ngx_uint_t              i;
     ngx_connection_t       *c;
     ngx_peer_connection_t  *pc;
 
-    fetch->state = ngx_http_strict_tls_connecting;
+    fetch->state = ngx_strict_tls_connecting;
 
     i = fetch->naddr++;
     pc = &fetch->peer;
@@ -351,8 +351,8 @@ ngx_http_strict_tls_connect_next(ngx_http_strict_tls_fetch_t *fetch)
     c = pc->connection;
 
     c->data = fetch;
-    c->read->handler = ngx_http_strict_tls_read_handler;
-    c->write->handler = ngx_http_strict_tls_write_handler;
+    c->read->handler = ngx_strict_tls_read_handler;
+    c->write->handler = ngx_strict_tls_write_handler;
 
     if (rc == NGX_OK) {
         /* from the event loop, so that nobody is surprised by a quick end */
@@ -364,7 +364,7 @@ ngx_http_strict_tls_connect_next(ngx_http_strict_tls_fetch_t *fetch)
 
 
 static ngx_int_t
-ngx_http_strict_tls_test_connect(ngx_http_strict_tls_fetch_t *fetch)
+ngx_strict_tls_test_connect(ngx_strict_tls_fetch_t *fetch)
 {
     int        err;
     socklen_t  len;
@@ -380,30 +380,30 @@ ngx_http_strict_tls_test_connect(ngx_http_strict_tls_fetch_t *fetch)
     }
 
     if (err) {
-        ngx_http_strict_tls_network_error(fetch, err);
+        ngx_strict_tls_network_error(fetch, err);
         return NGX_ERROR;
     }
 
-    fetch->state = ngx_http_strict_tls_sending;
+    fetch->state = ngx_strict_tls_sending;
 
     return NGX_OK;
 }
 
 
 static void
-ngx_http_strict_tls_write_handler(ngx_event_t *wev)
+ngx_strict_tls_write_handler(ngx_event_t *wev)
 {
-    size_t                        len;
-    ssize_t                       n;
-    ngx_connection_t             *c;
-    const unsigned char          *request;
-    ngx_http_strict_tls_fetch_t  *fetch;
+    size_t                   len;
+    ssize_t                  n;
+    ngx_connection_t        *c;
+    const unsigned char     *request;
+    ngx_strict_tls_fetch_t  *fetch;
 
     c = wev->data;
     fetch = c->data;
 
-    if (fetch->state == ngx_http_strict_tls_connecting
-        && ngx_http_strict_tls_test_connect(fetch) != NGX_OK)
+    if (fetch->state == ngx_strict_tls_connecting
+        && ngx_strict_tls_test_connect(fetch) != NGX_OK)
     {
         return;
     }
@@ -415,14 +415,14 @@ ngx_http_strict_tls_write_handler(ngx_event_t *wev)
         n = c->send(c, (u_char *) request + fetch->sent, len - fetch->sent);
 
         if (n == NGX_ERROR) {
-            ngx_http_strict_tls_network_error(fetch, ngx_socket_errno);
+            ngx_strict_tls_network_error(fetch, ngx_socket_errno);
             return;
         }
 
         if (n == NGX_AGAIN) {
 
             if (ngx_handle_write_event(wev, 0) != NGX_OK) {
-                ngx_http_strict_tls_network_error(fetch, ngx_socket_errno);
+                ngx_strict_tls_network_error(fetch, ngx_socket_errno);
             }
 
             return;
@@ -431,13 +431,13 @@ ngx_http_strict_tls_write_handler(ngx_event_t *wev)
         fetch->sent += n;
     }
 
-    fetch->state = ngx_http_strict_tls_reading;
-    wev->handler = ngx_http_strict_tls_dummy_handler;
+    fetch->state = ngx_strict_tls_reading;
+    wev->handler = ngx_strict_tls_dummy_handler;
 
     if (ngx_handle_write_event(wev, 0) != NGX_OK
         || ngx_handle_read_event(c->read, 0) != NGX_OK)
     {
-        ngx_http_strict_tls_network_error(fetch, ngx_socket_errno);
+        ngx_strict_tls_network_error(fetch, ngx_socket_errno);
         return;
     }
 
@@ -448,21 +448,21 @@ ngx_http_strict_tls_write_handler(ngx_event_t *wev)
 
 
 static void
-ngx_http_strict_tls_read_handler(ngx_event_t *rev)
+ngx_strict_tls_read_handler(ngx_event_t *rev)
 {
-    u_char                        buf[NGX_HTTP_STRICT_TLS_READ_SIZE];
-    u_char                       *crl;
-    size_t                        len;
-    ssize_t                       n;
-    ngx_uint_t                    i;
-    stls_http_state               state;
-    ngx_connection_t             *c;
-    ngx_http_strict_tls_fetch_t  *fetch;
+    u_char                   buf[NGX_STRICT_TLS_READ_SIZE];
+    u_char                  *crl;
+    size_t                   len;
+    ssize_t                  n;
+    ngx_uint_t               i;
+    stls_http_state          state;
+    ngx_connection_t        *c;
+    ngx_strict_tls_fetch_t  *fetch;
 
     c = rev->data;
     fetch = c->data;
 
-    if (fetch->state == ngx_http_strict_tls_connecting) {
+    if (fetch->state == ngx_strict_tls_connecting) {
         /* the write event tells how connecting went and comes back to this */
         return;
     }
@@ -472,7 +472,7 @@ ngx_http_strict_tls_read_handler(ngx_event_t *rev)
     do {
         /* other events have their turn while tens of megabytes arrive */
 
-        if (++i > NGX_HTTP_STRICT_TLS_READS) {
+        if (++i > NGX_STRICT_TLS_READS) {
             ngx_post_event(rev, &ngx_posted_next_events);
             return;
         }
@@ -482,14 +482,14 @@ ngx_http_strict_tls_read_handler(ngx_event_t *rev)
         if (n == NGX_AGAIN) {
 
             if (ngx_handle_read_event(rev, 0) != NGX_OK) {
-                ngx_http_strict_tls_network_error(fetch, ngx_socket_errno);
+                ngx_strict_tls_network_error(fetch, ngx_socket_errno);
             }
 
             return;
         }
 
         if (n == NGX_ERROR) {
-            ngx_http_strict_tls_network_error(fetch, ngx_socket_errno);
+            ngx_strict_tls_network_error(fetch, ngx_socket_errno);
             return;
         }
 
@@ -504,36 +504,36 @@ ngx_http_strict_tls_read_handler(ngx_event_t *rev)
 
         if (fetch->is_crl) {
             crl = stls_http_take_crl(fetch->http, &len);
-            ngx_http_strict_tls_exchange_close(fetch);
-            ngx_http_strict_tls_crl_index(fetch, crl, len);
+            ngx_strict_tls_exchange_close(fetch);
+            ngx_strict_tls_crl_index(fetch, crl, len);
             break;
         }
 
-        ngx_http_strict_tls_fetch_over(fetch, STLS_FETCH_OK, "");
+        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_OK, "");
         break;
 
     case STLS_HTTP_TOO_LARGE:
-        ngx_http_strict_tls_fetch_over(fetch, STLS_FETCH_TOO_LARGE, "%s",
-                                       stls_http_get0_error(fetch->http));
+        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_TOO_LARGE, "%s",
+                                  stls_http_get0_error(fetch->http));
         break;
 
     default:
-        ngx_http_strict_tls_fetch_over(fetch, STLS_FETCH_HTTP, "%s",
-                                       stls_http_get0_error(fetch->http));
+        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_HTTP, "%s",
+                                  stls_http_get0_error(fetch->http));
     }
 }
 
 
 static void
-ngx_http_strict_tls_dummy_handler(ngx_event_t *ev)
+ngx_strict_tls_dummy_handler(ngx_event_t *ev)
 {
-    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, ev->log, 0,
+    ngx_log_debug0(NGX_LOG_DEBUG_EVENT, ev->log, 0,
                    "strict tls fetch dummy handler");
 }
 
 
 static void
-ngx_http_strict_tls_close(ngx_http_strict_tls_fetch_t *fetch)
+ngx_strict_tls_close(ngx_strict_tls_fetch_t *fetch)
 {
     if (fetch->peer.connection) {
         ngx_close_connection(fetch->peer.connection);
@@ -543,35 +543,35 @@ ngx_http_strict_tls_close(ngx_http_strict_tls_fetch_t *fetch)
 
 
 void
-ngx_http_strict_tls_exchange_close(ngx_http_strict_tls_fetch_t *fetch)
+ngx_strict_tls_exchange_close(ngx_strict_tls_fetch_t *fetch)
 {
     if (fetch->resolving) {
         ngx_resolve_name_done(fetch->resolving);
         fetch->resolving = NULL;
     }
 
-    ngx_http_strict_tls_close(fetch);
+    ngx_strict_tls_close(fetch);
 }
 
 
 const char *
-ngx_http_strict_tls_exchange_step(ngx_http_strict_tls_fetch_t *fetch)
+ngx_strict_tls_exchange_step(ngx_strict_tls_fetch_t *fetch)
 {
     switch (fetch->state) {
 
-    case ngx_http_strict_tls_polling:
+    case ngx_strict_tls_polling:
         return "waiting for another worker";
 
-    case ngx_http_strict_tls_resolving:
+    case ngx_strict_tls_resolving:
         return "resolving";
 
-    case ngx_http_strict_tls_connecting:
+    case ngx_strict_tls_connecting:
         return "connecting";
 
-    case ngx_http_strict_tls_sending:
+    case ngx_strict_tls_sending:
         return "sending";
 
-    case ngx_http_strict_tls_indexing:
+    case ngx_strict_tls_indexing:
         return "indexing";
 
     default:

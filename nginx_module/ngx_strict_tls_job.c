@@ -1,33 +1,34 @@
 /*
  * A check that waits for answers: hands out what the core wants to know,
- * bounds the total time, and keeps the result.  It belongs to a handshake, or
- * to nobody: a background refresh, or a handshake whose client went away.
+ * bounds the total time, and keeps the result.  It belongs to a handshake, to
+ * whoever has set a handler, or to nobody: a background refresh, or a handshake
+ * whose client went away.
  */
 
-#include "ngx_http_strict_tls.h"
+#include "ngx_strict_tls.h"
 
 
-static void ngx_http_strict_tls_job_finish(ngx_http_strict_tls_job_t *job);
-static void ngx_http_strict_tls_job_timeout(ngx_event_t *ev);
-static void ngx_http_strict_tls_job_done(ngx_event_t *ev);
+static void ngx_strict_tls_job_finish(ngx_strict_tls_job_t *job);
+static void ngx_strict_tls_job_timeout(ngx_event_t *ev);
+static void ngx_strict_tls_job_done(ngx_event_t *ev);
 
 
 /* Takes the check over, also when it fails. */
 
-ngx_http_strict_tls_job_t *
-ngx_http_strict_tls_job_create(ngx_http_strict_tls_worker_t *worker,
-    ngx_http_strict_tls_loc_conf_t *conf, stls_check *check, const u_char *key)
+ngx_strict_tls_job_t *
+ngx_strict_tls_job_create(ngx_strict_tls_worker_t *worker,
+    ngx_strict_tls_scope_t *scope, stls_check *check, const u_char *key)
 {
-    ngx_http_strict_tls_job_t  *job;
+    ngx_strict_tls_job_t  *job;
 
-    job = ngx_calloc(sizeof(ngx_http_strict_tls_job_t), ngx_cycle->log);
+    job = ngx_calloc(sizeof(ngx_strict_tls_job_t), ngx_cycle->log);
     if (job == NULL) {
         stls_check_free(check);
         return NULL;
     }
 
     job->worker = worker;
-    job->conf = conf;
+    job->scope = scope;
     job->check = check;
     job->epoch = worker->epoch;
 
@@ -39,11 +40,11 @@ ngx_http_strict_tls_job_create(ngx_http_strict_tls_worker_t *worker,
     ngx_queue_init(&job->waits);
     ngx_queue_insert_tail(&worker->jobs, &job->queue);
 
-    job->timer.handler = ngx_http_strict_tls_job_timeout;
+    job->timer.handler = ngx_strict_tls_job_timeout;
     job->timer.data = job;
     job->timer.log = ngx_cycle->log;
 
-    job->done.handler = ngx_http_strict_tls_job_done;
+    job->done.handler = ngx_strict_tls_job_done;
     job->done.data = job;
     job->done.log = ngx_cycle->log;
 
@@ -57,12 +58,12 @@ ngx_http_strict_tls_job_create(ngx_http_strict_tls_worker_t *worker,
  */
 
 stls_verdict
-ngx_http_strict_tls_job_start(ngx_http_strict_tls_job_t *job)
+ngx_strict_tls_job_start(ngx_strict_tls_job_t *job)
 {
     (void) stls_check_start(job->check, ngx_time());
     ERR_clear_error();
 
-    ngx_http_strict_tls_job_advance(job);
+    ngx_strict_tls_job_advance(job);
 
     if (job->finished) {
         return stls_check_verdict(job->check);
@@ -71,9 +72,9 @@ ngx_http_strict_tls_job_start(ngx_http_strict_tls_job_t *job)
     job->suspended = 1;
 
     /* a worker that shuts down waits for requests, not for refreshes */
-    job->timer.cancelable = (job->handler == NULL);
+    job->timer.cancelable = (job->handler == NULL || job->background);
 
-    ngx_add_timer(&job->timer, job->conf->fetch_total);
+    ngx_add_timer(&job->timer, job->scope->fetch_total);
 
     return STLS_PENDING;
 }
@@ -82,7 +83,7 @@ ngx_http_strict_tls_job_start(ngx_http_strict_tls_job_t *job)
 /* Never frees the job: whoever feeds several jobs in a row relies on that. */
 
 void
-ngx_http_strict_tls_job_advance(ngx_http_strict_tls_job_t *job)
+ngx_strict_tls_job_advance(ngx_strict_tls_job_t *job)
 {
     stls_fetch  want;
 
@@ -93,7 +94,7 @@ ngx_http_strict_tls_job_advance(ngx_http_strict_tls_job_t *job)
     while (stls_check_verdict(job->check) == STLS_PENDING
            && stls_check_next_fetch(job->check, &want))
     {
-        ngx_http_strict_tls_fetch(job, &want);
+        ngx_strict_tls_fetch(job, &want);
     }
 
     if (stls_check_verdict(job->check) == STLS_PENDING
@@ -104,7 +105,7 @@ ngx_http_strict_tls_job_advance(ngx_http_strict_tls_job_t *job)
     }
 
     if (stls_check_verdict(job->check) != STLS_PENDING) {
-        ngx_http_strict_tls_job_finish(job);
+        ngx_strict_tls_job_finish(job);
     }
 
     ERR_clear_error();
@@ -112,7 +113,7 @@ ngx_http_strict_tls_job_advance(ngx_http_strict_tls_job_t *job)
 
 
 static void
-ngx_http_strict_tls_job_finish(ngx_http_strict_tls_job_t *job)
+ngx_strict_tls_job_finish(ngx_strict_tls_job_t *job)
 {
     ngx_queue_t  *q;
 
@@ -124,13 +125,13 @@ ngx_http_strict_tls_job_finish(ngx_http_strict_tls_job_t *job)
 
     while (!ngx_queue_empty(&job->waits)) {
         q = ngx_queue_head(&job->waits);
-        ngx_http_strict_tls_wait_free(
-                  ngx_queue_data(q, ngx_http_strict_tls_wait_t, job_queue));
+        ngx_strict_tls_wait_free(
+                  ngx_queue_data(q, ngx_strict_tls_wait_t, job_queue));
     }
 
     job->result = stls_check_get1_result(job->check);
 
-    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+    ngx_log_debug3(NGX_LOG_DEBUG_EVENT, ngx_cycle->log, 0,
                    "strict tls job %p: %s (%s)", job,
                    job->result ? stls_result_word(job->result) : "no result",
                    job->result ? stls_reason_id(stls_result_reason(job->result))
@@ -149,8 +150,8 @@ ngx_http_strict_tls_job_finish(ngx_http_strict_tls_job_t *job)
             || stls_result_reason(job->result) == STLS_REASON_OCSP_REVOKED
             || stls_result_reason(job->result) == STLS_REASON_CRL_REVOKED))
     {
-        ngx_http_strict_tls_verdict_put(job->worker, job->conf, job->key,
-                                        job->result, job->epoch);
+        ngx_strict_tls_verdict_put(job->worker, job->scope, job->key,
+                                   job->result, job->epoch);
     }
 
     if (job->suspended) {
@@ -160,15 +161,15 @@ ngx_http_strict_tls_job_finish(ngx_http_strict_tls_job_t *job)
 
 
 static void
-ngx_http_strict_tls_job_timeout(ngx_event_t *ev)
+ngx_strict_tls_job_timeout(ngx_event_t *ev)
 {
-    ngx_queue_t                 *q, *next;
-    ngx_http_strict_tls_job_t   *job;
-    ngx_http_strict_tls_wait_t  *wait;
+    ngx_queue_t            *q, *next;
+    ngx_strict_tls_job_t   *job;
+    ngx_strict_tls_wait_t  *wait;
 
     job = ev->data;
 
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ev->log, 0,
+    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, ev->log, 0,
                    "strict tls job %p: total time is over", job);
 
     /*
@@ -182,23 +183,23 @@ ngx_http_strict_tls_job_timeout(ngx_event_t *ev)
          q = next)
     {
         next = ngx_queue_next(q);
-        wait = ngx_queue_data(q, ngx_http_strict_tls_wait_t, job_queue);
+        wait = ngx_queue_data(q, ngx_strict_tls_wait_t, job_queue);
 
-        if (ngx_http_strict_tls_wait_is_last(wait)) {
-            ngx_http_strict_tls_fetch_give_up(wait->fetch);
+        if (ngx_strict_tls_wait_is_last(wait)) {
+            ngx_strict_tls_fetch_give_up(wait->fetch);
         }
     }
 
     (void) stls_check_expire(job->check, ngx_time());
 
-    ngx_http_strict_tls_job_advance(job);
+    ngx_strict_tls_job_advance(job);
 }
 
 
 static void
-ngx_http_strict_tls_job_done(ngx_event_t *ev)
+ngx_strict_tls_job_done(ngx_event_t *ev)
 {
-    ngx_http_strict_tls_job_t  *job;
+    ngx_strict_tls_job_t  *job;
 
     job = ev->data;
 
@@ -207,20 +208,20 @@ ngx_http_strict_tls_job_done(ngx_event_t *ev)
         return;
     }
 
-    ngx_http_strict_tls_job_free(job);
+    ngx_strict_tls_job_free(job);
 }
 
 
 /*
- * Its connection has gone.  A fetch that would be lost with it goes on in the
+ * Whoever waited has gone.  A fetch that would be lost with it goes on in the
  * background: the next handshake with this peer wants the same answer.
  */
 
 void
-ngx_http_strict_tls_job_leave(ngx_http_strict_tls_job_t *job)
+ngx_strict_tls_job_leave(ngx_strict_tls_job_t *job)
 {
-    ngx_queue_t                 *q;
-    ngx_http_strict_tls_wait_t  *wait;
+    ngx_queue_t            *q;
+    ngx_strict_tls_wait_t  *wait;
 
     job->handler = NULL;
     job->data = NULL;
@@ -231,23 +232,23 @@ ngx_http_strict_tls_job_leave(ngx_http_strict_tls_job_t *job)
              q != ngx_queue_sentinel(&job->waits);
              q = ngx_queue_next(q))
         {
-            wait = ngx_queue_data(q, ngx_http_strict_tls_wait_t, job_queue);
+            wait = ngx_queue_data(q, ngx_strict_tls_wait_t, job_queue);
 
-            if (ngx_http_strict_tls_wait_is_last(wait)) {
+            if (ngx_strict_tls_wait_is_last(wait)) {
                 job->timer.cancelable = 1;
                 return;
             }
         }
     }
 
-    ngx_http_strict_tls_job_free(job);
+    ngx_strict_tls_job_free(job);
 }
 
 
 void
-ngx_http_strict_tls_job_free(ngx_http_strict_tls_job_t *job)
+ngx_strict_tls_job_free(ngx_strict_tls_job_t *job)
 {
-    ngx_http_strict_tls_job_stop(job);
+    ngx_strict_tls_job_stop(job);
 
     ngx_free(job);
 }
@@ -256,14 +257,14 @@ ngx_http_strict_tls_job_free(ngx_http_strict_tls_job_t *job)
 /* The job can do nothing any more; its owner, if any, still frees it. */
 
 void
-ngx_http_strict_tls_job_stop(ngx_http_strict_tls_job_t *job)
+ngx_strict_tls_job_stop(ngx_strict_tls_job_t *job)
 {
     ngx_queue_t  *q;
 
     while (!ngx_queue_empty(&job->waits)) {
         q = ngx_queue_head(&job->waits);
-        ngx_http_strict_tls_wait_free(
-                  ngx_queue_data(q, ngx_http_strict_tls_wait_t, job_queue));
+        ngx_strict_tls_wait_free(
+                  ngx_queue_data(q, ngx_strict_tls_wait_t, job_queue));
     }
 
     if (job->timer.timer_set) {

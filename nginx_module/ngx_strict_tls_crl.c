@@ -4,13 +4,13 @@
  * disk is trusted no more than what came over the network: checks verify it.
  */
 
-#include "ngx_http_strict_tls.h"
+#include "ngx_strict_tls.h"
 
 
 /* About two milliseconds of indexing, reading or writing at a time. */
-#define NGX_HTTP_STRICT_TLS_SLICE     (256 * 1024)
+#define NGX_STRICT_TLS_SLICE     (256 * 1024)
 
-#define NGX_HTTP_STRICT_TLS_CRL_NAME  (2 * STLS_ID_LEN + sizeof(".crl") - 1)
+#define NGX_STRICT_TLS_CRL_NAME  (2 * STLS_ID_LEN + sizeof(".crl") - 1)
 
 
 typedef struct {
@@ -25,11 +25,11 @@ typedef struct {
     time_t                          refresh_at;
     time_t                          retry_at;  /* it settles nothing: no
                                                   new one before */
-} ngx_http_strict_tls_crl_t;
+} ngx_strict_tls_crl_t;
 
 
-struct ngx_http_strict_tls_crl_work_s {
-    ngx_http_strict_tls_fetch_t    *fetch;     /* NULL: writing */
+struct ngx_strict_tls_crl_work_s {
+    ngx_strict_tls_fetch_t    *fetch;     /* NULL: writing */
     stls_crl                       *crl;
     u_char                         *bytes;
     size_t                          len;
@@ -43,22 +43,22 @@ struct ngx_http_strict_tls_crl_work_s {
 };
 
 
-static ngx_http_strict_tls_crl_t *ngx_http_strict_tls_crl_find(
-    ngx_http_strict_tls_worker_t *worker, const u_char *question);
-static ngx_uint_t ngx_http_strict_tls_crl_is_good(
-    ngx_http_strict_tls_crl_t *entry);
-static void ngx_http_strict_tls_crl_drop(ngx_http_strict_tls_worker_t *worker,
-    ngx_http_strict_tls_crl_t *entry);
-static ngx_int_t ngx_http_strict_tls_crl_path(
-    ngx_http_strict_tls_worker_t *worker, const u_char *question,
+static ngx_strict_tls_crl_t *ngx_strict_tls_crl_find(
+    ngx_strict_tls_worker_t *worker, const u_char *question);
+static ngx_uint_t ngx_strict_tls_crl_is_good(
+    ngx_strict_tls_crl_t *entry);
+static void ngx_strict_tls_crl_drop(ngx_strict_tls_worker_t *worker,
+    ngx_strict_tls_crl_t *entry);
+static ngx_int_t ngx_strict_tls_crl_path(
+    ngx_strict_tls_worker_t *worker, const u_char *question,
     ngx_str_t *path);
-static ngx_http_strict_tls_crl_work_t *ngx_http_strict_tls_crl_work(
+static ngx_strict_tls_crl_work_t *ngx_strict_tls_crl_work(
     ngx_event_handler_pt handler);
-static void ngx_http_strict_tls_crl_work_free(
-    ngx_http_strict_tls_crl_work_t *work);
-static void ngx_http_strict_tls_crl_read_handler(ngx_event_t *ev);
-static void ngx_http_strict_tls_crl_index_handler(ngx_event_t *ev);
-static void ngx_http_strict_tls_crl_write_handler(ngx_event_t *ev);
+static void ngx_strict_tls_crl_work_free(
+    ngx_strict_tls_crl_work_t *work);
+static void ngx_strict_tls_crl_read_handler(ngx_event_t *ev);
+static void ngx_strict_tls_crl_index_handler(ngx_event_t *ev);
+static void ngx_strict_tls_crl_write_handler(ngx_event_t *ev);
 
 
 /* ---- what is known ---- */
@@ -69,14 +69,14 @@ static void ngx_http_strict_tls_crl_write_handler(ngx_event_t *ev);
  */
 
 stls_crl *
-ngx_http_strict_tls_crl_get0(ngx_http_strict_tls_worker_t *worker,
+ngx_strict_tls_crl_get0(ngx_strict_tls_worker_t *worker,
     stls_fetch *want, ngx_uint_t refresh, ngx_uint_t *is_final)
 {
-    time_t                      now;
-    ngx_http_strict_tls_crl_t  *entry;
+    time_t                 now;
+    ngx_strict_tls_crl_t  *entry;
 
     now = ngx_time();
-    entry = ngx_http_strict_tls_crl_find(worker, want->question);
+    entry = ngx_strict_tls_crl_find(worker, want->question);
 
     if (entry == NULL) {
         return NULL;
@@ -100,13 +100,13 @@ ngx_http_strict_tls_crl_get0(ngx_http_strict_tls_worker_t *worker,
 /* What comes may be older than what is known: then that is what counts. */
 
 void
-ngx_http_strict_tls_crl_keep_newer(ngx_http_strict_tls_fetch_t *fetch)
+ngx_strict_tls_crl_keep_newer(ngx_strict_tls_fetch_t *fetch)
 {
-    ngx_http_strict_tls_crl_t  *entry;
+    ngx_strict_tls_crl_t  *entry;
 
-    entry = ngx_http_strict_tls_crl_find(fetch->worker, fetch->question);
+    entry = ngx_strict_tls_crl_find(fetch->worker, fetch->question);
 
-    if (entry && ngx_http_strict_tls_crl_is_good(entry)
+    if (entry && ngx_strict_tls_crl_is_good(entry)
         && entry->produced > stls_crl_this_update_s(fetch->crl))
     {
         stls_crl_free(fetch->crl);
@@ -116,7 +116,7 @@ ngx_http_strict_tls_crl_keep_newer(ngx_http_strict_tls_fetch_t *fetch)
 
 
 static ngx_uint_t
-ngx_http_strict_tls_crl_is_good(ngx_http_strict_tls_crl_t *entry)
+ngx_strict_tls_crl_is_good(ngx_strict_tls_crl_t *entry)
 {
     return entry->produced && entry->until >= ngx_time();
 }
@@ -128,17 +128,17 @@ ngx_http_strict_tls_crl_is_good(ngx_http_strict_tls_crl_t *entry)
  */
 
 ngx_int_t
-ngx_http_strict_tls_crl_put(ngx_http_strict_tls_fetch_t *fetch,
+ngx_strict_tls_crl_put(ngx_strict_tls_fetch_t *fetch,
     stls_answer *answer)
 {
-    size_t                         len, max;
-    u_char                         id[STLS_ID_LEN];
-    time_t                         now;
-    uint32_t                       hash;
-    ngx_queue_t                   *q;
-    ngx_atomic_uint_t              epoch;
-    ngx_http_strict_tls_crl_t     *entry, *last;
-    ngx_http_strict_tls_worker_t  *worker;
+    size_t                    len, max;
+    u_char                    id[STLS_ID_LEN];
+    time_t                    now;
+    uint32_t                  hash;
+    ngx_queue_t              *q;
+    ngx_atomic_uint_t         epoch;
+    ngx_strict_tls_crl_t     *entry, *last;
+    ngx_strict_tls_worker_t  *worker;
 
     now = ngx_time();
     worker = fetch->worker;
@@ -146,9 +146,9 @@ ngx_http_strict_tls_crl_put(ngx_http_strict_tls_fetch_t *fetch,
     max = (size_t) stls_policy_get_int(fetch->policy,
                                        STLS_KEY_CRL_MEMORY_BYTES);
 
-    entry = ngx_http_strict_tls_crl_find(worker, fetch->question);
+    entry = ngx_strict_tls_crl_find(worker, fetch->question);
 
-    if (entry && ngx_http_strict_tls_crl_is_good(entry)
+    if (entry && ngx_strict_tls_crl_is_good(entry)
         && (!answer->conclusive || entry->crl == fetch->crl))
     {
         /* nothing newer was to be had: not to be asked for all the time */
@@ -164,12 +164,12 @@ ngx_http_strict_tls_crl_put(ngx_http_strict_tls_fetch_t *fetch,
     epoch = worker->epoch;
 
     if (answer->conclusive && stls_crl_id(fetch->crl, id) == STLS_OK) {
-        epoch = ngx_http_strict_tls_cache_crl(worker->conf->zone,
-                                              fetch->question, id);
+        epoch = ngx_strict_tls_cache_crl(worker->conf->zone,
+                                         fetch->question, id);
     }
 
     if (entry) {
-        ngx_http_strict_tls_crl_drop(worker, entry);
+        ngx_strict_tls_crl_drop(worker, entry);
     }
 
     if (len > max) {
@@ -182,11 +182,11 @@ ngx_http_strict_tls_crl_put(ngx_http_strict_tls_fetch_t *fetch,
     while (worker->crls_len + len > max && !ngx_queue_empty(&worker->crls_lru))
     {
         q = ngx_queue_last(&worker->crls_lru);
-        last = ngx_queue_data(q, ngx_http_strict_tls_crl_t, queue);
-        ngx_http_strict_tls_crl_drop(worker, last);
+        last = ngx_queue_data(q, ngx_strict_tls_crl_t, queue);
+        ngx_strict_tls_crl_drop(worker, last);
     }
 
-    entry = ngx_calloc(sizeof(ngx_http_strict_tls_crl_t), ngx_cycle->log);
+    entry = ngx_calloc(sizeof(ngx_strict_tls_crl_t), ngx_cycle->log);
     if (entry == NULL) {
         return NGX_OK;
     }
@@ -224,50 +224,50 @@ ngx_http_strict_tls_crl_put(ngx_http_strict_tls_fetch_t *fetch,
 /* Another worker has a newer one: news number `epoch` said so. */
 
 void
-ngx_http_strict_tls_crl_outdate(ngx_http_strict_tls_worker_t *worker,
+ngx_strict_tls_crl_outdate(ngx_strict_tls_worker_t *worker,
     const u_char *question, ngx_atomic_uint_t epoch)
 {
-    ngx_http_strict_tls_crl_t  *entry;
+    ngx_strict_tls_crl_t  *entry;
 
-    entry = ngx_http_strict_tls_crl_find(worker, question);
+    entry = ngx_strict_tls_crl_find(worker, question);
 
     if (entry && (ngx_atomic_int_t) (epoch - entry->epoch) > 0) {
-        ngx_http_strict_tls_crl_drop(worker, entry);
+        ngx_strict_tls_crl_drop(worker, entry);
     }
 }
 
 
 void
-ngx_http_strict_tls_crl_clear(ngx_http_strict_tls_worker_t *worker)
+ngx_strict_tls_crl_clear(ngx_strict_tls_worker_t *worker)
 {
-    ngx_queue_t                *q;
-    ngx_http_strict_tls_crl_t  *entry;
+    ngx_queue_t           *q;
+    ngx_strict_tls_crl_t  *entry;
 
     while (!ngx_queue_empty(&worker->crls_lru)) {
         q = ngx_queue_head(&worker->crls_lru);
-        entry = ngx_queue_data(q, ngx_http_strict_tls_crl_t, queue);
-        ngx_http_strict_tls_crl_drop(worker, entry);
+        entry = ngx_queue_data(q, ngx_strict_tls_crl_t, queue);
+        ngx_strict_tls_crl_drop(worker, entry);
     }
 }
 
 
 void
-ngx_http_strict_tls_crl_stop(ngx_http_strict_tls_worker_t *worker)
+ngx_strict_tls_crl_stop(ngx_strict_tls_worker_t *worker)
 {
     ngx_queue_t  *q;
 
     while (!ngx_queue_empty(&worker->crl_writes)) {
         q = ngx_queue_head(&worker->crl_writes);
-        ngx_http_strict_tls_crl_work_free(
-            ngx_queue_data(q, ngx_http_strict_tls_crl_work_t, queue));
+        ngx_strict_tls_crl_work_free(
+            ngx_queue_data(q, ngx_strict_tls_crl_work_t, queue));
     }
 
-    ngx_http_strict_tls_crl_clear(worker);
+    ngx_strict_tls_crl_clear(worker);
 }
 
 
-static ngx_http_strict_tls_crl_t *
-ngx_http_strict_tls_crl_find(ngx_http_strict_tls_worker_t *worker,
+static ngx_strict_tls_crl_t *
+ngx_strict_tls_crl_find(ngx_strict_tls_worker_t *worker,
     const u_char *question)
 {
     uint32_t   hash;
@@ -277,14 +277,14 @@ ngx_http_strict_tls_crl_find(ngx_http_strict_tls_worker_t *worker,
     name.data = (u_char *) question;
     name.len = STLS_ID_LEN;
 
-    return (ngx_http_strict_tls_crl_t *)
+    return (ngx_strict_tls_crl_t *)
                ngx_str_rbtree_lookup(&worker->crls, &name, hash);
 }
 
 
 static void
-ngx_http_strict_tls_crl_drop(ngx_http_strict_tls_worker_t *worker,
-    ngx_http_strict_tls_crl_t *entry)
+ngx_strict_tls_crl_drop(ngx_strict_tls_worker_t *worker,
+    ngx_strict_tls_crl_t *entry)
 {
     worker->crls_len -= stls_crl_memory_len(entry->crl);
 
@@ -300,47 +300,47 @@ ngx_http_strict_tls_crl_drop(ngx_http_strict_tls_worker_t *worker,
 /* Takes `bytes` over, which free() releases; the fetch ends when it is done. */
 
 void
-ngx_http_strict_tls_crl_index(ngx_http_strict_tls_fetch_t *fetch,
+ngx_strict_tls_crl_index(ngx_strict_tls_fetch_t *fetch,
     u_char *bytes, size_t len)
 {
-    ngx_http_strict_tls_crl_work_t  *work;
+    ngx_strict_tls_crl_work_t  *work;
 
-    work = ngx_http_strict_tls_crl_work(ngx_http_strict_tls_crl_index_handler);
+    work = ngx_strict_tls_crl_work(ngx_strict_tls_crl_index_handler);
 
     if (work == NULL) {
         free(bytes);
-        ngx_http_strict_tls_fetch_over(fetch, STLS_FETCH_NETWORK,
-                                       "out of memory");
+        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_NETWORK,
+                                  "out of memory");
         return;
     }
 
     work->crl = stls_crl_new(NULL, bytes, len, free);
 
     if (work->crl == NULL) {
-        ngx_http_strict_tls_crl_work_free(work);
-        ngx_http_strict_tls_fetch_over(fetch, STLS_FETCH_NETWORK,
-                                       "out of memory");
+        ngx_strict_tls_crl_work_free(work);
+        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_NETWORK,
+                                  "out of memory");
         return;
     }
 
     work->fetch = fetch;
     fetch->crl_work = work;
-    fetch->state = ngx_http_strict_tls_indexing;
+    fetch->state = ngx_strict_tls_indexing;
 
     ngx_post_event(&work->event, &ngx_posted_next_events);
 }
 
 
 static void
-ngx_http_strict_tls_crl_index_handler(ngx_event_t *ev)
+ngx_strict_tls_crl_index_handler(ngx_event_t *ev)
 {
-    ngx_http_strict_tls_fetch_t     *fetch;
-    ngx_http_strict_tls_crl_work_t  *work;
+    ngx_strict_tls_fetch_t     *fetch;
+    ngx_strict_tls_crl_work_t  *work;
 
     work = ev->data;
     fetch = work->fetch;
 
-    switch (stls_crl_step(work->crl, NGX_HTTP_STRICT_TLS_SLICE)) {
+    switch (stls_crl_step(work->crl, NGX_STRICT_TLS_SLICE)) {
 
     case STLS_CRL_MORE:
         ngx_post_event(&work->event, &ngx_posted_next_events);
@@ -356,17 +356,17 @@ ngx_http_strict_tls_crl_index_handler(ngx_event_t *ev)
     }
 
     fetch->crl_work = NULL;
-    ngx_http_strict_tls_crl_work_free(work);
+    ngx_strict_tls_crl_work_free(work);
 
     if (fetch->crl == NULL && fetch->from_disk) {
-        ngx_http_strict_tls_crl_discard(fetch);
+        ngx_strict_tls_crl_discard(fetch);
         fetch->from_disk = 0;
-        fetch->state = ngx_http_strict_tls_resolving;
-        ngx_http_strict_tls_exchange(fetch);
+        fetch->state = ngx_strict_tls_resolving;
+        ngx_strict_tls_exchange(fetch);
         return;
     }
 
-    ngx_http_strict_tls_fetch_over(fetch, STLS_FETCH_OK, "");
+    ngx_strict_tls_fetch_over(fetch, STLS_FETCH_OK, "");
 }
 
 
@@ -378,20 +378,20 @@ ngx_http_strict_tls_crl_index_handler(ngx_event_t *ev)
  */
 
 ngx_int_t
-ngx_http_strict_tls_crl_load(ngx_http_strict_tls_fetch_t *fetch)
+ngx_strict_tls_crl_load(ngx_strict_tls_fetch_t *fetch)
 {
-    size_t                           max;
-    ngx_str_t                        path;
-    ngx_file_info_t                  fi;
-    ngx_http_strict_tls_crl_work_t  *work;
+    size_t                      max;
+    ngx_str_t                   path;
+    ngx_file_info_t             fi;
+    ngx_strict_tls_crl_work_t  *work;
 
-    if (ngx_http_strict_tls_crl_path(fetch->worker, fetch->question, &path)
+    if (ngx_strict_tls_crl_path(fetch->worker, fetch->question, &path)
         != NGX_OK)
     {
         return NGX_DECLINED;
     }
 
-    work = ngx_http_strict_tls_crl_work(ngx_http_strict_tls_crl_read_handler);
+    work = ngx_strict_tls_crl_work(ngx_strict_tls_crl_read_handler);
 
     if (work == NULL) {
         ngx_free(path.data);
@@ -410,7 +410,7 @@ ngx_http_strict_tls_crl_load(ngx_http_strict_tls_fetch_t *fetch)
         || ((!fetch->may_use_cache || fetch->refresh)
             && ngx_file_mtime(&fi) < fetch->since))
     {
-        ngx_http_strict_tls_crl_work_free(work);
+        ngx_strict_tls_crl_work_free(work);
         return NGX_DECLINED;
     }
 
@@ -418,14 +418,14 @@ ngx_http_strict_tls_crl_load(ngx_http_strict_tls_fetch_t *fetch)
     work->bytes = malloc(work->len);
 
     if (work->bytes == NULL) {
-        ngx_http_strict_tls_crl_work_free(work);
+        ngx_strict_tls_crl_work_free(work);
         return NGX_DECLINED;
     }
 
     work->fetch = fetch;
     fetch->crl_work = work;
     fetch->from_disk = 1;
-    fetch->state = ngx_http_strict_tls_indexing;
+    fetch->state = ngx_strict_tls_indexing;
 
     ngx_post_event(&work->event, &ngx_posted_next_events);
 
@@ -434,18 +434,18 @@ ngx_http_strict_tls_crl_load(ngx_http_strict_tls_fetch_t *fetch)
 
 
 static void
-ngx_http_strict_tls_crl_read_handler(ngx_event_t *ev)
+ngx_strict_tls_crl_read_handler(ngx_event_t *ev)
 {
-    u_char                          *bytes;
-    size_t                           len;
-    ssize_t                          n;
-    ngx_http_strict_tls_fetch_t     *fetch;
-    ngx_http_strict_tls_crl_work_t  *work;
+    u_char                     *bytes;
+    size_t                      len;
+    ssize_t                     n;
+    ngx_strict_tls_fetch_t     *fetch;
+    ngx_strict_tls_crl_work_t  *work;
 
     work = ev->data;
     fetch = work->fetch;
 
-    len = ngx_min(work->len - work->done, NGX_HTTP_STRICT_TLS_SLICE);
+    len = ngx_min(work->len - work->done, NGX_STRICT_TLS_SLICE);
     n = read(work->fd, work->bytes + work->done, len);
 
     if (n > 0) {
@@ -466,30 +466,30 @@ ngx_http_strict_tls_crl_read_handler(ngx_event_t *ev)
     }
 
     fetch->crl_work = NULL;
-    ngx_http_strict_tls_crl_work_free(work);
+    ngx_strict_tls_crl_work_free(work);
 
     if (bytes == NULL) {
 
         /* cut short under our eyes: the network has it, too */
 
         fetch->from_disk = 0;
-        fetch->state = ngx_http_strict_tls_resolving;
-        ngx_http_strict_tls_exchange(fetch);
+        fetch->state = ngx_strict_tls_resolving;
+        ngx_strict_tls_exchange(fetch);
         return;
     }
 
-    ngx_http_strict_tls_crl_index(fetch, bytes, len);
+    ngx_strict_tls_crl_index(fetch, bytes, len);
 }
 
 
 /* What lies there proves nothing: out of the way of those who look for a new one. */
 
 void
-ngx_http_strict_tls_crl_discard(ngx_http_strict_tls_fetch_t *fetch)
+ngx_strict_tls_crl_discard(ngx_strict_tls_fetch_t *fetch)
 {
     ngx_str_t  path;
 
-    if (ngx_http_strict_tls_crl_path(fetch->worker, fetch->question, &path)
+    if (ngx_strict_tls_crl_path(fetch->worker, fetch->question, &path)
         == NGX_OK)
     {
         (void) ngx_delete_file(path.data);
@@ -501,21 +501,21 @@ ngx_http_strict_tls_crl_discard(ngx_http_strict_tls_fetch_t *fetch)
 /* Under its final name only when it is whole. */
 
 void
-ngx_http_strict_tls_crl_save(ngx_http_strict_tls_fetch_t *fetch)
+ngx_strict_tls_crl_save(ngx_strict_tls_fetch_t *fetch)
 {
-    ngx_str_t                        path;
-    ngx_http_strict_tls_worker_t    *worker;
-    ngx_http_strict_tls_crl_work_t  *work;
+    ngx_str_t                   path;
+    ngx_strict_tls_worker_t    *worker;
+    ngx_strict_tls_crl_work_t  *work;
 
     worker = fetch->worker;
 
-    if (ngx_http_strict_tls_crl_path(worker, fetch->question, &path)
+    if (ngx_strict_tls_crl_path(worker, fetch->question, &path)
         != NGX_OK)
     {
         return;
     }
 
-    work = ngx_http_strict_tls_crl_work(ngx_http_strict_tls_crl_write_handler);
+    work = ngx_strict_tls_crl_work(ngx_strict_tls_crl_write_handler);
 
     if (work == NULL) {
         ngx_free(path.data);
@@ -527,7 +527,7 @@ ngx_http_strict_tls_crl_save(ngx_http_strict_tls_fetch_t *fetch)
     work->temp.data = ngx_alloc(work->temp.len, ngx_cycle->log);
 
     if (work->temp.data == NULL) {
-        ngx_http_strict_tls_crl_work_free(work);
+        ngx_strict_tls_crl_work_free(work);
         return;
     }
 
@@ -542,7 +542,7 @@ ngx_http_strict_tls_crl_save(ngx_http_strict_tls_fetch_t *fetch)
                       ngx_open_file_n " \"%s\" failed", work->temp.data);
         ngx_free(work->temp.data);
         work->temp.data = NULL;
-        ngx_http_strict_tls_crl_work_free(work);
+        ngx_strict_tls_crl_work_free(work);
         return;
     }
 
@@ -557,23 +557,23 @@ ngx_http_strict_tls_crl_save(ngx_http_strict_tls_fetch_t *fetch)
 
 
 static void
-ngx_http_strict_tls_crl_write_handler(ngx_event_t *ev)
+ngx_strict_tls_crl_write_handler(ngx_event_t *ev)
 {
-    size_t                           len;
-    ssize_t                          n;
-    const u_char                    *der;
-    ngx_http_strict_tls_crl_work_t  *work;
+    size_t                      len;
+    ssize_t                     n;
+    const u_char               *der;
+    ngx_strict_tls_crl_work_t  *work;
 
     work = ev->data;
     der = stls_crl_get0_der(work->crl, &work->len);
 
-    len = ngx_min(work->len - work->done, NGX_HTTP_STRICT_TLS_SLICE);
+    len = ngx_min(work->len - work->done, NGX_STRICT_TLS_SLICE);
     n = ngx_write_fd(work->fd, (u_char *) der + work->done, len);
 
     if (n <= 0) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, ngx_errno,
                       ngx_write_fd_n " \"%s\" failed", work->temp.data);
-        ngx_http_strict_tls_crl_work_free(work);
+        ngx_strict_tls_crl_work_free(work);
         return;
     }
 
@@ -593,12 +593,12 @@ ngx_http_strict_tls_crl_write_handler(ngx_event_t *ev)
         work->temp.data = NULL;
     }
 
-    ngx_http_strict_tls_crl_work_free(work);
+    ngx_strict_tls_crl_work_free(work);
 }
 
 
 static ngx_int_t
-ngx_http_strict_tls_crl_path(ngx_http_strict_tls_worker_t *worker,
+ngx_strict_tls_crl_path(ngx_strict_tls_worker_t *worker,
     const u_char *question, ngx_str_t *path)
 {
     u_char      *p;
@@ -610,7 +610,7 @@ ngx_http_strict_tls_crl_path(ngx_http_strict_tls_worker_t *worker,
         return NGX_DECLINED;
     }
 
-    path->len = dir->name.len + 1 + NGX_HTTP_STRICT_TLS_CRL_NAME;
+    path->len = dir->name.len + 1 + NGX_STRICT_TLS_CRL_NAME;
     path->data = ngx_alloc(path->len + 1, ngx_cycle->log);
 
     if (path->data == NULL) {
@@ -626,12 +626,12 @@ ngx_http_strict_tls_crl_path(ngx_http_strict_tls_worker_t *worker,
 }
 
 
-static ngx_http_strict_tls_crl_work_t *
-ngx_http_strict_tls_crl_work(ngx_event_handler_pt handler)
+static ngx_strict_tls_crl_work_t *
+ngx_strict_tls_crl_work(ngx_event_handler_pt handler)
 {
-    ngx_http_strict_tls_crl_work_t  *work;
+    ngx_strict_tls_crl_work_t  *work;
 
-    work = ngx_calloc(sizeof(ngx_http_strict_tls_crl_work_t), ngx_cycle->log);
+    work = ngx_calloc(sizeof(ngx_strict_tls_crl_work_t), ngx_cycle->log);
 
     if (work) {
         work->fd = NGX_INVALID_FILE;
@@ -645,17 +645,17 @@ ngx_http_strict_tls_crl_work(ngx_event_handler_pt handler)
 
 
 void
-ngx_http_strict_tls_crl_cancel(ngx_http_strict_tls_fetch_t *fetch)
+ngx_strict_tls_crl_cancel(ngx_strict_tls_fetch_t *fetch)
 {
     if (fetch->crl_work) {
-        ngx_http_strict_tls_crl_work_free(fetch->crl_work);
+        ngx_strict_tls_crl_work_free(fetch->crl_work);
         fetch->crl_work = NULL;
     }
 }
 
 
 static void
-ngx_http_strict_tls_crl_work_free(ngx_http_strict_tls_crl_work_t *work)
+ngx_strict_tls_crl_work_free(ngx_strict_tls_crl_work_t *work)
 {
     if (work->event.posted) {
         ngx_delete_posted_event(&work->event);

@@ -4,7 +4,7 @@
  * was accepted, and lives no longer than that verdict.
  */
 
-#include "ngx_http_strict_tls.h"
+#include "ngx_strict_tls.h"
 
 
 typedef struct {
@@ -15,30 +15,30 @@ typedef struct {
     stls_result                    *result;
     u_char                          key[STLS_ID_LEN];      /* of verdicts */
     unsigned                        has_key:1;
-} ngx_http_strict_tls_session_t;
+} ngx_strict_tls_session_t;
 
 
-static ngx_http_strict_tls_session_t *ngx_http_strict_tls_session_find(
-    ngx_http_strict_tls_worker_t *worker, ngx_str_t *key);
-static void ngx_http_strict_tls_session_free(
-    ngx_http_strict_tls_worker_t *worker, ngx_http_strict_tls_session_t *s);
+static ngx_strict_tls_session_t *ngx_strict_tls_session_find(
+    ngx_strict_tls_worker_t *worker, ngx_str_t *key);
+static void ngx_strict_tls_session_free(
+    ngx_strict_tls_worker_t *worker, ngx_strict_tls_session_t *s);
 
 
 /*
  * Everything that must be equal for a verdict to be inherited.  Equal policies
- * and anchors are one object each, see ngx_http_strict_tls_merge().
+ * and anchors are one object each, see ngx_strict_tls_build().
  */
 
 ngx_int_t
-ngx_http_strict_tls_session_key(ngx_http_strict_tls_conn_t *conn,
+ngx_strict_tls_session_key(ngx_strict_tls_conn_t *conn,
     ngx_peer_connection_t *pc)
 {
     u_char  *p;
     size_t   lens[3];
     void    *objects[3];
 
-    objects[0] = conn->conf->policy;
-    objects[1] = conn->conf->anchors;
+    objects[0] = conn->scope->policy;
+    objects[1] = conn->scope->anchors;
     objects[2] = conn->ssl_ctx;
 
     lens[0] = pc->socklen;
@@ -72,35 +72,35 @@ ngx_http_strict_tls_session_key(ngx_http_strict_tls_conn_t *conn,
  */
 
 void
-ngx_http_strict_tls_session_offer(ngx_http_strict_tls_conn_t *conn,
+ngx_strict_tls_session_offer(ngx_strict_tls_conn_t *conn,
     ngx_ssl_conn_t *ssl_conn)
 {
-    time_t                          until;
-    SSL_SESSION                    *dup;
-    ngx_http_strict_tls_worker_t   *worker;
-    ngx_http_strict_tls_session_t  *s;
+    time_t                     until;
+    SSL_SESSION               *dup;
+    ngx_strict_tls_worker_t   *worker;
+    ngx_strict_tls_session_t  *s;
 
-    worker = ngx_http_strict_tls_get_worker(conn->main_conf);
+    worker = ngx_strict_tls_get_worker(conn->main_conf);
 
-    s = ngx_http_strict_tls_session_find(worker, &conn->session_key);
+    s = ngx_strict_tls_session_find(worker, &conn->session_key);
     if (s == NULL) {
         return;
     }
 
-    until = ngx_time() + NGX_HTTP_STRICT_TLS_SESSION_MARGIN;
+    until = ngx_time() + NGX_STRICT_TLS_SESSION_MARGIN;
 
     if (stls_result_valid_until_s(s->result) <= until
         && (!s->has_key
-            || ngx_http_strict_tls_verdict_renew(worker, s->key, &s->result,
-                                                 until)
+            || ngx_strict_tls_verdict_renew(worker, s->key, &s->result,
+                                            until)
                != NGX_OK))
     {
-        ngx_http_strict_tls_session_free(worker, s);
+        ngx_strict_tls_session_free(worker, s);
         return;
     }
 
     if (!SSL_SESSION_is_resumable(s->session)) {
-        ngx_http_strict_tls_session_free(worker, s);
+        ngx_strict_tls_session_free(worker, s);
         return;
     }
 
@@ -115,7 +115,7 @@ ngx_http_strict_tls_session_offer(ngx_http_strict_tls_conn_t *conn,
         conn->has_staple_key = s->has_key;
         ngx_memcpy(conn->key, s->key, STLS_ID_LEN);
 
-        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, conn->connection->log, 0,
+        ngx_log_debug1(NGX_LOG_DEBUG_EVENT, conn->connection->log, 0,
                        "strict tls offers session %p", s->session);
     }
 
@@ -129,18 +129,18 @@ ngx_http_strict_tls_session_offer(ngx_http_strict_tls_conn_t *conn,
  */
 
 void
-ngx_http_strict_tls_session_save(ngx_connection_t *c)
+ngx_strict_tls_session_save(ngx_connection_t *c)
 {
-    ngx_str_t                      *key;
-    SSL_SESSION                    *session;
-    ngx_http_strict_tls_conn_t     *conn;
-    ngx_http_strict_tls_worker_t   *worker;
-    ngx_http_strict_tls_session_t  *s;
+    ngx_str_t                 *key;
+    SSL_SESSION               *session;
+    ngx_strict_tls_conn_t     *conn;
+    ngx_strict_tls_worker_t   *worker;
+    ngx_strict_tls_session_t  *s;
 
-    conn = ngx_http_strict_tls_get_conn(c);
+    conn = ngx_strict_tls_get_conn(c);
 
     if (conn == NULL
-        || conn->phase != ngx_http_strict_tls_accepted
+        || conn->phase != ngx_strict_tls_accepted
         || !conn->save_session
         || conn->result == NULL
         || conn->main_conf->max_sessions == 0)
@@ -148,12 +148,12 @@ ngx_http_strict_tls_session_save(ngx_connection_t *c)
         return;
     }
 
-    worker = ngx_http_strict_tls_get_worker(conn->main_conf);
+    worker = ngx_strict_tls_get_worker(conn->main_conf);
 
-    ngx_http_strict_tls_sync(worker);
+    ngx_strict_tls_sync(worker);
 
-    if (ngx_http_strict_tls_cache_revoked_since(conn->main_conf->zone,
-                                                conn->epoch, conn->result))
+    if (ngx_strict_tls_cache_revoked_since(conn->main_conf->zone,
+                                           conn->epoch, conn->result))
     {
         return;
     }
@@ -169,20 +169,20 @@ ngx_http_strict_tls_session_save(ngx_connection_t *c)
         return;
     }
 
-    s = ngx_http_strict_tls_session_find(worker, &conn->session_key);
+    s = ngx_strict_tls_session_find(worker, &conn->session_key);
 
     if (s) {
-        ngx_http_strict_tls_session_free(worker, s);
+        ngx_strict_tls_session_free(worker, s);
 
     } else if (worker->nsessions >= conn->main_conf->max_sessions) {
         s = ngx_queue_data(ngx_queue_last(&worker->sessions_lru),
-                           ngx_http_strict_tls_session_t, queue);
-        ngx_http_strict_tls_session_free(worker, s);
+                           ngx_strict_tls_session_t, queue);
+        ngx_strict_tls_session_free(worker, s);
     }
 
     key = &conn->session_key;
 
-    s = ngx_calloc(sizeof(ngx_http_strict_tls_session_t) + key->len, c->log);
+    s = ngx_calloc(sizeof(ngx_strict_tls_session_t) + key->len, c->log);
     if (s == NULL) {
         ngx_ssl_free_session(session);
         return;
@@ -202,73 +202,73 @@ ngx_http_strict_tls_session_save(ngx_connection_t *c)
     ngx_queue_insert_head(&worker->sessions_lru, &s->queue);
     worker->nsessions++;
 
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, c->log, 0,
+    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, c->log, 0,
                    "strict tls keeps session %p", session);
 }
 
 
 void
-ngx_http_strict_tls_session_drop(ngx_http_strict_tls_conn_t *conn)
+ngx_strict_tls_session_drop(ngx_strict_tls_conn_t *conn)
 {
-    ngx_http_strict_tls_worker_t   *worker;
-    ngx_http_strict_tls_session_t  *s;
+    ngx_strict_tls_worker_t   *worker;
+    ngx_strict_tls_session_t  *s;
 
     if (!conn->save_session) {
         return;
     }
 
-    worker = ngx_http_strict_tls_get_worker(conn->main_conf);
+    worker = ngx_strict_tls_get_worker(conn->main_conf);
 
-    s = ngx_http_strict_tls_session_find(worker, &conn->session_key);
+    s = ngx_strict_tls_session_find(worker, &conn->session_key);
 
     if (s) {
-        ngx_http_strict_tls_session_free(worker, s);
+        ngx_strict_tls_session_free(worker, s);
     }
 }
 
 
 void
-ngx_http_strict_tls_session_drop_question(ngx_http_strict_tls_worker_t *worker,
+ngx_strict_tls_session_drop_question(ngx_strict_tls_worker_t *worker,
     const u_char *question)
 {
-    ngx_queue_t                    *q, *next;
-    ngx_http_strict_tls_session_t  *s;
+    ngx_queue_t               *q, *next;
+    ngx_strict_tls_session_t  *s;
 
     for (q = ngx_queue_head(&worker->sessions_lru);
          q != ngx_queue_sentinel(&worker->sessions_lru);
          q = next)
     {
         next = ngx_queue_next(q);
-        s = ngx_queue_data(q, ngx_http_strict_tls_session_t, queue);
+        s = ngx_queue_data(q, ngx_strict_tls_session_t, queue);
 
-        if (ngx_http_strict_tls_rests_on(s->result, question)) {
-            ngx_http_strict_tls_session_free(worker, s);
+        if (ngx_strict_tls_rests_on(s->result, question)) {
+            ngx_strict_tls_session_free(worker, s);
         }
     }
 }
 
 
 void
-ngx_http_strict_tls_session_clear(ngx_http_strict_tls_worker_t *worker)
+ngx_strict_tls_session_clear(ngx_strict_tls_worker_t *worker)
 {
     ngx_queue_t  *q;
 
     while (!ngx_queue_empty(&worker->sessions_lru)) {
         q = ngx_queue_head(&worker->sessions_lru);
 
-        ngx_http_strict_tls_session_free(worker,
-                     ngx_queue_data(q, ngx_http_strict_tls_session_t, queue));
+        ngx_strict_tls_session_free(worker,
+                     ngx_queue_data(q, ngx_strict_tls_session_t, queue));
     }
 }
 
 
-static ngx_http_strict_tls_session_t *
-ngx_http_strict_tls_session_find(ngx_http_strict_tls_worker_t *worker,
+static ngx_strict_tls_session_t *
+ngx_strict_tls_session_find(ngx_strict_tls_worker_t *worker,
     ngx_str_t *key)
 {
-    ngx_http_strict_tls_session_t  *s;
+    ngx_strict_tls_session_t  *s;
 
-    s = (ngx_http_strict_tls_session_t *)
+    s = (ngx_strict_tls_session_t *)
             ngx_str_rbtree_lookup(&worker->sessions, key,
                                   ngx_murmur_hash2(key->data, key->len));
 
@@ -282,8 +282,8 @@ ngx_http_strict_tls_session_find(ngx_http_strict_tls_worker_t *worker,
 
 
 static void
-ngx_http_strict_tls_session_free(ngx_http_strict_tls_worker_t *worker,
-    ngx_http_strict_tls_session_t *s)
+ngx_strict_tls_session_free(ngx_strict_tls_worker_t *worker,
+    ngx_strict_tls_session_t *s)
 {
     ngx_queue_remove(&s->queue);
     ngx_rbtree_delete(&worker->sessions, &s->node.node);

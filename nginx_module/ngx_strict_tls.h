@@ -1,0 +1,534 @@
+/*
+ * What the files of the engine owe each other and its two users, the http and
+ * the stream module, which are built from it apart.  It does all the I/O: it
+ * looks at handshakes, asks the core, fetches what the core wants to know and
+ * remembers answers.  It decides nothing about certificates, and knows neither
+ * requests nor sessions.
+ */
+
+#ifndef _NGX_STRICT_TLS_H_INCLUDED_
+#define _NGX_STRICT_TLS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_event_connect.h>
+
+#include <strict_tls/strict_tls.h>
+
+
+#define NGX_STRICT_TLS_OFF      0
+#define NGX_STRICT_TLS_ENFORCE  1
+#define NGX_STRICT_TLS_REPORT   2
+
+/* A session is not offered when its verdict may end before the handshake. */
+#define NGX_STRICT_TLS_SESSION_MARGIN  2
+
+#define NGX_STRICT_TLS_MAX_ADDRS       8
+#define NGX_STRICT_TLS_DETAIL_LEN      256
+
+
+typedef struct ngx_strict_tls_worker_s  ngx_strict_tls_worker_t;
+typedef struct ngx_strict_tls_conn_s    ngx_strict_tls_conn_t;
+typedef struct ngx_strict_tls_job_s     ngx_strict_tls_job_t;
+typedef struct ngx_strict_tls_fetch_s   ngx_strict_tls_fetch_t;
+typedef struct ngx_strict_tls_crl_work_s  ngx_strict_tls_crl_work_t;
+
+
+/* ---- configuration ---- */
+
+typedef struct {
+    ngx_str_t                       file;
+    stls_anchors                   *anchors;
+} ngx_strict_tls_anchors_t;
+
+
+typedef struct {
+    ngx_uint_t                      key;       /* stls_key */
+    char                           *value;
+} ngx_strict_tls_setting_t;
+
+
+/*
+ * What is there once per module: the first member of its main configuration.
+ * The http and the stream module have one each, and a worker and a zone.
+ */
+
+typedef struct {
+    ngx_module_t                   *module;
+    ngx_array_t                     anchors;   /* ngx_strict_tls_anchors_t */
+    ngx_array_t                     policies;  /* stls_policy * */
+
+    ngx_shm_zone_t                 *zone;
+    ngx_path_t                     *crl_path;  /* NULL: none are kept on disk */
+    ngx_int_t                       max_verdicts;
+    ngx_int_t                       max_sessions;
+
+    ngx_resolver_t                 *resolver;  /* of /etc/resolv.conf */
+    ngx_strict_tls_worker_t        *worker;
+
+    unsigned                        resolver_sought:1;
+    unsigned                        resolver_warned:1;
+    unsigned                        strict:1;  /* some scope is */
+} ngx_strict_tls_main_conf_t;
+
+
+/*
+ * Where one policy applies: a location's upstreams, a server's clients.  All
+ * that a check, a fetch or a handshake needs of the configuration.
+ */
+
+typedef struct {
+    stls_role                       role;      /* of the peers judged here */
+    ngx_strict_tls_main_conf_t     *main_conf;
+    ngx_uint_t                      mode;
+    ngx_array_t                    *own;       /* settings of this level */
+    ngx_array_t                    *settings;  /* with those of all above */
+    ngx_str_t                       trusted_certificate;
+    ngx_array_t                    *http_proxy;  /* ngx_addr_t; NULL: off */
+
+    /* only where there are TLS peers to be strict about, else NULL */
+    stls_policy                    *policy;
+    stls_anchors                   *anchors;
+
+    ngx_resolver_t                 *resolver;
+    ngx_msec_t                      fetch_total;
+    time_t                          negative_ttl;
+    size_t                          max_cert_list;
+
+    unsigned                        report:1;
+    unsigned                        nonce:1;
+} ngx_strict_tls_scope_t;
+
+
+/* ---- one process ---- */
+
+struct ngx_strict_tls_worker_s {
+    ngx_strict_tls_main_conf_t     *conf;
+
+    stls_verdict_cache             *verdicts;
+
+    ngx_rbtree_t                    sessions;
+    ngx_rbtree_node_t               sessions_sentinel;
+    ngx_queue_t                     sessions_lru;
+    ngx_int_t                       nsessions;
+
+    ngx_rbtree_t                    shared;    /* fetches that can be joined */
+    ngx_rbtree_node_t               shared_sentinel;
+    ngx_queue_t                     fetches;
+    ngx_int_t                       nfetches;  /* on the network */
+
+    ngx_queue_t                     jobs;
+
+    ngx_rbtree_t                    crls;      /* indexed, by question */
+    ngx_rbtree_node_t               crls_sentinel;
+    ngx_queue_t                     crls_lru;
+    size_t                          crls_len;
+    ngx_queue_t                     crl_writes;
+    ngx_uint_t                      crl_serial;  /* of files being written */
+
+    ngx_atomic_uint_t               epoch;     /* revocations seen so far */
+    unsigned                        started:1;
+};
+
+
+/* ---- one connection to judge ---- */
+
+/*
+ * Who waits for a verdict and is told of it: a request or a session.  It may
+ * end before the connection does: ngx_strict_tls_leave_conn().
+ */
+
+typedef struct {
+    stls_result                    *result;
+    ngx_strict_tls_conn_t          *conn;      /* handshake under way */
+    unsigned                        retried:1;
+} ngx_strict_tls_owner_t;
+
+
+/* What differs between those whose handshakes are judged. */
+
+typedef struct {
+    /*
+     * The scope of a connection that is making its first handshake, or NULL
+     * where nobody is strict; c->data is what nginx has put there for it.
+     */
+    ngx_strict_tls_scope_t       *(*scope)(ngx_connection_t *c);
+
+    /* sets conn->stock_verify, the owner, and who the peer is */
+    ngx_int_t                     (*begin)(ngx_strict_tls_conn_t *conn);
+
+    /* adds to the log line of a reject; NULL: nothing to add */
+    void                          (*hint)(ngx_strict_tls_conn_t *conn,
+                                          ngx_uint_t level);
+
+    /*
+     * No fault of the peer: when nginx is told of the failure it may try again
+     * at once.  NULL: it has no way to.
+     */
+    void                          (*retry)(ngx_strict_tls_conn_t *conn);
+} ngx_strict_tls_host_t;
+
+
+typedef enum {
+    ngx_strict_tls_handshake = 0,
+    ngx_strict_tls_judging,            /* handshake done, verdict to come */
+    ngx_strict_tls_accepted,
+    ngx_strict_tls_rejected
+} ngx_strict_tls_phase_e;
+
+
+struct ngx_strict_tls_conn_s {
+    ngx_connection_t               *connection;
+    const ngx_strict_tls_host_t    *host;
+    ngx_strict_tls_owner_t         *owner;     /* until the verdict is out */
+    ngx_strict_tls_main_conf_t     *main_conf;
+    ngx_strict_tls_scope_t         *scope;
+
+    SSL_CTX                        *ssl_ctx;
+    ngx_str_t                       name;      /* judged against, or empty */
+    ngx_str_t                       client;    /* own certificate, if varying */
+    ngx_str_t                       addr;      /* of the peer, for the log */
+
+    ngx_strict_tls_phase_e          phase;
+    stls_check                     *check;     /* awaits the staple */
+    ngx_strict_tls_job_t           *job;
+    stls_result                    *result;
+    stls_result                    *inherited; /* with the offered session */
+    ngx_atomic_uint_t               epoch;     /* when result was true */
+
+    u_char                          key[STLS_ID_LEN];      /* of verdicts */
+    ngx_str_t                       session_key;
+    SSL_SESSION                    *offered;   /* only to be compared with */
+
+    ngx_connection_handler_pt       handler;   /* nginx's */
+    ngx_uint_t                      rejudged;
+
+    unsigned                        stock_verify:1;  /* nginx's is on, too */
+    unsigned                        trust_judged:1;
+    unsigned                        has_key:1;
+    unsigned                        has_staple_key:1;
+    unsigned                        save_session:1;
+    unsigned                        closed:1;  /* by the peer, meanwhile */
+};
+
+
+/* ---- one check that waits for answers ---- */
+
+/* Called with job->result, or NULL for lack of memory; frees the job. */
+typedef void (*ngx_strict_tls_job_handler_pt)(ngx_strict_tls_job_t *job);
+
+
+struct ngx_strict_tls_job_s {
+    ngx_queue_t                     queue;     /* in worker->jobs */
+    ngx_strict_tls_worker_t        *worker;
+    ngx_strict_tls_scope_t         *scope;
+
+    stls_check                     *check;
+    stls_result                    *result;    /* when finished */
+    ngx_queue_t                     waits;
+
+    u_char                          key[STLS_ID_LEN];
+    ngx_atomic_uint_t               epoch;
+
+    ngx_event_t                     timer;
+    ngx_event_t                     done;
+    ngx_strict_tls_job_handler_pt   handler;   /* NULL: nobody to be told */
+    void                           *data;
+
+    unsigned                        has_key:1;
+    unsigned                        background:1;  /* no worker waits for it
+                                                      before it ends */
+    unsigned                        refresh:1;
+    unsigned                        suspended:1;
+    unsigned                        finished:1;
+    unsigned                        is_passing:1;  /* not to be remembered */
+};
+
+
+typedef struct {
+    ngx_queue_t                     queue;     /* in fetch->waits */
+    ngx_queue_t                     job_queue; /* in job->waits */
+    ngx_strict_tls_fetch_t         *fetch;
+    ngx_strict_tls_job_t           *job;
+    uint32_t                        id;
+    unsigned                        may_use_cache:1;
+} ngx_strict_tls_wait_t;
+
+
+/* ---- one question on its way ---- */
+
+typedef enum {
+    ngx_strict_tls_polling = 0,   /* another worker asks */
+    ngx_strict_tls_resolving,
+    ngx_strict_tls_connecting,
+    ngx_strict_tls_sending,
+    ngx_strict_tls_reading,
+    ngx_strict_tls_indexing,      /* a CRL, from the network or disk */
+    ngx_strict_tls_over
+} ngx_strict_tls_fetch_state_e;
+
+
+struct ngx_strict_tls_fetch_s {
+    ngx_str_node_t                  node;      /* in worker->shared */
+    ngx_queue_t                     queue;     /* in worker->fetches */
+    ngx_queue_t                     waits;
+    ngx_strict_tls_worker_t        *worker;
+
+    u_char                          flight[STLS_ID_LEN];
+    u_char                          question[STLS_ID_LEN];
+    uint32_t                        lease;     /* 0: none held */
+
+    stls_policy                    *policy;
+    ngx_resolver_t                 *resolver;
+    ngx_array_t                    *http_proxy;
+
+    ngx_strict_tls_fetch_state_e    state;
+    ngx_event_t                     timer;
+    ngx_event_t                     done;
+    ngx_msec_t                      timeout;
+    ngx_msec_t                      started;
+    ngx_msec_t                      poll;
+
+    stls_http                      *http;
+    stls_http_target                target;
+    ngx_resolver_ctx_t             *resolving;
+    ngx_peer_connection_t           peer;
+    ngx_log_t                       log;
+    size_t                          sent;
+
+    ngx_sockaddr_t                  addrs[NGX_STRICT_TLS_MAX_ADDRS];
+    socklen_t                       socklens[NGX_STRICT_TLS_MAX_ADDRS];
+    ngx_uint_t                      naddrs;
+    ngx_uint_t                      naddr;     /* the next to try */
+    ngx_str_t                       addr;
+    u_char                          addr_text[NGX_SOCKADDR_STRLEN];
+
+    stls_crl                       *crl;       /* what came, indexed */
+    ngx_strict_tls_crl_work_t      *crl_work;
+    time_t                          since;
+
+    stls_fetch_outcome              outcome;
+    u_char                         *bytes;     /* what another worker got */
+    size_t                          len;
+    u_char                          detail[NGX_STRICT_TLS_DETAIL_LEN];
+
+    unsigned                        is_shared:1;
+    unsigned                        is_counted:1;
+    unsigned                        is_second_hand:1;
+    unsigned                        is_private_failure:1;
+    unsigned                        may_use_cache:1;
+    unsigned                        refresh:1;
+    unsigned                        is_crl:1;
+    unsigned                        from_disk:1;
+    unsigned                        refused:1; /* by a check */
+};
+
+
+/* ---- the answers that all workers share ---- */
+
+typedef enum {
+    ngx_strict_tls_cache_answer = 1,  /* outcome, bytes: conclusive */
+    ngx_strict_tls_cache_failure,     /* outcome, bytes or detail */
+    ngx_strict_tls_cache_busy,        /* another worker asks */
+    ngx_strict_tls_cache_yours        /* nothing known: go and ask */
+} ngx_strict_tls_cache_e;
+
+
+typedef struct {
+    u_char                         *question;
+    u_char                         *flight;
+    ngx_msec_t                      lease_for;
+    ngx_msec_t                      since;     /* answers stored after that */
+    unsigned                        any_age:1; /* ... or whenever */
+    unsigned                        refresh:1; /* none that is due for one */
+} ngx_strict_tls_lookup_t;
+
+
+typedef struct {
+    stls_fetch_outcome              outcome;
+    u_char                         *bytes;     /* a copy: ngx_free() it */
+    size_t                          len;
+    uint32_t                        lease;
+} ngx_strict_tls_found_t;
+
+
+/* What the object exports is ngx_modules and the like, nothing of these. */
+#pragma GCC visibility push(hidden)
+
+/* ngx_strict_tls_directives.c */
+extern ngx_conf_num_bounds_t  ngx_strict_tls_entries_bounds;
+extern ngx_conf_post_t  ngx_strict_tls_not_empty;
+char *ngx_strict_tls_set_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_strict_tls_set_http_proxy(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_strict_tls_set_cache_zone(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* ngx_strict_tls_conf.c */
+ngx_int_t ngx_strict_tls_create_main_conf(ngx_conf_t *cf,
+    ngx_strict_tls_main_conf_t *mcf, ngx_module_t *module);
+void ngx_strict_tls_init_main_conf(ngx_strict_tls_main_conf_t *mcf);
+ngx_int_t ngx_strict_tls_create_worker(ngx_conf_t *cf,
+    ngx_strict_tls_main_conf_t *mcf, ngx_str_t *zone);
+void ngx_strict_tls_init_scope(ngx_strict_tls_scope_t *scope, stls_role role);
+ngx_int_t ngx_strict_tls_inherit(ngx_conf_t *cf, ngx_strict_tls_scope_t *prev,
+    ngx_strict_tls_scope_t *scope);
+ngx_int_t ngx_strict_tls_build(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
+    ngx_strict_tls_scope_t *scope, ngx_str_t *trusted,
+    ngx_resolver_t *resolver, const char *level, ngx_str_t *name);
+ngx_module_t *ngx_strict_tls_find_module(ngx_cycle_t *cycle,
+    const char *name);
+ngx_str_t *ngx_strict_tls_conf_str(ngx_module_t *module, void *conf,
+    ngx_str_t *name);
+
+/* ngx_strict_tls_anchors.c */
+stls_anchors *ngx_strict_tls_anchors(ngx_conf_t *cf,
+    ngx_strict_tls_main_conf_t *mcf, ngx_str_t *trusted);
+
+/* ngx_strict_tls_resolver.c */
+ngx_int_t ngx_strict_tls_find_resolver(ngx_conf_t *cf,
+    ngx_strict_tls_main_conf_t *mcf, ngx_strict_tls_scope_t *scope,
+    ngx_resolver_t *resolver);
+
+/* ngx_strict_tls_handshake.c */
+ngx_int_t ngx_strict_tls_handshake_init(ngx_log_t *log);
+ngx_int_t ngx_strict_tls_install(SSL_CTX *ssl_ctx,
+    const ngx_strict_tls_host_t *host, ngx_log_t *log);
+
+/* ngx_strict_tls_conn.c */
+ngx_int_t ngx_strict_tls_conn_init(ngx_log_t *log);
+ngx_strict_tls_conn_t *ngx_strict_tls_create_conn(ngx_connection_t *c,
+    const ngx_strict_tls_host_t *host, ngx_strict_tls_scope_t *scope);
+void ngx_strict_tls_set_owner(ngx_strict_tls_conn_t *conn,
+    ngx_strict_tls_owner_t *owner);
+ngx_int_t ngx_strict_tls_set_upstream(ngx_strict_tls_conn_t *conn,
+    ngx_str_t *name, ngx_str_t *client, ngx_peer_connection_t *pc);
+ngx_strict_tls_conn_t *ngx_strict_tls_ssl_conn(SSL *ssl);
+ngx_strict_tls_conn_t *ngx_strict_tls_get_conn(ngx_connection_t *c);
+void ngx_strict_tls_cancel(ngx_strict_tls_conn_t *conn);
+void ngx_strict_tls_leave_conn(ngx_strict_tls_owner_t *owner);
+void ngx_strict_tls_set_result(ngx_strict_tls_owner_t *owner,
+    stls_result *result);
+
+/* ngx_strict_tls_suspend.c */
+void ngx_strict_tls_handler(ngx_connection_t *c);
+
+/* ngx_strict_tls_judge.c */
+stls_verdict ngx_strict_tls_judge_trust(ngx_strict_tls_conn_t *conn,
+    STACK_OF(X509) *certs);
+stls_verdict ngx_strict_tls_judge(ngx_strict_tls_conn_t *conn);
+stls_check *ngx_strict_tls_check(ngx_strict_tls_scope_t *scope,
+    ngx_str_t *name, STACK_OF(X509) *certs);
+void ngx_strict_tls_fail(ngx_strict_tls_conn_t *conn,
+    stls_reason reason, const char *detail);
+void ngx_strict_tls_take_job_result(ngx_strict_tls_conn_t *conn);
+ngx_uint_t ngx_strict_tls_outdated(ngx_strict_tls_conn_t *conn);
+void ngx_strict_tls_record(ngx_strict_tls_conn_t *conn);
+ngx_int_t ngx_strict_tls_reusable(ngx_strict_tls_conn_t *conn);
+
+/* ngx_strict_tls_verdict.c */
+ngx_strict_tls_worker_t *ngx_strict_tls_get_worker(
+    ngx_strict_tls_main_conf_t *mcf);
+void ngx_strict_tls_stop(void *data);
+void ngx_strict_tls_sync(ngx_strict_tls_worker_t *worker);
+stls_result *ngx_strict_tls_verdict_get0(
+    ngx_strict_tls_worker_t *worker, const u_char *key);
+void ngx_strict_tls_verdict_put(ngx_strict_tls_worker_t *worker,
+    ngx_strict_tls_scope_t *scope, const u_char *key, stls_result *result,
+    ngx_atomic_uint_t epoch);
+ngx_int_t ngx_strict_tls_verdict_renew(
+    ngx_strict_tls_worker_t *worker, const u_char *key,
+    stls_result **result, time_t until);
+ngx_uint_t ngx_strict_tls_rests_on(stls_result *result,
+    const u_char *question);
+
+/* ngx_strict_tls_session.c */
+ngx_int_t ngx_strict_tls_session_key(ngx_strict_tls_conn_t *conn,
+    ngx_peer_connection_t *pc);
+void ngx_strict_tls_session_offer(ngx_strict_tls_conn_t *conn,
+    ngx_ssl_conn_t *ssl_conn);
+void ngx_strict_tls_session_save(ngx_connection_t *c);
+void ngx_strict_tls_session_drop(ngx_strict_tls_conn_t *conn);
+void ngx_strict_tls_session_drop_question(
+    ngx_strict_tls_worker_t *worker, const u_char *question);
+void ngx_strict_tls_session_clear(ngx_strict_tls_worker_t *worker);
+
+/* ngx_strict_tls_job.c */
+ngx_strict_tls_job_t *ngx_strict_tls_job_create(
+    ngx_strict_tls_worker_t *worker,
+    ngx_strict_tls_scope_t *scope, stls_check *check, const u_char *key);
+stls_verdict ngx_strict_tls_job_start(ngx_strict_tls_job_t *job);
+void ngx_strict_tls_job_advance(ngx_strict_tls_job_t *job);
+void ngx_strict_tls_job_free(ngx_strict_tls_job_t *job);
+void ngx_strict_tls_job_leave(ngx_strict_tls_job_t *job);
+void ngx_strict_tls_job_stop(ngx_strict_tls_job_t *job);
+
+/* ngx_strict_tls_fetch.c */
+void ngx_strict_tls_fetch(ngx_strict_tls_job_t *job, stls_fetch *want);
+void ngx_strict_tls_wait_free(ngx_strict_tls_wait_t *wait);
+ngx_uint_t ngx_strict_tls_wait_is_last(ngx_strict_tls_wait_t *wait);
+void ngx_strict_tls_fetch_give_up(ngx_strict_tls_fetch_t *fetch);
+void ngx_strict_tls_fetch_over(ngx_strict_tls_fetch_t *fetch,
+    stls_fetch_outcome outcome, const char *fmt, ...);
+void ngx_strict_tls_fetch_free(ngx_strict_tls_fetch_t *fetch);
+
+/* ngx_strict_tls_deliver.c */
+void ngx_strict_tls_fetch_deliver(ngx_event_t *ev);
+
+/* ngx_strict_tls_crl.c */
+stls_crl *ngx_strict_tls_crl_get0(ngx_strict_tls_worker_t *worker,
+    stls_fetch *want, ngx_uint_t refresh, ngx_uint_t *is_final);
+void ngx_strict_tls_crl_keep_newer(ngx_strict_tls_fetch_t *fetch);
+ngx_int_t ngx_strict_tls_crl_put(ngx_strict_tls_fetch_t *fetch,
+    stls_answer *answer);
+void ngx_strict_tls_crl_outdate(ngx_strict_tls_worker_t *worker,
+    const u_char *question, ngx_atomic_uint_t epoch);
+void ngx_strict_tls_crl_clear(ngx_strict_tls_worker_t *worker);
+void ngx_strict_tls_crl_stop(ngx_strict_tls_worker_t *worker);
+void ngx_strict_tls_crl_index(ngx_strict_tls_fetch_t *fetch,
+    u_char *bytes, size_t len);
+ngx_int_t ngx_strict_tls_crl_load(ngx_strict_tls_fetch_t *fetch);
+void ngx_strict_tls_crl_save(ngx_strict_tls_fetch_t *fetch);
+void ngx_strict_tls_crl_discard(ngx_strict_tls_fetch_t *fetch);
+void ngx_strict_tls_crl_cancel(ngx_strict_tls_fetch_t *fetch);
+
+/* ngx_strict_tls_exchange.c */
+void ngx_strict_tls_exchange(ngx_strict_tls_fetch_t *fetch);
+void ngx_strict_tls_exchange_close(ngx_strict_tls_fetch_t *fetch);
+const char *ngx_strict_tls_exchange_step(ngx_strict_tls_fetch_t *fetch);
+
+/* ngx_strict_tls_cache.c */
+ngx_int_t ngx_strict_tls_cache_init(ngx_shm_zone_t *zone, void *data);
+ngx_strict_tls_cache_e ngx_strict_tls_cache_look(
+    ngx_shm_zone_t *zone, ngx_strict_tls_lookup_t *lookup,
+    ngx_strict_tls_found_t *found);
+void ngx_strict_tls_cache_put_answer(ngx_shm_zone_t *zone,
+    const u_char *question, const stls_answer *answer, const u_char *bytes,
+    size_t len);
+void ngx_strict_tls_cache_put_failure(ngx_shm_zone_t *zone,
+    const u_char *flight, stls_fetch_outcome outcome, int64_t retry_at,
+    const u_char *bytes, size_t len);
+void ngx_strict_tls_cache_release(ngx_shm_zone_t *zone,
+    const u_char *flight, uint32_t lease);
+ngx_atomic_uint_t ngx_strict_tls_cache_epoch(ngx_shm_zone_t *zone);
+ngx_atomic_uint_t ngx_strict_tls_cache_crl(ngx_shm_zone_t *zone,
+    const u_char *question, const u_char *id);
+ngx_uint_t ngx_strict_tls_cache_revoked_since(ngx_shm_zone_t *zone,
+    ngx_atomic_uint_t epoch, stls_result *result);
+ngx_int_t ngx_strict_tls_cache_news(ngx_shm_zone_t *zone,
+    ngx_atomic_uint_t *epoch, u_char *question);
+
+/* ngx_strict_tls_variable.c: `data` is what to show */
+#define NGX_STRICT_TLS_VERDICT      0
+#define NGX_STRICT_TLS_REASON       1
+#define NGX_STRICT_TLS_REPORT_JSON  2
+
+ngx_int_t ngx_strict_tls_variable(ngx_pool_t *pool,
+    ngx_variable_value_t *v, stls_result *result, uintptr_t data);
+
+#pragma GCC visibility pop
+
+
+#endif /* _NGX_STRICT_TLS_H_INCLUDED_ */

@@ -1,0 +1,383 @@
+/*
+ * From settings to a frozen policy: inheriting them, building what a scope
+ * needs; and what there is once per module.
+ */
+
+#include "ngx_strict_tls.h"
+
+
+static ngx_int_t ngx_strict_tls_push_own(ngx_array_t *settings,
+    ngx_strict_tls_scope_t *scope);
+static stls_policy *ngx_strict_tls_policy(ngx_conf_t *cf,
+    ngx_strict_tls_main_conf_t *mcf, ngx_strict_tls_scope_t *scope,
+    const char *level, ngx_str_t *name);
+static void ngx_strict_tls_cleanup_conf(void *data);
+
+
+/* ---- what there is once per module ---- */
+
+/* `mcf` is zeroed: the first member of the module's main configuration. */
+
+ngx_int_t
+ngx_strict_tls_create_main_conf(ngx_conf_t *cf,
+    ngx_strict_tls_main_conf_t *mcf, ngx_module_t *module)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    if (ngx_array_init(&mcf->anchors, cf->pool, 4,
+                       sizeof(ngx_strict_tls_anchors_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (ngx_array_init(&mcf->policies, cf->pool, 4, sizeof(stls_policy *))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    mcf->module = module;
+    mcf->max_verdicts = NGX_CONF_UNSET;
+    mcf->max_sessions = NGX_CONF_UNSET;
+
+    cln = ngx_pool_cleanup_add(cf->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_strict_tls_cleanup_conf;
+    cln->data = mcf;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_strict_tls_init_main_conf(ngx_strict_tls_main_conf_t *mcf)
+{
+    ngx_conf_init_value(mcf->max_verdicts, 4096);
+    ngx_conf_init_value(mcf->max_sessions, 1024);
+}
+
+
+/* Once all scopes are built: makes the zone, unless it was named, and worker. */
+
+ngx_int_t
+ngx_strict_tls_create_worker(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
+    ngx_str_t *zone)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    if (mcf->zone == NULL) {
+        mcf->zone = ngx_shared_memory_add(cf, zone, 4 * 1024 * 1024,
+                                          mcf->module);
+        if (mcf->zone == NULL) {
+            return NGX_ERROR;
+        }
+
+        mcf->zone->init = ngx_strict_tls_cache_init;
+        mcf->zone->data = mcf;
+    }
+
+    mcf->worker = ngx_pcalloc(cf->pool, sizeof(ngx_strict_tls_worker_t));
+    if (mcf->worker == NULL) {
+        return NGX_ERROR;
+    }
+
+    mcf->worker->conf = mcf;
+
+    /*
+     * Cleanups run last in, first out: this one stops fetches before the
+     * resolvers that they use, created while merging, are gone.
+     */
+
+    cln = ngx_pool_cleanup_add(cf->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_strict_tls_stop;
+    cln->data = mcf->worker;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_strict_tls_cleanup_conf(void *data)
+{
+    ngx_strict_tls_main_conf_t *mcf = data;
+
+    ngx_uint_t                  i;
+    stls_policy               **policies;
+    ngx_strict_tls_anchors_t   *anchors;
+
+    policies = mcf->policies.elts;
+
+    for (i = 0; i < mcf->policies.nelts; i++) {
+        stls_policy_free(policies[i]);
+    }
+
+    anchors = mcf->anchors.elts;
+
+    for (i = 0; i < mcf->anchors.nelts; i++) {
+        stls_anchors_free(anchors[i].anchors);
+    }
+}
+
+
+/* ---- scopes ---- */
+
+/* `scope` is zeroed. */
+
+void
+ngx_strict_tls_init_scope(ngx_strict_tls_scope_t *scope, stls_role role)
+{
+    scope->role = role;
+    scope->mode = NGX_CONF_UNSET_UINT;
+    scope->http_proxy = NGX_CONF_UNSET_PTR;
+}
+
+
+/* What is in effect above, in its order, then this level's own settings. */
+
+ngx_int_t
+ngx_strict_tls_inherit(ngx_conf_t *cf, ngx_strict_tls_scope_t *prev,
+    ngx_strict_tls_scope_t *scope)
+{
+    ngx_conf_merge_uint_value(scope->mode, prev->mode, NGX_STRICT_TLS_OFF);
+    ngx_conf_merge_str_value(scope->trusted_certificate,
+                             prev->trusted_certificate, "");
+    ngx_conf_merge_ptr_value(scope->http_proxy, prev->http_proxy, NULL);
+
+    /* the topmost level is nobody's child: it has not been merged itself */
+
+    if (prev->settings == NULL) {
+        prev->settings = ngx_array_create(cf->pool, 4,
+                                          sizeof(ngx_strict_tls_setting_t));
+        if (prev->settings == NULL
+            || ngx_strict_tls_push_own(prev->settings, prev) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    if (scope->own == NULL) {
+        scope->settings = prev->settings;
+        return NGX_OK;
+    }
+
+    scope->settings = ngx_array_create(cf->pool,
+                                   prev->settings->nelts + scope->own->nelts,
+                                   sizeof(ngx_strict_tls_setting_t));
+    if (scope->settings == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(ngx_array_push_n(scope->settings, prev->settings->nelts),
+               prev->settings->elts,
+               prev->settings->nelts * sizeof(ngx_strict_tls_setting_t));
+
+    return ngx_strict_tls_push_own(scope->settings, scope);
+}
+
+
+/* The preset resets what came before it, so it goes before its own level. */
+
+static ngx_int_t
+ngx_strict_tls_push_own(ngx_array_t *settings,
+    ngx_strict_tls_scope_t *scope)
+{
+    ngx_uint_t                 i, preset;
+    ngx_strict_tls_setting_t  *own, *setting;
+
+    if (scope->own == NULL) {
+        return NGX_OK;
+    }
+
+    own = scope->own->elts;
+
+    for (preset = 1; /* void */ ; preset = 0) {
+
+        for (i = 0; i < scope->own->nelts; i++) {
+
+            if ((own[i].key == STLS_KEY_PRESET) != preset) {
+                continue;
+            }
+
+            setting = ngx_array_push(settings);
+            if (setting == NULL) {
+                return NGX_ERROR;
+            }
+
+            *setting = own[i];
+        }
+
+        if (!preset) {
+            return NGX_OK;
+        }
+    }
+}
+
+
+/*
+ * Everything that a strict scope needs, `trusted` naming its anchors, the
+ * system's if empty.  `level` and `name` say where, "location" and "/": the
+ * settings there may contradict each other.
+ */
+
+ngx_int_t
+ngx_strict_tls_build(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
+    ngx_strict_tls_scope_t *scope, ngx_str_t *trusted,
+    ngx_resolver_t *resolver, const char *level, ngx_str_t *name)
+{
+    scope->main_conf = mcf;
+
+    scope->anchors = ngx_strict_tls_anchors(cf, mcf, trusted);
+    if (scope->anchors == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_strict_tls_find_resolver(cf, mcf, scope, resolver) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    scope->policy = ngx_strict_tls_policy(cf, mcf, scope, level, name);
+    if (scope->policy == NULL) {
+        return NGX_ERROR;
+    }
+
+    scope->report = (scope->mode == NGX_STRICT_TLS_REPORT);
+    scope->nonce = (ngx_strcmp(stls_policy_get0_text(scope->policy,
+                                                    STLS_KEY_OCSP_NONCE),
+                              "on")
+                   == 0);
+    scope->fetch_total = stls_policy_get_int(scope->policy,
+                                            STLS_KEY_FETCH_TOTAL_MS);
+    scope->negative_ttl = stls_policy_get_int(scope->policy,
+                                             STLS_KEY_NEGATIVE_TTL_S);
+
+    /*
+     * The core, not OpenSSL, shall say that a chain is too long: what comes
+     * with the certificates in the message (TLS 1.3 staples) needs room too.
+     */
+    scope->max_cert_list = stls_policy_get_int(scope->policy,
+                                               STLS_KEY_MAX_CHAIN_BYTES)
+                          + SSL_MAX_CERT_LIST_DEFAULT;
+
+    mcf->strict = 1;
+
+    return NGX_OK;
+}
+
+
+static stls_policy *
+ngx_strict_tls_policy(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
+    ngx_strict_tls_scope_t *scope, const char *level, ngx_str_t *name)
+{
+    ngx_uint_t                 i;
+    stls_error                 err;
+    stls_policy               *policy, **policies;
+    stls_status                status;
+    ngx_strict_tls_setting_t  *setting;
+
+    policy = stls_policy_new(NULL);
+    if (policy == NULL) {
+        return NULL;
+    }
+
+    err.text[0] = '\0';
+    status = stls_policy_set(policy, "mode",
+                             scope->mode == NGX_STRICT_TLS_REPORT
+                             ? "report" : "enforce", &err);
+
+    setting = scope->settings ? scope->settings->elts : NULL;
+
+    for (i = 0; setting && i < scope->settings->nelts && status == STLS_OK;
+         i++)
+    {
+        status = stls_policy_set(policy,
+                                 stls_policy_keys()[setting[i].key].name,
+                                 setting[i].value, &err);
+    }
+
+    if (status == STLS_OK) {
+        status = stls_policy_freeze(policy, &err);
+    }
+
+    if (status != STLS_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the strict_tls directives in effect in "
+                           "%s \"%V\" contradict each other: %s",
+                           level, name, err.text);
+        stls_policy_free(policy);
+        return NULL;
+    }
+
+    policies = mcf->policies.elts;
+
+    for (i = 0; i < mcf->policies.nelts; i++) {
+        if (ngx_memcmp(stls_policy_get0_id(policies[i]),
+                       stls_policy_get0_id(policy), STLS_ID_LEN)
+            == 0)
+        {
+            stls_policy_free(policy);
+            return policies[i];
+        }
+    }
+
+    policies = ngx_array_push(&mcf->policies);
+    if (policies == NULL) {
+        stls_policy_free(policy);
+        return NULL;
+    }
+
+    *policies = policy;
+
+    return policy;
+}
+
+
+/* ---- other modules' configuration ---- */
+
+/* By name, for each of these modules may be missing from the binary. */
+
+ngx_module_t *
+ngx_strict_tls_find_module(ngx_cycle_t *cycle, const char *name)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; cycle->modules[i]; i++) {
+
+        if (ngx_strcmp(cycle->modules[i]->name, name) == 0) {
+            return cycle->modules[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+/*
+ * What the directive `name` of a module has set in that module's `conf`, which
+ * the module keeps private; NULL if it is no such directive.
+ */
+
+ngx_str_t *
+ngx_strict_tls_conf_str(ngx_module_t *module, void *conf, ngx_str_t *name)
+{
+    ngx_command_t  *cmd;
+
+    for (cmd = module->commands; cmd && cmd->name.len; cmd++) {
+
+        if (cmd->name.len == name->len
+            && ngx_strncmp(cmd->name.data, name->data, name->len) == 0
+            && cmd->set == ngx_conf_set_str_slot)
+        {
+            return (ngx_str_t *) ((u_char *) conf + cmd->offset);
+        }
+    }
+
+    return NULL;
+}

@@ -1,0 +1,533 @@
+/*
+ * From a handshake to a verdict: remembered, inherited with a session, or the
+ * core's, and what is told about it.
+ */
+
+#include "ngx_strict_tls.h"
+
+
+#define NGX_STRICT_TLS_LINE_LEN  1536
+#define NGX_STRICT_TLS_REJUDGE   3
+
+
+static stls_verdict ngx_strict_tls_judge_resumed(
+    ngx_strict_tls_conn_t *conn);
+static stls_verdict ngx_strict_tls_judge_full(
+    ngx_strict_tls_conn_t *conn);
+static void ngx_strict_tls_refresh(ngx_strict_tls_conn_t *conn);
+
+
+/*
+ * In OpenSSL's verify callback: REJECT, or PENDING for "trusted so far".  A
+ * presentation seen before costs one hash and one look-up.
+ */
+
+stls_verdict
+ngx_strict_tls_judge_trust(ngx_strict_tls_conn_t *conn,
+    STACK_OF(X509) *certs)
+{
+    stls_check               *check;
+    stls_result              *result;
+    stls_verdict              verdict;
+    ngx_strict_tls_worker_t  *worker;
+    ngx_strict_tls_scope_t   *scope;
+
+    scope = conn->scope;
+    worker = ngx_strict_tls_get_worker(conn->main_conf);
+
+    ngx_strict_tls_sync(worker);
+
+    conn->trust_judged = 1;
+    conn->epoch = worker->epoch;
+
+    /* the key of an offered session's verdict, if any, is of no use now */
+    conn->has_staple_key = 0;
+
+    if (!scope->nonce
+        && stls_verdict_key(conn->key, scope->policy, scope->anchors,
+                            scope->role, (char *) conn->name.data,
+                            conn->name.len, certs)
+           == STLS_OK)
+    {
+        conn->has_key = 1;
+
+        result = ngx_strict_tls_verdict_get0(worker, conn->key);
+
+        if (result) {
+
+            if (stls_result_verdict(result) != STLS_REJECT) {
+                return STLS_PENDING;
+            }
+
+            conn->result = stls_result_up_ref(result);
+            return STLS_REJECT;
+        }
+    }
+
+    check = ngx_strict_tls_check(scope, &conn->name, certs);
+    if (check == NULL) {
+        return STLS_REJECT;
+    }
+
+    verdict = stls_check_trust(check, ngx_time());
+    result = stls_check_get1_result(check);
+
+    if (result && conn->has_key) {
+        ngx_strict_tls_verdict_put(worker, scope, conn->key, result,
+                                   conn->epoch);
+    }
+
+    if (verdict == STLS_PENDING) {
+        stls_result_free(result);
+        conn->check = check;
+        return STLS_PENDING;
+    }
+
+    stls_check_free(check);
+    conn->result = result;
+
+    return STLS_REJECT;
+}
+
+
+/*
+ * After the handshake.  PENDING: conn->job goes on; otherwise conn->result
+ * says why, unless there was no memory for it.
+ */
+
+stls_verdict
+ngx_strict_tls_judge(ngx_strict_tls_conn_t *conn)
+{
+    stls_verdict  verdict;
+
+    if (SSL_session_reused(conn->connection->ssl->connection)) {
+        verdict = ngx_strict_tls_judge_resumed(conn);
+
+    } else {
+        verdict = ngx_strict_tls_judge_full(conn);
+    }
+
+    ERR_clear_error();
+
+    return verdict;
+}
+
+
+static stls_verdict
+ngx_strict_tls_judge_resumed(ngx_strict_tls_conn_t *conn)
+{
+    stls_result              *result;
+    ngx_strict_tls_worker_t  *worker;
+
+    worker = ngx_strict_tls_get_worker(conn->main_conf);
+    result = conn->inherited;
+
+    if (result
+        && ngx_strict_tls_cache_revoked_since(conn->main_conf->zone,
+                                              conn->epoch, result))
+    {
+        ngx_strict_tls_sync(worker);
+        result = NULL;
+    }
+
+    if (result
+        && (stls_result_verdict(result) != STLS_ACCEPT
+            || stls_result_valid_until_s(result) < ngx_time()))
+    {
+        result = NULL;
+    }
+
+    if (result == NULL) {
+        ngx_strict_tls_session_drop(conn);
+        ngx_strict_tls_fail(conn, STLS_REASON_SESSION_UNVERIFIED,
+                            conn->inherited
+                            ? "its verdict ended during the handshake"
+                            : "it was not offered by a strict "
+                              "connection");
+
+        if (conn->result && stls_result_verdict(conn->result) == STLS_ACCEPT) {
+            /* report mode */
+            return STLS_ACCEPT;
+        }
+
+        /* lets nginx try again as if a kept-alive connection had failed */
+
+        if (conn->owner && conn->host->retry) {
+            conn->host->retry(conn);
+        }
+
+        return STLS_REJECT;
+    }
+
+    conn->result = stls_result_up_ref(result);
+
+    ngx_strict_tls_refresh(conn);
+
+    return STLS_ACCEPT;
+}
+
+
+static stls_verdict
+ngx_strict_tls_judge_full(ngx_strict_tls_conn_t *conn)
+{
+    long                      len;
+    SSL                      *ssl;
+    u_char                   *staple;
+    stls_check               *check;
+    stls_result              *result;
+    stls_verdict              verdict;
+    ngx_strict_tls_worker_t  *worker;
+    ngx_strict_tls_scope_t   *scope;
+
+    scope = conn->scope;
+    ssl = conn->connection->ssl->connection;
+    worker = ngx_strict_tls_get_worker(conn->main_conf);
+
+    stls_result_free(conn->inherited);
+    conn->inherited = NULL;
+
+    ngx_strict_tls_sync(worker);
+    conn->epoch = worker->epoch;
+
+    staple = NULL;
+    len = SSL_get_tlsext_status_ocsp_resp(ssl, &staple);
+
+    if (len <= 0) {
+        staple = NULL;
+        len = 0;
+    }
+
+    if (conn->has_key
+        && stls_verdict_key_staple(conn->key, conn->key, staple, len)
+           == STLS_OK)
+    {
+        conn->has_staple_key = 1;
+
+        result = ngx_strict_tls_verdict_get0(worker, conn->key);
+
+        if (result && stls_result_verdict(result) != STLS_PENDING) {
+            conn->result = stls_result_up_ref(result);
+
+            ngx_strict_tls_refresh(conn);
+
+            return stls_result_verdict(conn->result);
+        }
+    }
+
+    conn->has_key = 0;
+
+    check = conn->check;
+    conn->check = NULL;
+
+    if (check == NULL) {
+        check = ngx_strict_tls_check(scope, &conn->name,
+                                     SSL_get_peer_cert_chain(ssl));
+        if (check == NULL) {
+            return STLS_REJECT;
+        }
+    }
+
+    /* a staple that could not be added has driven the check to its end */
+
+    if (staple) {
+        (void) stls_check_add_staple(check, 0, staple, len);
+    }
+
+    conn->job = ngx_strict_tls_job_create(worker, scope, check,
+                                      conn->has_staple_key ? conn->key : NULL);
+    if (conn->job == NULL) {
+        return STLS_REJECT;
+    }
+
+    conn->job->data = conn;
+
+    verdict = ngx_strict_tls_job_start(conn->job);
+
+    if (verdict == STLS_PENDING) {
+        return STLS_PENDING;
+    }
+
+    ngx_strict_tls_take_job_result(conn);
+
+    if (ngx_strict_tls_outdated(conn)) {
+        return ngx_strict_tls_judge_full(conn);
+    }
+
+    return conn->result ? stls_result_verdict(conn->result) : STLS_REJECT;
+}
+
+
+void
+ngx_strict_tls_take_job_result(ngx_strict_tls_conn_t *conn)
+{
+    ngx_strict_tls_job_t  *job;
+
+    job = conn->job;
+    conn->job = NULL;
+
+    conn->result = job->result;
+    job->result = NULL;
+
+    ngx_strict_tls_job_free(job);
+}
+
+
+/*
+ * Whether an answer that the result rests on was replaced after the check had
+ * begun: by another check, or by a newer CRL that this one has fetched itself.
+ * The result is gone then, and the peer must be judged again.
+ */
+
+ngx_uint_t
+ngx_strict_tls_outdated(ngx_strict_tls_conn_t *conn)
+{
+    if (conn->result == NULL
+        || stls_result_reason(conn->result) != STLS_REASON_NONE
+        || !ngx_strict_tls_cache_revoked_since(conn->main_conf->zone,
+                                               conn->epoch,
+                                               conn->result))
+    {
+        return 0;
+    }
+
+    if (conn->rejudged++ == NGX_STRICT_TLS_REJUDGE) {
+        ngx_strict_tls_fail(conn, STLS_REASON_REVOCATION_INCONCLUSIVE,
+                            "answers keep changing while they are "
+                            "being judged");
+        return 0;
+    }
+
+    ngx_log_debug0(NGX_LOG_DEBUG_EVENT, conn->connection->log, 0,
+                   "strict tls: answers have changed, judging again");
+
+    stls_result_free(conn->result);
+    conn->result = NULL;
+
+    return 1;
+}
+
+
+/*
+ * A check with everything but the staple; NULL: fail closed.  `name` is empty
+ * where none is wanted: clients have none.
+ */
+
+stls_check *
+ngx_strict_tls_check(ngx_strict_tls_scope_t *scope, ngx_str_t *name,
+    STACK_OF(X509) *certs)
+{
+    stls_check  *check;
+
+    check = stls_check_new(scope->policy, scope->anchors, scope->role);
+    if (check == NULL) {
+        return NULL;
+    }
+
+    /* whatever fails here drives the verdict to a reject */
+
+    if (name->len) {
+        (void) stls_check_set_name(check, (char *) name->data, name->len);
+    }
+
+    if (certs) {
+        (void) stls_check_add_certs(check, certs);
+    }
+
+    return check;
+}
+
+
+/* Replaces conn->result by a reject of the host's own making. */
+
+void
+ngx_strict_tls_fail(ngx_strict_tls_conn_t *conn, stls_reason reason,
+    const char *detail)
+{
+    stls_check  *check;
+
+    stls_result_free(conn->result);
+    conn->result = NULL;
+
+    check = ngx_strict_tls_check(conn->scope, &conn->name, NULL);
+    if (check == NULL) {
+        return;
+    }
+
+    (void) stls_check_fail(check, reason, detail, ngx_time());
+    conn->result = stls_check_get1_result(check);
+
+    stls_check_free(check);
+}
+
+
+/* Tells the owner, and the error log unless there is nothing to tell. */
+
+void
+ngx_strict_tls_record(ngx_strict_tls_conn_t *conn)
+{
+    char         line[NGX_STRICT_TLS_LINE_LEN];
+    size_t       len;
+    ngx_log_t   *log;
+    ngx_uint_t   level;
+
+    if (conn->owner == NULL) {
+        return;
+    }
+
+    log = conn->connection->log;
+    level = conn->scope->report ? NGX_LOG_WARN : NGX_LOG_ERR;
+
+    ngx_strict_tls_set_result(conn->owner, conn->result);
+
+    if (conn->result == NULL) {
+        ngx_log_error(level, log, 0, "strict-tls: %s peer=%V reason=%s",
+                      conn->scope->report ? "would_reject" : "reject",
+                      &conn->name,
+                      stls_reason_id(STLS_REASON_INTERNAL_MEMORY));
+        return;
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_EVENT, log, 0, "strict tls verdict: %s (%s)",
+                   stls_result_word(conn->result),
+                   stls_reason_id(stls_result_reason(conn->result)));
+
+    if (stls_result_reason(conn->result) == STLS_REASON_NONE) {
+        return;
+    }
+
+    len = stls_result_log_line(conn->result, (char *) conn->addr.data, line,
+                               sizeof(line));
+
+    ngx_log_error(level, log, 0, "%*s", len, line);
+
+    if (conn->host->hint) {
+        conn->host->hint(conn, level);
+    }
+}
+
+
+/*
+ * For a kept-alive connection: whether its verdict still stands.  In the usual
+ * case this is an atomic read and two comparisons.
+ */
+
+ngx_int_t
+ngx_strict_tls_reusable(ngx_strict_tls_conn_t *conn)
+{
+    time_t                    now;
+    ngx_atomic_uint_t         epoch;
+    ngx_strict_tls_worker_t  *worker;
+
+    if (conn->phase != ngx_strict_tls_accepted || conn->result == NULL) {
+        return NGX_DECLINED;
+    }
+
+    worker = ngx_strict_tls_get_worker(conn->main_conf);
+    epoch = ngx_strict_tls_cache_epoch(conn->main_conf->zone);
+    now = ngx_time();
+
+    if (conn->epoch != epoch) {
+
+        if (ngx_strict_tls_cache_revoked_since(conn->main_conf->zone,
+                                               conn->epoch,
+                                               conn->result))
+        {
+            return NGX_DECLINED;
+        }
+
+        conn->epoch = epoch;
+    }
+
+    if (now < stls_result_valid_until_s(conn->result)
+        && now < stls_result_refresh_at_s(conn->result))
+    {
+        return NGX_OK;
+    }
+
+    /* a refresh may have found the same presentation to be good for longer */
+
+    if (conn->has_staple_key) {
+        ngx_strict_tls_sync(worker);
+
+        (void) ngx_strict_tls_verdict_renew(worker, conn->key,
+                                            &conn->result, now);
+    }
+
+    if (now >= stls_result_valid_until_s(conn->result)) {
+        return NGX_DECLINED;
+    }
+
+    ngx_strict_tls_refresh(conn);
+
+    return NGX_OK;
+}
+
+
+/* Past half its life an answer is asked for again while the old one serves. */
+
+static void
+ngx_strict_tls_refresh(ngx_strict_tls_conn_t *conn)
+{
+    SSL                      *ssl;
+    long                      len;
+    time_t                    now;
+    u_char                   *staple;
+    stls_check               *check;
+    STACK_OF(X509)           *certs;
+    ngx_strict_tls_job_t     *job;
+    ngx_strict_tls_worker_t  *worker;
+
+    now = ngx_time();
+
+    if (!conn->has_staple_key
+        || now < stls_result_refresh_at_s(conn->result))
+    {
+        return;
+    }
+
+    worker = ngx_strict_tls_get_worker(conn->main_conf);
+
+    if (worker->verdicts == NULL
+        || !stls_verdict_cache_refresh_due(worker->verdicts, conn->key, now,
+                          now + 1 + conn->scope->negative_ttl))
+    {
+        return;
+    }
+
+    ssl = conn->connection->ssl->connection;
+    certs = SSL_get_peer_cert_chain(ssl);
+
+    if (certs == NULL) {
+        return;
+    }
+
+    check = ngx_strict_tls_check(conn->scope, &conn->name, certs);
+    if (check == NULL) {
+        return;
+    }
+
+    /*
+     * The verdict's key holds the staple.  A resumed connection has none at
+     * hand: its certificates are then judged by what a responder says.
+     */
+
+    len = SSL_get_tlsext_status_ocsp_resp(ssl, &staple);
+
+    if (len > 0) {
+        (void) stls_check_add_staple(check, 0, staple, len);
+    }
+
+    job = ngx_strict_tls_job_create(worker, conn->scope, check, conn->key);
+    if (job == NULL) {
+        return;
+    }
+
+    job->refresh = 1;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, conn->connection->log, 0,
+                   "strict tls job %p: background refresh", job);
+
+    if (ngx_strict_tls_job_start(job) != STLS_PENDING) {
+        ngx_strict_tls_job_free(job);
+    }
+}

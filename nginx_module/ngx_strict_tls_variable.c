@@ -1,0 +1,52 @@
+/*
+ * What variables show of a verdict.
+ */
+
+#include "ngx_strict_tls.h"
+
+
+ngx_int_t
+ngx_strict_tls_variable(ngx_pool_t *pool, ngx_variable_value_t *v,
+    stls_result *result, uintptr_t data)
+{
+    size_t       len;
+    const char  *text;
+
+    if (result == NULL) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    switch (data) {
+
+    case NGX_STRICT_TLS_VERDICT:
+        text = stls_result_word(result);
+        len = ngx_strlen(text);
+        break;
+
+    case NGX_STRICT_TLS_REASON:
+        text = stls_reason_id(stls_result_reason(result));
+        len = ngx_strlen(text);
+        break;
+
+    default: /* NGX_STRICT_TLS_REPORT_JSON */
+        text = stls_result_get0_report(result, &len);
+        break;
+    }
+
+    /* copied: the next peer's result may replace this one while it is in use */
+
+    v->data = ngx_pnalloc(pool, len);
+    if (v->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(v->data, text, len);
+
+    v->len = len;
+    v->valid = 1;
+    v->no_cacheable = 1;
+    v->not_found = 0;
+
+    return NGX_OK;
+}
