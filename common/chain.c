@@ -228,7 +228,7 @@ static void judge_gaps(const stls_anchors *anchors, const STACK_OF(X509) *presen
                           missing[0] ? " of the missing '" : "", missing, missing[0] ? "'" : "",
                           is_first ? "" : " either",
                           is_known ? "; that it lies in the trusted certificates here does not "
-                                     "help the peer's other clients"
+                                     "help anybody else"
                                    : "");
     }
 }

@@ -232,14 +232,14 @@ static void compute_validity(stls_check *check)
         }
     }
     if (is_graced && is_firm) {
-        check->valid_until_s = min_s(check->valid_until_s,
-                                     check->now_s + policy->num[STLS_KEY_NEGATIVE_TTL_S]);
+        check->valid_until_s =
+            min_s(check->valid_until_s, check->now_s + policy->num[STLS_KEY_NEGATIVE_TTL_S]);
         check->refresh_at_s = check->now_s;
         return;
     }
     if (!is_firm && check->phase == STLS_PHASE_FINAL) {
-        check->valid_until_s = min_s(check->valid_until_s,
-                                     check->now_s + policy->num[STLS_KEY_NEGATIVE_TTL_S]);
+        check->valid_until_s =
+            min_s(check->valid_until_s, check->now_s + policy->num[STLS_KEY_NEGATIVE_TTL_S]);
         check->refresh_at_s = INT64_MAX;
     }
 }
@@ -247,8 +247,7 @@ static void compute_validity(stls_check *check)
 /* The only place that accepts: nothing found, nothing left out. */
 static stls_verdict finish(stls_check *check)
 {
-    int accepts = !stls_findings_have_error(&check->findings)
-                  && check->passed == STLS_PASSED_ALL;
+    int accepts = !stls_findings_have_error(&check->findings) && check->passed == STLS_PASSED_ALL;
 
     if (!accepts && stls_findings_worst(&check->findings) == NULL) {
         stls_findings_add(&check->findings,
@@ -271,8 +270,7 @@ static int judge_presented(stls_check *check)
 
     if ((int64_t)check->num_presented > policy->num[STLS_KEY_MAX_CHAIN_LEN]
         || (int64_t)check->presented_bytes > policy->num[STLS_KEY_MAX_CHAIN_BYTES]) {
-        stls_findings_add(&check->findings, STLS_REASON_CHAIN_TOO_LONG, 1, STLS_NO_CERT, NULL,
-                          NULL,
+        stls_findings_add(&check->findings, STLS_REASON_CHAIN_TOO_LONG, 1, STLS_NO_CERT, NULL, NULL,
                           "%zu certificates with %zu bytes (max_chain_len %lld, max_chain_bytes "
                           "%lld)",
                           check->num_presented, check->presented_bytes,
@@ -333,8 +331,8 @@ stls_verdict stls_check_trust(stls_check *check, int64_t now_s)
         check->findings.out_of_memory = 1;
     }
     int needed = STLS_PASSED_PRESENTED | STLS_PASSED_PATH | STLS_PASSED_NAME;
-    check->trust_failed = stls_findings_have_error(&check->findings)
-                          || (check->passed & needed) != needed;
+    check->trust_failed =
+        stls_findings_have_error(&check->findings) || (check->passed & needed) != needed;
     check->phase = STLS_PHASE_TRUST;
     compute_validity(check);
     if (check->trust_failed && check->policy->num[STLS_KEY_MODE] != STLS_MODE_REPORT) {
@@ -347,9 +345,9 @@ stls_verdict stls_check_trust(stls_check *check, int64_t now_s)
 
 static stls_ladder_input ladder_input(stls_check *check)
 {
-    return (stls_ladder_input){check->policy,      check->staples,   check->num_staples,
-                               check->anchors,     check->path.certs, check->crl_issuers,
-                               &check->findings,   check->now_s};
+    return (stls_ladder_input){check->policy,    check->staples,    check->num_staples,
+                               check->anchors,   check->path.certs, check->crl_issuers,
+                               &check->findings, check->now_s};
 }
 
 static int is_final(const stls_findings *findings)
@@ -412,10 +410,12 @@ stls_verdict stls_check_start(stls_check *check, int64_t now_s)
         return finish(check);
     }
     if (check->role == STLS_ROLE_SERVER) {
+        /* Of a chain of our own, a wrong name or key keeps nobody from asking. */
+        int had_error = stls_findings_have_error(&check->findings);
         stls_must_staple_judge(check->policy, sk_X509_value(check->path.certs, 0),
                                sk_X509_value(check->path.certs, 1), check->staples,
                                check->num_staples, now_s, &check->findings);
-        if (stls_findings_have_error(&check->findings)) {
+        if (!had_error && stls_findings_have_error(&check->findings)) {
             return finish(check);
         }
     }
@@ -441,8 +441,7 @@ int stls_check_next_fetch(stls_check *check, stls_fetch *fetch)
     return got;
 }
 
-stls_verdict stls_check_feed(stls_check *check, uint32_t id, const stls_reply *reply,
-                             int64_t now_s)
+stls_verdict stls_check_feed(stls_check *check, uint32_t id, const stls_reply *reply, int64_t now_s)
 {
     if (check->phase != STLS_PHASE_ASK) {
         return check->verdict;
@@ -476,10 +475,9 @@ stls_status stls_check_get_answer(const stls_check *check, uint32_t id, stls_ans
 stls_verdict stls_check_expire(stls_check *check, int64_t now_s)
 {
     if (check->phase != STLS_PHASE_ASK) {
-        return check->verdict == STLS_PENDING
-                   ? stls_check_fail(check, STLS_REASON_INTERNAL_ERROR, "expired before it began",
-                                     now_s)
-                   : check->verdict;
+        return check->verdict == STLS_PENDING ? stls_check_fail(check, STLS_REASON_INTERNAL_ERROR,
+                                                                "expired before it began", now_s)
+                                              : check->verdict;
     }
     check->now_s = now_s;
     stls_ladder_input in = ladder_input(check);

@@ -43,7 +43,7 @@ void stls_findings_add(stls_findings *findings, stls_reason reason, int is_error
                        const X509 *cert, const char *remedy, const char *detail, ...)
 {
     const stls_allocator *a = &findings->allocator;
-    stls_finding item = {reason, is_error, cert_index, -1, NULL, NULL, NULL};
+    stls_finding item = {reason, is_error, 0, cert_index, -1, NULL, NULL, NULL};
     char subject[STLS_NAME_TEXT_LEN] = "";
     char text[1024] = "";
 
@@ -75,8 +75,27 @@ void stls_findings_add(stls_findings *findings, stls_reason reason, int is_error
 }
 
 /* Stands for whatever could not be kept: saying so takes no memory. */
-static const stls_finding lost = {
-    STLS_REASON_INTERNAL_MEMORY, 1, STLS_NO_CERT, -1, (char *)"", (char *)"out of memory", NULL};
+static const stls_finding lost = {STLS_REASON_INTERNAL_MEMORY, 1,   0, STLS_NO_CERT, -1, (char *)"",
+                                  (char *)"out of memory",     NULL};
+
+void stls_finding_set_remedy(stls_findings *findings, size_t index, const char *format, ...)
+{
+    stls_finding *item = &findings->items[index];
+    char text[2048];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    make_printable(text);
+    char *copy = stls_strdup(&findings->allocator, text);
+    if (copy == NULL) {
+        findings->out_of_memory = 1;
+        return;
+    }
+    stls_dealloc(&findings->allocator, item->remedy);
+    item->remedy = copy;
+}
 
 int stls_findings_have_error(const stls_findings *findings)
 {

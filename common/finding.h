@@ -9,6 +9,7 @@
 typedef struct {
     stls_reason reason;
     int is_error;   /* rejects; 0: worth telling, no more */
+    int is_warning; /* not an error now, of a chain of our own; its owner should act all the same */
     int cert_index; /* presented index or STLS_NO_CERT */
     int slot;       /* the revocation slot it belongs to, or -1 */
     char *subject;  /* of that certificate; "" if none */
@@ -31,10 +32,15 @@ void stls_findings_add(stls_findings *findings, stls_reason reason, int is_error
                        const X509 *cert, const char *remedy, const char *detail, ...)
     __attribute__((format(printf, 7, 8)));
 
+/* Replaces a finding's remedy; keeps the old one when out of memory. */
+void stls_finding_set_remedy(stls_findings *findings, size_t index, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 int stls_findings_have_error(const stls_findings *findings);
 int stls_findings_have(const stls_findings *findings, stls_reason reason, int cert_index);
 
-/* The listed error to repair first, by the reasons' rank and then the lowest certificate; or NULL. */
+/* The listed error to repair first, by the reasons' rank and then the lowest certificate; or NULL.
+ */
 const stls_finding *stls_findings_worst(const stls_findings *findings);
 
 /* The same; internal.memory where none is listed because it was lost. */

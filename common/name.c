@@ -62,9 +62,9 @@ stls_name_type stls_name_normalize(const char *name, size_t name_len,
 }
 
 typedef struct {
-    int num_identities;  /* DNS names and addresses */
-    int has_malformed;   /* the extension or one of its names */
-    char listed[400];    /* for the detail: what the certificate is for */
+    int num_identities;              /* DNS names and addresses */
+    int has_malformed;               /* the extension or one of its names */
+    char listed[STLS_NAME_LIST_LEN]; /* for the detail: what the certificate is for */
 } san_facts;
 
 static void list_name(san_facts *facts, const char *text)
@@ -148,10 +148,37 @@ static int matches(X509 *leaf, stls_name_type type, const char *name, int use_cn
         return X509_check_ip_asc(leaf, name, 0) == 1;
     }
     /* RFC 9525 section 6.3: the wildcard is the whole left-most label and stands for one label. */
-    unsigned int flags = X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS
-                         | (use_cn ? X509_CHECK_FLAG_ALWAYS_CHECK_SUBJECT
-                                   : X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+    unsigned int flags =
+        X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS
+        | (use_cn ? X509_CHECK_FLAG_ALWAYS_CHECK_SUBJECT : X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     return X509_check_host(leaf, name, strlen(name), flags, NULL) == 1;
+}
+
+int stls_name_covers(const stls_policy *policy, X509 *leaf, stls_name_type type, const char *name)
+{
+    san_facts facts;
+
+    ERR_set_mark();
+    /* The match first: for thousands of names it is much cheaper than listing them. */
+    int is_match = matches(leaf, type, name, 0);
+    /* RFC 9525 section 2: the common name is no identity; RFC 6125 allowed it without a SAN. */
+    if (!is_match && policy->num[STLS_KEY_NAME_CN_FALLBACK] == STLS_ON && type == STLS_NAME_DNS) {
+        read_san(leaf, &facts);
+        is_match =
+            facts.num_identities == 0 && !facts.has_malformed && matches(leaf, type, name, 1);
+    }
+    ERR_pop_to_mark();
+    return is_match;
+}
+
+void stls_name_list(const X509 *leaf, char text[STLS_NAME_LIST_LEN])
+{
+    san_facts facts;
+
+    ERR_set_mark();
+    read_san(leaf, &facts);
+    ERR_pop_to_mark();
+    memcpy(text, facts.listed, STLS_NAME_LIST_LEN);
 }
 
 int stls_name_judge(const stls_policy *policy, X509 *leaf, stls_name_type type, const char *name,
@@ -162,26 +189,18 @@ int stls_name_judge(const stls_policy *policy, X509 *leaf, stls_name_type type, 
     if (type != STLS_NAME_DNS && type != STLS_NAME_IP) {
         stls_findings_add(findings, STLS_REASON_NAME_MALFORMED, 1, STLS_NO_CERT, NULL,
                           "give the wanted name as an ASCII host name (A-labels) or an IP address",
-                          type == STLS_NAME_NONE ? "no name was given to compare"
-                                                 : "the wanted name is no host name and no address");
+                          type == STLS_NAME_NONE
+                              ? "no name was given to compare"
+                              : "the wanted name is no host name and no address");
         return 0;
     }
 
-    ERR_set_mark();
-    /* The match first: for thousands of names it is much cheaper than listing them. */
-    int is_match = matches(leaf, type, name, 0);
-    if (!is_match) {
-        read_san(leaf, &facts);
-        /* RFC 9525 section 2: the common name is no identity; RFC 6125 allowed it without a SAN. */
-        is_match = policy->num[STLS_KEY_NAME_CN_FALLBACK] == STLS_ON && type == STLS_NAME_DNS
-                   && facts.num_identities == 0 && !facts.has_malformed
-                   && matches(leaf, type, name, 1);
-    }
-    ERR_pop_to_mark();
-    if (is_match) {
+    if (stls_name_covers(policy, leaf, type, name)) {
         return 1;
     }
-
+    ERR_set_mark();
+    read_san(leaf, &facts);
+    ERR_pop_to_mark();
     if (facts.has_malformed) {
         stls_findings_add(findings, STLS_REASON_NAME_MALFORMED, 1, 0, leaf, NULL,
                           "wanted '%s'; a subject alternative name is malformed", name);

@@ -78,8 +78,9 @@ static stls_status set_enum(stls_policy *policy, const stls_key_info *info, cons
 {
     int index = word_index(info->values, value, strlen(value));
     if (index < 0) {
-        return stls_error_set(err, STLS_ERR_ARGUMENT, "invalid value \"%.64s\" for %s, use one of: %s",
-                              value, info->name, info->values);
+        return stls_error_set(err, STLS_ERR_ARGUMENT,
+                              "invalid value \"%.64s\" for %s, use one of: %s", value, info->name,
+                              info->values);
     }
     policy->num[info->key] = index;
     return store_text(policy, info->key, value);
@@ -96,8 +97,8 @@ static stls_status set_int(stls_policy *policy, const stls_key_info *info, const
     sscanf(info->values, "%lld..%lld", &min, &max);
     if (!is_number || *end != '\0' || number < min || number > max) {
         return stls_error_set(err, STLS_ERR_ARGUMENT,
-                              "invalid value \"%.64s\" for %s, use a number from %lld to %lld", value,
-                              info->name, min, max);
+                              "invalid value \"%.64s\" for %s, use a number from %lld to %lld",
+                              value, info->name, min, max);
     }
     policy->num[info->key] = number;
 
@@ -160,6 +161,23 @@ static STACK_OF(ASN1_OBJECT) *parse_oids(const char *value)
     return NULL;
 }
 
+size_t stls_policy_thresholds(const char *value, int64_t thresholds_s[STLS_MAX_THRESHOLDS])
+{
+    size_t num = 0;
+    for (const char *p = value;; p++) {
+        size_t len = strspn(p, "0123456789");
+        if (len == 0 || len > 9 || num == STLS_MAX_THRESHOLDS
+            || (p[len] != ',' && p[len] != '\0')) {
+            return 0;
+        }
+        thresholds_s[num++] = strtoll(p, NULL, 10);
+        p += len;
+        if (*p == '\0') {
+            return num;
+        }
+    }
+}
+
 static stls_status set_str(stls_policy *policy, const stls_key_info *info, const char *value,
                            stls_error *err)
 {
@@ -174,11 +192,20 @@ static stls_status set_str(stls_policy *policy, const stls_key_info *info, const
     if (value[0] != '\0' && info->key == STLS_KEY_CERT_POLICIES) {
         STACK_OF(ASN1_OBJECT) *oids = parse_oids(value);
         if (oids == NULL) {
-            return stls_error_set(err, STLS_ERR_ARGUMENT,
-                                  "invalid value \"%.64s\" for %s, use dotted OIDs separated by commas",
-                                  value, info->name);
+            return stls_error_set(
+                err, STLS_ERR_ARGUMENT,
+                "invalid value \"%.64s\" for %s, use dotted OIDs separated by commas", value,
+                info->name);
         }
         sk_ASN1_OBJECT_pop_free(oids, ASN1_OBJECT_free);
+    }
+    int64_t thresholds_s[STLS_MAX_THRESHOLDS];
+    if (value[0] != '\0' && info->key == STLS_KEY_EXPIRY_WARN_S
+        && stls_policy_thresholds(value, thresholds_s) == 0) {
+        return stls_error_set(err, STLS_ERR_ARGUMENT,
+                              "invalid value \"%.64s\" for %s, use up to %d numbers of seconds "
+                              "separated by commas",
+                              value, info->name, STLS_MAX_THRESHOLDS);
     }
     return store_text(policy, info->key, value);
 }
@@ -271,8 +298,8 @@ stls_status stls_policy_set(stls_policy *policy, const char *key, const char *va
             used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%s", i ? ", " : "",
                                      keys[i].name);
         }
-        return stls_error_set(err, STLS_ERR_ARGUMENT, "unknown policy key \"%.64s\", use one of: %s",
-                              key, names);
+        return stls_error_set(err, STLS_ERR_ARGUMENT,
+                              "unknown policy key \"%.64s\", use one of: %s", key, names);
     }
     stls_status status = set_value(policy, info, value, err);
     if (status == STLS_OK && info->key == STLS_KEY_PRESET) {
@@ -397,4 +424,25 @@ int64_t stls_policy_get_int(const stls_policy *policy, stls_key key)
 const char *stls_policy_get0_text(const stls_policy *policy, stls_key key)
 {
     return policy->text[key];
+}
+
+stls_policy *stls_policy_derive(const stls_policy *policy, const stls_policy_change *changes,
+                                size_t num)
+{
+    stls_policy *copy = stls_policy_new(&policy->allocator);
+    stls_status status = copy != NULL ? STLS_OK : STLS_ERR_MEMORY;
+
+    for (size_t i = 0; i < STLS_NUM_KEYS && status == STLS_OK; i++) {
+        if (i != STLS_KEY_PRESET) {
+            status = stls_policy_set(copy, keys[i].name, policy->text[i], NULL);
+        }
+    }
+    for (size_t i = 0; i < num && status == STLS_OK; i++) {
+        status = stls_policy_set(copy, keys[changes[i].key].name, changes[i].value, NULL);
+    }
+    if (status != STLS_OK || stls_policy_freeze(copy, NULL) != STLS_OK) {
+        stls_policy_free(copy);
+        return NULL;
+    }
+    return copy;
 }

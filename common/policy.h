@@ -39,4 +39,17 @@ struct stls_policy_st {
     unsigned char id[STLS_ID_LEN];
 };
 
+typedef struct {
+    stls_key key;
+    const char *value;
+} stls_policy_change;
+
+/* A frozen copy with these keys changed; NULL when out of memory. */
+stls_policy *stls_policy_derive(const stls_policy *policy, const stls_policy_change *changes,
+                                size_t num);
+
+/* Thresholds of expiry_warn_s; returns how many. */
+#define STLS_MAX_THRESHOLDS 8
+size_t stls_policy_thresholds(const char *value, int64_t thresholds_s[STLS_MAX_THRESHOLDS]);
+
 #endif

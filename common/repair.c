@@ -293,29 +293,11 @@ static void note_changes(stls_repair *repair)
 /* What the policy demands of the chain, and nothing about names and revocation. */
 static stls_policy *chain_policy(const stls_policy *policy)
 {
-    static const struct {
-        stls_key key;
-        const char *value;
-    } changes[] = {{STLS_KEY_MODE, "enforce"},      {STLS_KEY_NAME, "off"},
-                   {STLS_KEY_REVOCATION, "off"},    {STLS_KEY_CHAIN_ROOT, "allow"},
-                   {STLS_KEY_CHAIN_ORDER, "strict"}, {STLS_KEY_CHAIN_EXTRA, "deny"}};
-    const stls_key_info *keys = stls_policy_keys();
-    stls_policy *copy = stls_policy_new(&policy->allocator);
-    stls_status status = copy != NULL ? STLS_OK : STLS_ERR_MEMORY;
-
-    for (size_t i = 0; i < STLS_NUM_KEYS && status == STLS_OK; i++) {
-        if (i != STLS_KEY_PRESET) {
-            status = stls_policy_set(copy, keys[i].name, policy->text[i], NULL);
-        }
-    }
-    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]) && status == STLS_OK; i++) {
-        status = stls_policy_set(copy, keys[changes[i].key].name, changes[i].value, NULL);
-    }
-    if (status != STLS_OK || stls_policy_freeze(copy, NULL) != STLS_OK) {
-        stls_policy_free(copy);
-        return NULL;
-    }
-    return copy;
+    static const stls_policy_change changes[] = {
+        {STLS_KEY_MODE, "enforce"},       {STLS_KEY_NAME, "off"},
+        {STLS_KEY_REVOCATION, "off"},     {STLS_KEY_CHAIN_ROOT, "allow"},
+        {STLS_KEY_CHAIN_ORDER, "strict"}, {STLS_KEY_CHAIN_EXTRA, "deny"}};
+    return stls_policy_derive(policy, changes, sizeof(changes) / sizeof(changes[0]));
 }
 
 static stls_status verify(stls_repair *repair, stls_error *err)
@@ -323,8 +305,8 @@ static stls_status verify(stls_repair *repair, stls_error *err)
     stls_status status = STLS_ERR_MEMORY;
     char line[400];
     stls_policy *policy = chain_policy(repair->policy);
-    stls_check *check = policy != NULL ? stls_check_new(policy, repair->anchors, repair->role)
-                                       : NULL;
+    stls_check *check =
+        policy != NULL ? stls_check_new(policy, repair->anchors, repair->role) : NULL;
     if (check != NULL && stls_check_add_certs(check, repair->chain) == STLS_OK) {
         stls_verdict verdict = stls_check_start(check, repair->now_s);
         stls_result *result = stls_check_get1_result(check);

@@ -72,10 +72,9 @@ static json_t *render_revocation(const stls_check *check, int cert_index)
         if (slot->state == STLS_SLOT_REVOKED) {
             json_object_set_new(out, "revoked_at_s", json_integer(slot->answer.revoked_at_s));
             json_object_set_new(out, "revocation_reason",
-                                slot->answer.revocation_reason >= 0
-                                    ? json_string(OCSP_crl_reason_str(
-                                          slot->answer.revocation_reason))
-                                    : json_null());
+                                slot->answer.revocation_reason >= 0 ? json_string(
+                                    OCSP_crl_reason_str(slot->answer.revocation_reason))
+                                                                    : json_null());
         }
         return out;
     }
@@ -94,17 +93,12 @@ static json_t *render_cert(const stls_check *check, int index)
     stls_hex_text(X509_get0_authority_key_id((X509 *)cert), issuer_key_id);
     stls_time_s(X509_get0_notBefore(cert), &from_s);
     stls_time_s(X509_get0_notAfter(cert), &to_s);
-    return json_pack("{s:i, s:s, s:s, s:o, s:o, s:o, s:I, s:I, s:s, s:o}",
-                     "index", index,
-                     "subject", subject,
-                     "issuer", issuer,
-                     "serial", render_serial(cert),
-                     "key_id", optional_text(key_id),
-                     "issuer_key_id", optional_text(issuer_key_id),
-                     "not_before_s", (json_int_t)from_s,
-                     "not_after_s", (json_int_t)to_s,
-                     "place", place_name(check->places != NULL ? check->places[index] : 0),
-                     "revocation", render_revocation(check, index));
+    return json_pack("{s:i, s:s, s:s, s:o, s:o, s:o, s:I, s:I, s:s, s:o}", "index", index,
+                     "subject", subject, "issuer", issuer, "serial", render_serial(cert), "key_id",
+                     optional_text(key_id), "issuer_key_id", optional_text(issuer_key_id),
+                     "not_before_s", (json_int_t)from_s, "not_after_s", (json_int_t)to_s, "place",
+                     place_name(check->places != NULL ? check->places[index] : 0), "revocation",
+                     render_revocation(check, index));
 }
 
 static json_t *render_certs(const stls_check *check)
@@ -151,10 +145,8 @@ static json_t *render_gaps(const stls_check *check)
         stls_name_text(X509_get_issuer_name(cert), issuer);
         stls_hex_text(X509_get0_authority_key_id(cert), key_id);
         stls_aia_url(cert, NID_ad_ca_issuers, 0, url);
-        json_array_append_new(out, json_pack("{s:o, s:s, s:o, s:o}",
-                                             "below", index_or_null(below),
-                                             "subject", issuer,
-                                             "key_id", optional_text(key_id),
+        json_array_append_new(out, json_pack("{s:o, s:s, s:o, s:o}", "below", index_or_null(below),
+                                             "subject", issuer, "key_id", optional_text(key_id),
                                              "published_at", optional_text(url)));
     }
     return out;
@@ -167,14 +159,14 @@ static json_t *render_findings(const stls_check *check)
         const stls_finding *finding = &check->findings.items[i];
         const stls_reason_info *info = stls_reason_get0(finding->reason);
         json_array_append_new(
-            out, json_pack("{s:s, s:s, s:o, s:o, s:s, s:o, s:s}",
-                           "reason", info->id,
-                           "severity", finding->is_error ? "error" : "note",
-                           "cert", index_or_null(finding->cert_index),
-                           "subject", optional_text(finding->subject),
-                           "text", info->text,
-                           "detail", optional_text(finding->detail),
-                           "remedy", finding->remedy != NULL ? finding->remedy : info->remedy));
+            out, json_pack("{s:s, s:s, s:o, s:o, s:s, s:o, s:s}", "reason", info->id, "severity",
+                           finding->is_error     ? "error"
+                           : finding->is_warning ? "warning"
+                                                 : "note",
+                           "cert", index_or_null(finding->cert_index), "subject",
+                           optional_text(finding->subject), "text", info->text, "detail",
+                           optional_text(finding->detail), "remedy",
+                           finding->remedy != NULL ? finding->remedy : info->remedy));
     }
     return out;
 }
@@ -186,21 +178,14 @@ char *stls_report_render(const stls_check *check, const char *word, size_t *len)
 
     *len = 0;
     json_t *report = json_pack(
-        "{s:i, s:s, s:s, s:s, s:o, s:I, s:I, s:b, s:i, s:o, s:o, s:o, s:o, s:o}",
-        "version", 1,
-        "verdict", word,
-        "reason", stls_reason_id(primary != NULL ? primary->reason : STLS_REASON_NONE),
-        "role", check->role == STLS_ROLE_SERVER ? "server" : "client",
-        "name", optional_text(check->name),
-        "checked_at_s", (json_int_t)check->now_s,
-        "valid_until_s", (json_int_t)check->valid_until_s,
-        "pinned", stls_chain_is_pinned(&check->path),
-        "num_presented", (int)check->num_presented,
-        "certs", render_certs(check),
-        "order", render_order(check),
-        "gaps", render_gaps(check),
-        "anchor", render_anchor(check),
-        "findings", render_findings(check));
+        "{s:i, s:s, s:s, s:s, s:o, s:I, s:I, s:b, s:i, s:o, s:o, s:o, s:o, s:o}", "version", 1,
+        "verdict", word, "reason",
+        stls_reason_id(primary != NULL ? primary->reason : STLS_REASON_NONE), "role",
+        check->role == STLS_ROLE_SERVER ? "server" : "client", "name", optional_text(check->name),
+        "checked_at_s", (json_int_t)check->now_s, "valid_until_s", (json_int_t)check->valid_until_s,
+        "pinned", stls_chain_is_pinned(&check->path), "num_presented", (int)check->num_presented,
+        "certs", render_certs(check), "order", render_order(check), "gaps", render_gaps(check),
+        "anchor", render_anchor(check), "findings", render_findings(check));
     char *dump = report != NULL ? json_dumps(report, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
     if (dump != NULL) {
         text = stls_strdup(&check->allocator, dump);

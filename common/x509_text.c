@@ -14,8 +14,7 @@ void stls_name_text(const X509_NAME *name, char text[STLS_NAME_TEXT_LEN])
     BIO *bio = BIO_new(BIO_s_mem());
 
     text[0] = '\0';
-    if (bio != NULL && name != NULL
-        && X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253) >= 0) {
+    if (bio != NULL && name != NULL && X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253) >= 0) {
         long len = BIO_get_mem_data(bio, &data);
         int is_cut = len >= STLS_NAME_TEXT_LEN;
         if (is_cut) {
@@ -64,6 +63,28 @@ int stls_time_s(const ASN1_TIME *time, int64_t *time_s)
     *time_s = days_from_civil(tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday) * 86400
               + tm.tm_hour * 3600 + tm.tm_min * 60 + tm.tm_sec;
     return 1;
+}
+
+void stls_date_text(int64_t time_s, char text[STLS_DATE_LEN])
+{
+    const int64_t limit_s = INT64_C(253402300799); /* the end of the year 9999 */
+    time_s = time_s < 0 ? 0 : time_s > limit_s ? limit_s : time_s;
+
+    /* The inverse of days_from_civil(), from 1970 on. */
+    int64_t days = time_s / 86400 + 719468;
+    int64_t era = days / 146097;
+    int64_t day_of_era = days - era * 146097;
+    int64_t year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    int64_t shifted_month = (5 * day_of_year + 2) / 153;
+    int day = (int)(day_of_year - (153 * shifted_month + 2) / 5 + 1);
+    int month = (int)(shifted_month + (shifted_month < 10 ? 3 : -9));
+    int year = (int)(year_of_era + era * 400 + (month <= 2));
+    int minute = (int)(time_s % 86400 / 60);
+
+    snprintf(text, STLS_DATE_LEN, "%04d-%02d-%02d %02d:%02d UTC", year, month, day, minute / 60,
+             minute % 60);
 }
 
 static int copy_http_url(const ASN1_IA5STRING *uri, char url[STLS_URL_LEN])

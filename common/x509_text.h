@@ -19,6 +19,10 @@ void stls_hex_text(const ASN1_OCTET_STRING *bytes, char text[100]);
 /* Seconds since the epoch; 0 when there is no time or it is malformed. */
 int stls_time_s(const ASN1_TIME *time, int64_t *time_s);
 
+/* "2026-09-21 14:13 UTC" */
+#define STLS_DATE_LEN 40
+void stls_date_text(int64_t time_s, char text[STLS_DATE_LEN]);
+
 /*
  * The `index`-th http:// URL of this access method (NID_ad_OCSP,
  * NID_ad_ca_issuers) in the certificate's AIA extension (RFC 5280 section

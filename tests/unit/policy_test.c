@@ -100,6 +100,14 @@ static void values(void **state)
         {"cert_policies", "serverAuth", 0},
         {"cert_policies", "1.2.3,", 0},
         {"cert_policies", "9.9.9", 0},
+        {"expiry_warn_s", "", 1},
+        {"expiry_warn_s", "86400", 1},
+        {"expiry_warn_s", "8,7,6,5,4,3,2,1", 1},
+        {"expiry_warn_s", "9,8,7,6,5,4,3,2,1", 0},
+        {"expiry_warn_s", "86400,", 0},
+        {"expiry_warn_s", "1d", 0},
+        {"expiry_warn_s", "-1", 0},
+        {"expiry_warn_s", "1234567890", 0},
         {"preset", "private", 1},
         {"preset", "lax", 0},
         {"no_such_key", "on", 0},
@@ -277,6 +285,8 @@ static void equal_values_mean_equal_ids(void **state)
             other = "1.2.3";
         } else if (i == STLS_KEY_OCSP_RESPONDER) {
             other = "http://a.example/";
+        } else if (i == STLS_KEY_EXPIRY_WARN_S) {
+            other = "60";
         }
         snprintf(text, sizeof(text), "%s=%s", keys[i].name, other);
         if (i != STLS_KEY_PRESET

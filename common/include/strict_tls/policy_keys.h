@@ -57,7 +57,8 @@
     X(MAX_FETCHES, "max_fetches", INT, "16", "0..1000", "how many fetches one check may ask for") \
     X(MAX_URLS_PER_CERT, "max_urls_per_cert", INT, "2", "1..16", "how many URLs of one certificate are tried") \
     X(MAX_FETCHES_IN_FLIGHT, "max_fetches_in_flight", INT, "64", "1..10000", "how many fetches one process has in flight at once") \
-    X(FETCH_DENY, "fetch_deny", LIST, "loopback,link-local", "loopback,link-local,private,none", "address classes never fetched from, judged on the address connected to; unspecified and multicast always are, unless none")
+    X(FETCH_DENY, "fetch_deny", LIST, "loopback,link-local", "loopback,link-local,private,none", "address classes never fetched from, judged on the address connected to; unspecified and multicast always are, unless none") \
+    X(EXPIRY_WARN_S, "expiry_warn_s", STR, "1209600,604800,86400", "SECONDS,...", "how long before they expire to warn of certificates of our own, once for each of these thresholds; those longer than a third of a certificate's life do not apply to it")
 /* clang-format on */
 
 typedef enum {

@@ -1,5 +1,6 @@
 /*
- * The reason catalogue: one row per thing that can be wrong with a peer.
+ * The reason catalogue: one row per thing that can be wrong with a peer, or
+ * with a chain of our own.
  *
  * Numbers and ids are stable and append-only: operators grep for the ids and
  * alert on them, so a row is never renumbered, renamed or reused.  Everything
@@ -43,6 +44,9 @@
     X(CHAIN_CONSTRAINT, 113, "chain.constraint", "a CA constraint (basic, path length, name or policy) is violated", X509_V_ERR_PERMITTED_VIOLATION, 32, "RFC 5280 6.1.4", "CA", "use a chain whose CA certificates permit this certificate") \
     X(CHAIN_TOO_LONG, 114, "chain.too_long", "more certificates or bytes were presented than the policy allows", X509_V_ERR_CERT_CHAIN_TOO_LONG, 11, "RFC 8446 4.4.2", "peer", "serve only the leaf and its intermediates, or raise max_chain_len or max_chain_bytes") \
     X(CHAIN_MALFORMED, 115, "chain.malformed", "a presented certificate cannot be decoded", X509_V_ERR_UNSPECIFIED, 10, "RFC 5280 4.1", "peer", "serve valid X.509 certificates") \
+    X(CHAIN_KEY_MISMATCH, 116, "chain.key_mismatch", "the private key does not belong to the certificate", X509_V_ERR_APPLICATION_VERIFICATION, 15, "RFC 8446 4.4.3", "you", "put the leaf first, and use the key that its request was made with") \
+    X(CHAIN_EXPIRING, 117, "chain.expiring", "a certificate expires soon", X509_V_ERR_CERT_HAS_EXPIRED, 95, "RFC 5280 4.1.2.5", "you", "renew the certificate") \
+    X(CHAIN_NOT_CHECKABLE, 118, "chain.not_checkable", "a chain of our own could not be checked", X509_V_ERR_APPLICATION_VERIFICATION, 16, "", "you", "check it with strict-tls file, or give certificate and key as files") \
     X(NAME_MISMATCH, 200, "name.mismatch", "the certificate is for another name", X509_V_ERR_HOSTNAME_MISMATCH, 40, "RFC 9525 6", "peer or you", "connect by a name that the certificate covers, or have it reissued for this name") \
     X(NAME_NO_IDENTITY, 201, "name.no_identity", "the certificate carries no subject alternative name to compare", X509_V_ERR_HOSTNAME_MISMATCH, 41, "RFC 9525 2", "peer", "have the certificate reissued with a subject alternative name, or set name_cn_fallback on") \
     X(NAME_MALFORMED, 202, "name.malformed", "a name cannot be compared because it is malformed", X509_V_ERR_HOSTNAME_MISMATCH, 39, "RFC 9525 6.3", "peer or you", "correct the malformed name") \

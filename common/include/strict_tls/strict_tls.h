@@ -473,4 +473,9 @@ const char *stls_http_get0_error(const stls_http *http);
 /* The body of a complete reply to a fetch with is_crl, once: the caller owns it, free() it. */
 unsigned char *stls_http_take_crl(stls_http *http, size_t *len);
 
+/*
+ * Headers of their own: own_chain.h (the chains that this host presents),
+ * report_table.h (reports that processes share), status_page.h (the page).
+ */
+
 #endif
