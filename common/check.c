@@ -51,6 +51,7 @@ void stls_check_free(stls_check *check)
     }
     stls_dealloc(&allocator, check->crls);
     sk_X509_pop_free(check->crl_issuers, X509_free);
+    stls_crl_file_free(check->crl_file);
     stls_dealloc(&allocator, check->places);
     stls_dealloc(&allocator, check->order.links);
     stls_findings_clear(&check->findings);
@@ -194,6 +195,20 @@ stls_status stls_check_add_crl_issuer(stls_check *check, X509 *cert)
     return push_crl_issuer(check, cert);
 }
 
+stls_status stls_check_set_crl_file(stls_check *check, stls_crl_file *file)
+{
+    if (check->phase != STLS_PHASE_COLLECT && check->phase != STLS_PHASE_TRUST) {
+        return STLS_ERR_STATE;
+    }
+    if (file != NULL && file->phase != STLS_FILE_READY) {
+        return STLS_ERR_ARGUMENT;
+    }
+    stls_crl_file *old = check->crl_file;
+    check->crl_file = stls_crl_file_up_ref(file);
+    stls_crl_file_free(old);
+    return STLS_OK;
+}
+
 /* ---- the verdict --------------------------------------------------------------- */
 
 static int64_t min_s(int64_t a, int64_t b)
@@ -222,7 +237,7 @@ static void compute_validity(stls_check *check)
                 continue;
             }
             check->valid_until_s = min_s(check->valid_until_s, answer->use_until_s);
-            if (slot->source != STLS_SOURCE_STAPLE) {
+            if (slot->source != STLS_SOURCE_STAPLE && slot->source != STLS_SOURCE_FILE) {
                 check->refresh_at_s =
                     min_s(check->refresh_at_s,
                           stls_half_life_s(answer->this_update_s, answer->use_until_s));
@@ -345,9 +360,9 @@ stls_verdict stls_check_trust(stls_check *check, int64_t now_s)
 
 static stls_ladder_input ladder_input(stls_check *check)
 {
-    return (stls_ladder_input){check->policy,    check->staples,    check->num_staples,
-                               check->anchors,   check->path.certs, check->crl_issuers,
-                               &check->findings, check->now_s};
+    return (stls_ladder_input){check->policy,      check->staples,   check->num_staples,
+                               check->anchors,     check->path.certs, check->crl_issuers,
+                               check->crl_file,    &check->findings,  check->now_s};
 }
 
 static int is_final(const stls_findings *findings)

@@ -4,6 +4,7 @@
 
 #include "anchors.h"
 #include "chain.h"
+#include "crl_file.h"
 #include "finding.h"
 #include "ladder.h"
 #include "name.h"
@@ -43,6 +44,7 @@ struct stls_check_st {
     stls_crl **crls; /* given by the host before the start */
     size_t num_crls, cap_crls;
     STACK_OF(X509) *crl_issuers; /* presented, then given */
+    stls_crl_file *crl_file;
     int64_t now_s; /* of the latest call */
     stls_verdict verdict;
     int would_reject; /* report mode: the verdict that enforce would have given is REJECT */

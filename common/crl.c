@@ -18,6 +18,12 @@
  */
 #define MAX_PROBES 1024
 
+/*
+ * What is decoded in one go, whatever the step's budget: everything but the
+ * entries, and each of them.  Nobody's CRL comes near; it is unverified as yet.
+ */
+#define MAX_PART_LEN (128 * 1024)
+
 stls_crl *stls_crl_new(const stls_allocator *allocator, unsigned char *der, size_t der_len,
                        void (*free_der)(void *der))
 {
@@ -133,6 +139,12 @@ static int read_element(const unsigned char *der, size_t at, size_t end, element
     return 1;
 }
 
+/* The same, of what is decoded in one go. */
+static int read_part(const unsigned char *der, size_t at, size_t end, element *out)
+{
+    return read_element(der, at, end, out) && out->end - out->start <= MAX_PART_LEN;
+}
+
 static int is_time(const element *e)
 {
     return e->tag == V_ASN1_UTCTIME || e->tag == V_ASN1_GENERALIZEDTIME;
@@ -214,7 +226,7 @@ static int read_tbs(stls_crl *crl, const element *tbs, const element *outer_algo
     size_t at = tbs->content;
     element e;
 
-    if (!read_element(der, at, tbs->end, &e)) {
+    if (!read_part(der, at, tbs->end, &e)) {
         return 0;
     }
     if (e.tag == V_ASN1_INTEGER) {
@@ -222,24 +234,24 @@ static int read_tbs(stls_crl *crl, const element *tbs, const element *outer_algo
             return 0; /* v2, or no version at all */
         }
         at = e.end;
-        if (!read_element(der, at, tbs->end, &e)) {
+        if (!read_part(der, at, tbs->end, &e)) {
             return 0;
         }
     }
     if (e.tag != V_ASN1_SEQUENCE || !read_algorithms(crl, &e, outer_algorithm)) {
         return 0;
     }
-    if (!read_element(der, e.end, tbs->end, &e) || e.tag != V_ASN1_SEQUENCE) {
+    if (!read_part(der, e.end, tbs->end, &e) || e.tag != V_ASN1_SEQUENCE) {
         return 0;
     }
     const unsigned char *p = der + e.start;
     crl->issuer = d2i_X509_NAME(NULL, &p, (long)(e.end - e.start));
-    if (crl->issuer == NULL || !read_element(der, e.end, tbs->end, &e)
+    if (crl->issuer == NULL || !read_part(der, e.end, tbs->end, &e)
         || !read_time(der, &e, &crl->this_update_s)) {
         return 0;
     }
     at = e.end;
-    if (at < tbs->end && read_element(der, at, tbs->end, &e) && is_time(&e)) {
+    if (at < tbs->end && read_part(der, at, tbs->end, &e) && is_time(&e)) {
         if (!read_time(der, &e, &crl->next_update_s)) {
             return 0;
         }
@@ -251,7 +263,7 @@ static int read_tbs(stls_crl *crl, const element *tbs, const element *outer_algo
         crl->entries_end = at = e.end;
     }
     if (at < tbs->end) {
-        if (!read_element(der, at, tbs->end, &e) || e.tag != 0x80 || e.end != tbs->end) {
+        if (!read_part(der, at, tbs->end, &e) || e.tag != 0x80 || e.end != tbs->end) {
             return 0;
         }
         if (!read_extensions(crl, &e)) {
@@ -273,7 +285,7 @@ static int read_header(stls_crl *crl)
         || list.tag != V_ASN1_SEQUENCE || list.end != crl->der_len
         || !read_element(der, list.content, list.end, &tbs) || tbs.tag != V_ASN1_SEQUENCE
         || !read_element(der, tbs.end, list.end, &algorithm)
-        || !read_element(der, algorithm.end, list.end, &signature)
+        || !read_part(der, algorithm.end, list.end, &signature)
         || signature.tag != V_ASN1_BIT_STRING || signature.end != list.end
         || signature.end - signature.content < 2 || der[signature.content] != 0) {
         return 0;
@@ -365,7 +377,7 @@ static int read_entry(const stls_crl *crl, size_t at, entry_view *view)
     element extensions, extension;
 
     memset(view, 0, sizeof(*view));
-    if (!read_element(der, at, crl->entries_end, &view->whole)
+    if (!read_part(der, at, crl->entries_end, &view->whole)
         || view->whole.tag != V_ASN1_SEQUENCE
         || !read_element(der, view->whole.content, view->whole.end, &view->serial)
         || view->serial.tag != V_ASN1_INTEGER || !is_minimal(der, &view->serial)
@@ -441,7 +453,8 @@ static int make_table(stls_crl *crl)
     while (size < (uint64_t)crl->num_entries * 3 / 2) {
         size *= 2;
     }
-    crl->table = stls_alloc(&crl->allocator, (size_t)size * sizeof(*crl->table));
+    /* Not by stls_alloc(), which clears it all at once. */
+    crl->table = crl->allocator.alloc(crl->allocator.baton, (size_t)size * sizeof(*crl->table));
     crl->table_mask = (uint32_t)(size - 1);
     return crl->table != NULL;
 }
@@ -470,6 +483,19 @@ static int walk(stls_crl *crl, size_t budget, int (*visit)(stls_crl *, const ent
         crl->at = view.whole.end;
     }
     return 1;
+}
+
+/* `at` counts the table's bytes here. */
+static void clear_on(stls_crl *crl, size_t budget)
+{
+    size_t left = ((size_t)crl->table_mask + 1) * sizeof(*crl->table) - crl->at;
+    size_t len = left < budget ? left : budget;
+    memset((unsigned char *)crl->table + crl->at, 0, len);
+    crl->at += len;
+    if (len == left) {
+        crl->at = crl->entries;
+        crl->phase = STLS_CRL_INSERT;
+    }
 }
 
 static int hash_on(stls_crl *crl, size_t budget)
@@ -511,10 +537,13 @@ static int step_on(stls_crl *crl, size_t budget)
             return 0;
         }
         if (crl->at == crl->entries_end) {
-            crl->at = crl->entries;
-            crl->phase = STLS_CRL_INSERT;
+            crl->at = 0;
+            crl->phase = STLS_CRL_CLEAR;
             return make_table(crl);
         }
+        return 1;
+    case STLS_CRL_CLEAR:
+        clear_on(crl, budget);
         return 1;
     case STLS_CRL_INSERT:
         if (!walk(crl, budget, insert_entry)) {

@@ -12,6 +12,7 @@ typedef enum {
     STLS_CRL_HEADER,
     STLS_CRL_HASH,   /* the digest that the signature is over */
     STLS_CRL_COUNT,  /* every entry is looked at, and counted */
+    STLS_CRL_CLEAR,  /* the table, piece by piece: its pages come into being here */
     STLS_CRL_INSERT, /* every entry gets its place in the table */
     STLS_CRL_READY,
     STLS_CRL_BROKEN

@@ -10,7 +10,7 @@
 
 const char *stls_source_name(int source)
 {
-    static const char *const names[STLS_NUM_SOURCES] = {"staple", "ocsp", "crl"};
+    static const char *const names[STLS_NUM_SOURCES] = {"staple", "ocsp", "crl", "file"};
     return names[source];
 }
 
@@ -284,7 +284,7 @@ static int source_of(const stls_slot *slot, const stls_policy *policy)
     if (slot->asked_by < 0) {
         return slot->rung < num ? sources[slot->rung] : NO_SOURCE;
     }
-    static const uint8_t order[] = {STLS_SOURCE_CRL, STLS_SOURCE_OCSP};
+    static const uint8_t order[] = {STLS_SOURCE_FILE, STLS_SOURCE_CRL, STLS_SOURCE_OCSP};
     if (slot->rung >= sizeof(order)) {
         return NO_SOURCE;
     }
@@ -304,6 +304,9 @@ static stls_status climb(stls_ladder *ladder, stls_slot *slot, const stls_ladder
         switch (source_of(slot, in->policy)) {
         case NO_SOURCE:
             end_slot(ladder, slot, in);
+            break;
+        case STLS_SOURCE_FILE:
+            stls_rung_file_climb(ladder, slot, in);
             break;
         case STLS_SOURCE_STAPLE:
             climb_staple(ladder, slot, in);

@@ -75,6 +75,7 @@ typedef struct {
     const stls_anchors *anchors;
     const STACK_OF(X509) *path;
     const STACK_OF(X509) *crl_issuers; /* presented and given: who may have signed a CRL */
+    const stls_crl_file *crl_file;     /* or NULL */
     stls_findings *findings;
     int64_t now_s;
 } stls_ladder_input;
@@ -102,7 +103,7 @@ const stls_open_fetch *stls_ladder_find_fetch(const stls_ladder *ladder, uint32_
 /* When an answer has lived half its life: from then on a newer one is fetched. */
 int64_t stls_half_life_s(int64_t this_update_s, int64_t use_until_s);
 
-/* "staple", "ocsp", "crl" */
+/* "staple", "ocsp", "crl", "file" */
 const char *stls_source_name(int source);
 
 #endif

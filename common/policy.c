@@ -357,6 +357,10 @@ static stls_status check_fields(const stls_policy *policy, stls_error *err)
         return stls_error_set(err, STLS_ERR_ARGUMENT,
                               "ocsp_nonce on needs ocsp in revocation_sources");
     }
+    if (policy->text[STLS_KEY_CRL_FILE][0] != '\0'
+        && !list_has(policy, STLS_KEY_REVOCATION_SOURCES, STLS_SOURCE_FILE)) {
+        return stls_error_set(err, STLS_ERR_ARGUMENT, "crl_file needs file in revocation_sources");
+    }
     if (list_has(policy, STLS_KEY_FETCH_DENY, STLS_DENY_NONE)
         && policy->list_len[STLS_KEY_FETCH_DENY] > 1) {
         return stls_error_set(err, STLS_ERR_ARGUMENT, "fetch_deny none excludes every other word");

@@ -24,6 +24,10 @@ void stls_rung_responder_ended(stls_ladder *ladder, const stls_slot *responder,
 stls_status stls_rung_fetch(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
                             const char *url, int is_crl, int may_use_cache);
 
+/* ---- rung_file.c ---- */
+
+void stls_rung_file_climb(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in);
+
 /* ---- rung_crl.c ---- */
 
 stls_status stls_rung_crl_climb(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,

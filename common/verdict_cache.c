@@ -13,6 +13,7 @@
 
 /* Raise the number when a field is added: keys of old and new must differ. */
 static const char key_label[] = "strict-tls verdict 1";
+static const char crl_file_label[] = "strict-tls verdict with crl_file 1";
 static const char staple_label[] = "strict-tls verdict with staple 1";
 
 #define USUAL_DER_LEN 4096
@@ -108,6 +109,22 @@ stls_status stls_verdict_key_staple(unsigned char out[STLS_ID_LEN],
     EVP_MD_CTX *hash = hash_begin(staple_label, sizeof(staple_label));
     int ok = hash != NULL && hash_field(hash, in, STLS_ID_LEN)
              && hash_field(hash, staple, staple_len) && EVP_DigestFinal_ex(hash, out, NULL);
+    EVP_MD_CTX_free(hash);
+    return ok ? STLS_OK : STLS_ERR_MEMORY;
+}
+
+stls_status stls_verdict_key_crl_file(unsigned char out[STLS_ID_LEN],
+                                      const unsigned char in[STLS_ID_LEN],
+                                      const stls_crl_file *file)
+{
+    const unsigned char *id = file != NULL ? stls_crl_file_get0_id(file) : NULL;
+    if (file != NULL && id == NULL) {
+        return STLS_ERR_ARGUMENT;
+    }
+    EVP_MD_CTX *hash = hash_begin(crl_file_label, sizeof(crl_file_label));
+    int ok = hash != NULL && hash_field(hash, in, STLS_ID_LEN)
+             && hash_field(hash, id, id != NULL ? STLS_ID_LEN : 0)
+             && EVP_DigestFinal_ex(hash, out, NULL);
     EVP_MD_CTX_free(hash);
     return ok ? STLS_OK : STLS_ERR_MEMORY;
 }

@@ -1,6 +1,8 @@
 /* Which handles are strict, and what was last decided for them. */
 #include "plugin.h"
 
+#include "crl_reader.h"
+
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -182,6 +184,8 @@ STLS_CURL_API const char *stls_curl_status_text(stls_curl_status status)
         return "this libcurl is older than 7.85.0";
     case STLS_CURL_ERR_OPTION:
         return "libcurl refused an option";
+    case STLS_CURL_ERR_CRL_FILE:
+        return "the policy's crl_file cannot be read or decoded";
     }
     return "unknown status";
 }
@@ -214,6 +218,12 @@ STLS_CURL_API stls_curl_status stls_curl_enable(CURL *curl, const stls_policy *p
                                       : default_policy();
     if (own == NULL) {
         return STLS_CURL_ERR_MEMORY;
+    }
+    stls_error err;
+    stls_crl_file_free(stls_curl_crl_file_get1(own, &err));
+    if (err.text[0] != '\0' && stls_policy_get_int(own, STLS_KEY_MODE) != 2) {
+        stls_policy_free(own);
+        return STLS_CURL_ERR_CRL_FILE;
     }
     pthread_mutex_lock(&lock);
     record *of = record_make(curl);

@@ -129,7 +129,8 @@ static int answer_from_others(stls_check *check, const stls_fetch *want, int64_t
     return 0;
 }
 
-stls_verdict stls_curl_judge(stls_check *check, const stls_policy *policy)
+stls_verdict stls_curl_judge(stls_check *check, const stls_policy *policy,
+                             stls_crl_file *crl_file)
 {
     int64_t total_ms = stls_policy_get_int(policy, STLS_KEY_FETCH_TOTAL_MS);
     int64_t crl_ms = stls_policy_get_int(policy, STLS_KEY_CRL_FETCH_TOTAL_MS);
@@ -137,6 +138,7 @@ stls_verdict stls_curl_judge(stls_check *check, const stls_policy *policy)
     stls_fetch want;
     int flight;
 
+    (void)stls_check_set_crl_file(check, crl_file);
     (void)stls_check_start(check, now_s());
     while (stls_check_verdict(check) == STLS_PENDING) {
         if (!stls_check_next_fetch(check, &want)) {

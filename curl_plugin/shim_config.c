@@ -1,6 +1,7 @@
 /* Settled once per process: the real libcurl, the policy, where reports go. */
 #include "shim.h"
 #include "cache.h"
+#include "crl_reader.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -107,6 +108,11 @@ static int read_policy(void)
     if (config.policy == NULL
         || stls_policy_set_text(config.policy, text != NULL ? text : "", &err) != STLS_OK
         || stls_policy_freeze(config.policy, &err) != STLS_OK) {
+        refuse("STRICT_TLS_POLICY: %s: no transfer is started", err.text);
+        return 0;
+    }
+    stls_crl_file_free(stls_curl_crl_file_get1(config.policy, &err));
+    if (err.text[0] != '\0') {
         refuse("STRICT_TLS_POLICY: %s: no transfer is started", err.text);
         return 0;
     }

@@ -17,6 +17,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include "crl_reader.h"
 #include "judge.h"
 
 typedef struct {
@@ -27,6 +28,10 @@ typedef struct {
     stls_check *check;
     stls_result *result;
     stls_verdict verdict;
+    /* What the verdict rests on, so that it can be given again. */
+    char name[1024];
+    stls_anchors *anchors;
+    stls_crl_file *crl_file;
     void (*info_callback)(const SSL *ssl, int where, int value); /* the program's own */
     int (*status_callback)(SSL *ssl, void *arg);
     void *status_arg;
@@ -44,6 +49,8 @@ static void connection_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int ind
     if (conn != NULL) {
         stls_check_free(conn->check);
         stls_result_free(conn->result);
+        stls_anchors_free(conn->anchors);
+        stls_crl_file_free(conn->crl_file);
         free(conn);
     }
 }
@@ -89,25 +96,30 @@ static int x509_error(const connection *conn)
     return info != NULL ? info->x509_err : X509_V_ERR_UNSPECIFIED;
 }
 
-static stls_check *new_check(connection *conn, X509_STORE_CTX *store_ctx, const char *name)
+static stls_check *new_check(const connection *conn, const STACK_OF(X509) *presented)
 {
-    STACK_OF(X509) *presented = X509_STORE_CTX_get0_untrusted(store_ctx);
-    stls_anchors *anchors = conn->setup->anchors != NULL
-                                ? stls_anchors_up_ref(conn->setup->anchors)
-                                : stls_curl_anchors_of(store_ctx, presented);
-    stls_check *check = stls_check_new(conn->setup->policy, anchors, STLS_ROLE_SERVER);
+    stls_check *check = stls_check_new(conn->setup->policy, conn->anchors, STLS_ROLE_SERVER);
 
-    stls_anchors_free(anchors);
     if (check != NULL) {
         /* Whatever fails here drives the verdict to a reject. */
-        if (name[0] != '\0') {
-            (void)stls_check_set_name(check, name, strlen(name));
+        if (conn->name[0] != '\0') {
+            (void)stls_check_set_name(check, conn->name, strlen(conn->name));
         }
         if (presented != NULL) {
             (void)stls_check_add_certs(check, presented);
         }
     }
     return check;
+}
+
+/* Phase two, by the CRLs of the administrator's as they are now. */
+static stls_verdict judge(connection *conn)
+{
+    stls_error err;
+
+    stls_crl_file_free(conn->crl_file);
+    conn->crl_file = stls_curl_crl_file_get1(conn->setup->policy, &err);
+    return stls_curl_judge(conn->check, conn->setup->policy, conn->crl_file);
 }
 
 /* Report mode: what libcurl rejects stays rejected, and is told at once. */
@@ -117,7 +129,7 @@ static int verify_as_libcurl(connection *conn, const SSL *ssl, X509_STORE_CTX *s
 
     if (ok <= 0 && conn->check != NULL && (SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER) != 0) {
         stls_curl_depth++;
-        finish(conn, stls_curl_judge(conn->check, conn->setup->policy));
+        finish(conn, judge(conn));
         stls_curl_depth--;
     }
     return ok;
@@ -127,7 +139,7 @@ static int verify(X509_STORE_CTX *store_ctx, void *arg)
 {
     connection *conn = arg;
     const SSL *ssl = X509_STORE_CTX_get_ex_data(store_ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
-    char name[1024];
+    const STACK_OF(X509) *presented = X509_STORE_CTX_get0_untrusted(store_ctx);
     stls_verdict verdict = STLS_REJECT;
 
     stls_curl_depth++;
@@ -135,8 +147,11 @@ static int verify(X509_STORE_CTX *store_ctx, void *arg)
     stls_result_free(conn->result);
     conn->result = NULL;
     conn->verdict = STLS_PENDING;
-    stls_curl_wanted_name(conn->curl, ssl, conn->is_proxy, name, sizeof(name));
-    conn->check = new_check(conn, store_ctx, name);
+    stls_curl_wanted_name(conn->curl, ssl, conn->is_proxy, conn->name, sizeof(conn->name));
+    stls_anchors_free(conn->anchors);
+    conn->anchors = conn->setup->anchors != NULL ? stls_anchors_up_ref(conn->setup->anchors)
+                                                 : stls_curl_anchors_of(store_ctx, presented);
+    conn->check = new_check(conn, presented);
     if (conn->check != NULL) {
         verdict = stls_check_trust(conn->check, (int64_t)time(NULL));
     }
@@ -166,7 +181,7 @@ static void judge_revocation(connection *conn, SSL *ssl)
         (void)stls_check_add_staple(conn->check, 0, staple, (size_t)staple_len);
     }
     stls_curl_depth++;
-    finish(conn, stls_curl_judge(conn->check, conn->setup->policy));
+    finish(conn, judge(conn));
     stls_curl_depth--;
 }
 
@@ -331,6 +346,21 @@ static int is_over_tls(CURL *curl)
     return len > 2 && (scheme[len - 1] == 'S' || scheme[len - 1] == 's');
 }
 
+/* The crl_file has changed: the same peer is judged once more, before the connection is used. */
+static void judge_again(CURL *curl, connection *conn, SSL *ssl)
+{
+    stls_result_free(conn->result);
+    conn->result = NULL;
+    conn->verdict = STLS_REJECT;
+    conn->curl = curl;
+    conn->check = new_check(conn, SSL_get_peer_cert_chain(ssl));
+    if (conn->check != NULL) {
+        judge_revocation(conn, ssl);
+    }
+    conn->curl = NULL;
+    ERR_clear_error();
+}
+
 /* 1: this connection was judged as this handle demands, and the verdict stands. */
 static int may_use(CURL *curl, const stls_curl_setup *setup)
 {
@@ -347,7 +377,7 @@ static int may_use(CURL *curl, const stls_curl_setup *setup)
         }
         return 1;
     }
-    const connection *conn = connection_of(tls->internals);
+    connection *conn = connection_of(tls->internals);
     if (conn == NULL) {
         refuse(curl, setup, "the connection was opened without these checks");
         return 0;
@@ -355,6 +385,9 @@ static int may_use(CURL *curl, const stls_curl_setup *setup)
     if (!stls_curl_setup_equal_demand(conn->setup, setup)) {
         refuse(curl, setup, "the connection was judged by another policy");
         return 0;
+    }
+    if (!stls_curl_crl_file_is_current(setup->policy, conn->crl_file)) {
+        judge_again(curl, conn, tls->internals);
     }
     stls_curl_note_result(curl, conn->result);
     if (conn->verdict != STLS_ACCEPT) {

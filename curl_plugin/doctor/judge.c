@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "crl_reader.h"
 #include "doctor.h"
 
 static size_t number(const unsigned char *bytes, size_t width)
@@ -61,7 +62,10 @@ stls_result *doctor_judge(const doctor_trust *trust, const doctor_peer *peer)
     if (peer->staple != NULL) {
         (void)stls_check_add_staple(check, 0, peer->staple, peer->staple_len);
     }
-    (void)stls_curl_judge(check, trust->policy);
+    stls_error err;
+    stls_crl_file *crl_file = stls_curl_crl_file_get1(trust->policy, &err);
+    (void)stls_curl_judge(check, trust->policy, crl_file);
+    stls_crl_file_free(crl_file);
     result = stls_check_get1_result(check);
     stls_check_free(check);
     return result;

@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
+#include "crl_reader.h"
 #include "doctor.h"
 
 #define DEBIAN_BUNDLE "/etc/ssl/certs/ca-certificates.crt"
@@ -118,6 +119,10 @@ static stls_policy *make_policy(const doctor_options *options, int ask_revocatio
                || (!compare_name && stls_policy_set(policy, "name", "off", &err) != STLS_OK)
                || stls_policy_freeze(policy, &err) != STLS_OK)) {
         ok = bad_policy("policy", &err);
+    }
+    if (ok) {
+        stls_crl_file_free(stls_curl_crl_file_get1(policy, &err));
+        ok = err.text[0] == '\0' || bad_policy("policy", &err);
     }
     if (!ok) {
         stls_policy_free(policy);

@@ -1,5 +1,7 @@
 """CRLs, written in DER by hand so that bad and huge ones can be made, and a server for them."""
+import base64
 import http.server
+import os
 import threading
 from datetime import timedelta
 
@@ -105,6 +107,32 @@ def many(number):
     at = one.index(bytes([0x02, 0x10])) + 2
     return b"".join(one[:at] + b"\x40" + number.to_bytes(15, "big") + one[at + 16:]
                     for number in range(number))
+
+
+def pem(crl):
+    text = base64.encodebytes(crl).decode().replace("\n", "")
+    lines = "\n".join(text[at:at + 64] for at in range(0, len(text), 64))
+    return f"-----BEGIN X509 CRL-----\n{lines}\n-----END X509 CRL-----\n"
+
+
+class CrlFile:
+    """An administrator's file: current CRLs of every CA of a lab's usual chain."""
+
+    def __init__(self, lab, path):
+        self._pki = lab.pki
+        self.path = path
+        self.write()
+
+    def stage(self, *revoked, **fields):
+        """Another content for it, with these leaves revoked, in a file of its own."""
+        path = self.path.with_suffix(f".{len(list(self.path.parent.iterdir()))}")
+        path.write_text("".join(
+            [pem(build(self._pki["issuing"], [leaf.serial for leaf in revoked], **fields))]
+            + [pem(build(self._pki[label])) for label in ("intermediate", "root")]))
+        return path
+
+    def write(self, *revoked, **fields):
+        os.replace(self.stage(*revoked, **fields), self.path)
 
 
 def point(url):

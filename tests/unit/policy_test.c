@@ -218,6 +218,9 @@ static void freeze_checks_keys_against_each_other(void **state)
     } rows[] = {
         {"ocsp_nonce=on", STLS_OK},
         {"ocsp_nonce=on revocation_sources=staple", STLS_ERR_ARGUMENT},
+        {"crl_file=/etc/crls.pem", STLS_OK},
+        {"crl_file=/etc/crls.pem revocation_sources=ocsp,file", STLS_OK},
+        {"crl_file=/etc/crls.pem revocation_sources=ocsp", STLS_ERR_ARGUMENT},
         {"fetch_deny=none", STLS_OK},
         {"fetch_deny=none,loopback", STLS_ERR_ARGUMENT},
     };
@@ -287,6 +290,8 @@ static void equal_values_mean_equal_ids(void **state)
             other = "http://a.example/";
         } else if (i == STLS_KEY_EXPIRY_WARN_S) {
             other = "60";
+        } else if (i == STLS_KEY_CRL_FILE) {
+            other = "/etc/crls.pem";
         }
         snprintf(text, sizeof(text), "%s=%s", keys[i].name, other);
         if (i != STLS_KEY_PRESET

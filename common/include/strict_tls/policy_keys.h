@@ -35,7 +35,8 @@
     X(NAME_CN_FALLBACK, "name_cn_fallback", ENUM, "off", "off,on", "compare the subject's CN where the certificate has no DNS or IP subject alternative name") \
     X(REVOCATION, "revocation", ENUM, "hard", "hard,soft,off", "what an inconclusive answer means: hard rejects, soft accepts and reports, off asks nothing") \
     X(REVOCATION_SCOPE, "revocation_scope", ENUM, "chain", "chain,leaf", "ask about every certificate below the trust anchor, or about the leaf only") \
-    X(REVOCATION_SOURCES, "revocation_sources", LIST, "staple,ocsp,crl", "staple,ocsp,crl", "which sources are asked, in this order") \
+    X(REVOCATION_SOURCES, "revocation_sources", LIST, "file,staple,ocsp,crl", "staple,ocsp,crl,file", "which sources are asked, in this order; file is crl_file, passed over where none is given") \
+    X(CRL_FILE, "crl_file", STR, "", "FILE", "CRLs given by the administrator: PEM, one behind the other, or one in DER; read again when it changes") \
     X(NO_REVOCATION_SOURCE, "no_revocation_source", ENUM, "fail", "fail,allow", "what to do with a certificate that names no responder and no CRL") \
     X(SHORT_LIVED_S, "short_lived_s", INT, "604800", "0..31536000", "leaf certificates living no longer than this need no revocation answer; 0 exempts none") \
     X(MUST_STAPLE, "must_staple", ENUM, "enforce", "enforce,ignore", "RFC 7633: a leaf that demands a stapled answer must come with one that proves something; not asked with revocation off") \

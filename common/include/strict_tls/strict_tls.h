@@ -66,6 +66,7 @@ typedef struct stls_result_st stls_result;
 typedef struct stls_verdict_cache_st stls_verdict_cache;
 typedef struct stls_http_st stls_http;
 typedef struct stls_crl_st stls_crl;
+typedef struct stls_crl_file_st stls_crl_file;
 typedef struct stls_repair_st stls_repair;
 
 #define STLS_ID_LEN 32 /* every id and cache key is a SHA-256 */
@@ -176,6 +177,35 @@ const unsigned char *stls_crl_get0_der(const stls_crl *crl, size_t *len);
 size_t stls_crl_memory_len(const stls_crl *crl);
 uint32_t stls_crl_num_entries(const stls_crl *crl);
 
+/* ---- crl_file.c: the CRLs of the policy's crl_file -------------------------------- */
+
+/*
+ * The file's bytes, owned from here on (also when this fails) and given to
+ * `free_bytes` (NULL: left alone) once they are read through.  PEM, any number
+ * of "X509 CRL" blocks, whatever lies between them; or a single CRL in DER.
+ * NULL when out of memory.
+ */
+stls_crl_file *stls_crl_file_new(const stls_allocator *allocator, unsigned char *bytes, size_t len,
+                                 void (*free_bytes)(void *bytes));
+
+/*
+ * Reads on through about `budget_bytes` of it, as stls_crl_step() does.
+ * STLS_CRL_DONE: immutable from here on, threads may share it.
+ * STLS_CRL_FAILED: one of them cannot be decoded, or there is none; `err` (may
+ * be NULL) says so.
+ */
+stls_crl_state stls_crl_file_step(stls_crl_file *file, size_t budget_bytes, stls_error *err);
+
+stls_crl_file *stls_crl_file_up_ref(stls_crl_file *file);
+void stls_crl_file_free(stls_crl_file *file);
+
+/* SHA-256 of the content, STLS_ID_LEN bytes: what rests on another content is to be dropped.
+ * NULL until it is read through. */
+const unsigned char *stls_crl_file_get0_id(const stls_crl_file *file);
+size_t stls_crl_file_num_crls(const stls_crl_file *file);
+/* Bytes held, indexes included; crl_memory_bytes does not bound them. */
+size_t stls_crl_file_memory_len(const stls_crl_file *file);
+
 /* ---- check.c: one peer, one check ---------------------------------------- */
 
 /* What the peer is. */
@@ -218,6 +248,12 @@ stls_status stls_check_add_staple(stls_check *check, size_t cert_index, const un
 
 /* A CRL that is at hand anyway, walked through. Takes a reference. Before start. */
 stls_status stls_check_add_crl(stls_check *check, stls_crl *crl);
+
+/*
+ * What the policy's crl_file holds.  Takes a reference.  Before start.  A
+ * policy with a crl_file and a check without one is a reject (internal.error).
+ */
+stls_status stls_check_set_crl_file(stls_check *check, stls_crl_file *file);
 
 /* A certificate that may have signed a CRL, for indirect CRLs. Takes a reference. Before start. */
 stls_status stls_check_add_crl_issuer(stls_check *check, X509 *cert);
@@ -400,6 +436,11 @@ stls_status stls_verdict_key(unsigned char key[STLS_ID_LEN], const stls_policy *
 stls_status stls_verdict_key_staple(unsigned char out[STLS_ID_LEN],
                                     const unsigned char in[STLS_ID_LEN],
                                     const unsigned char *staple, size_t staple_len);
+
+/* The key of the same with these CRLs of the administrator's (NULL: none); likewise. */
+stls_status stls_verdict_key_crl_file(unsigned char out[STLS_ID_LEN],
+                                      const unsigned char in[STLS_ID_LEN],
+                                      const stls_crl_file *file);
 
 /* Bounded, least recently used goes first. Owned by one process, one thread at a time. */
 stls_verdict_cache *stls_verdict_cache_new(size_t max_entries, const stls_allocator *allocator);

@@ -33,6 +33,8 @@
  *   - Revocation is asked inside the handshake and blocks meanwhile, a multi
  *     handle too: at most fetch_total_ms, or crl_fetch_total_ms for a CRL.
  *     Answers are kept on disk, see stls_curl_set_cache().
+ *   - A crl_file of the policy is read again when it has changed; a kept
+ *     connection is judged again then, before it is used.
  *   - curl_easy_duphandle(): the duplicate is strict as well; it needs a
  *     stls_curl_enable() of its own only for an error buffer.
  *   - curl_easy_reset() takes strictness away with every other option: enable
@@ -63,7 +65,8 @@ typedef enum {
     STLS_CURL_ERR_ARGUMENT = -2, /* no handle, or a policy that is not frozen */
     STLS_CURL_ERR_BACKEND = -3,  /* this libcurl does TLS with another library than OpenSSL 3 */
     STLS_CURL_ERR_VERSION = -4,  /* libcurl is older than 7.85.0 */
-    STLS_CURL_ERR_OPTION = -5    /* libcurl refused an option */
+    STLS_CURL_ERR_OPTION = -5,   /* libcurl refused an option */
+    STLS_CURL_ERR_CRL_FILE = -6  /* the policy's crl_file cannot be read or decoded */
 } stls_curl_status;
 
 /* A sentence about a status. Static lifetime. */

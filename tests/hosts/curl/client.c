@@ -18,6 +18,7 @@
  *   perform H          curl_easy_perform()
  *   together H[,H...]  through the process's one multi handle
  *   cache FOLDER       stls_curl_set_cache()
+ *   replace FILE OTHER rename(OTHER, FILE)
  *   sleep MS
  */
 #include <stdio.h>
@@ -301,6 +302,11 @@ static char **step(char **word)
         tell(h, curl_easy_perform(h->curl));
     } else if (strcmp(verb, "together") == 0) {
         together(word[1]);
+    } else if (strcmp(verb, "replace") == 0) {
+        if (rename(word[2], word[1]) != 0) {
+            die("replace");
+        }
+        return word + 3;
     } else if (strcmp(verb, "sleep") == 0) {
         long ms = atol(word[1]);
         nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);

@@ -1,4 +1,5 @@
 """The CRL rung: certificates that name no responder, as large CAs issue them now."""
+import os
 from contextlib import ExitStack
 
 import pytest
@@ -64,3 +65,64 @@ def test_downloaded_once(published, curls):
         for _ in range(3):
             curls.strict_curl(*curls.curl_words(peers[name]), policy=policy_text(LEAF))
         assert server.counts[f"{name}.crl"] == before + 1
+
+
+# ---- crl_file -------------------------------------------------------------------
+
+@pytest.fixture
+def crl_file(peers, tmp_path):
+    return crl.CrlFile(peers.lab, tmp_path / "crls.pem")
+
+
+def with_file(crl_file, **policy):
+    return policy_text({"short_lived_s": "0", "crl_file": str(crl_file.path), **policy})
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_crl_file(version, peers, curls, crl_file):
+    """The first source of all by default, or the only one."""
+    for revoked, reason in ((), None), ((peers.good.leaf,), "crl.revoked"):
+        crl_file.write(*revoked)
+        for policy in {}, {"revocation_sources": "file"}:
+            done, reports = curls.strict_curl(*curls.curl_words(peers.good), *VERSIONS[version],
+                                              policy=with_file(crl_file, **policy))
+            assert [report["reason"] for report in reports] == [reason or "none"], reports
+            assert done.returncode == (60 if reason else 0)
+            assert reports[0]["certs"][0]["revocation"]["source"] == "file"
+
+
+def test_crl_file_unusable(peers, curls, tmp_path):
+    """Nothing is transferred: the policy cannot be kept."""
+    (tmp_path / "text").write_text("no CRL\n")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("absent", "text", "folder", "fifo"):
+        policy = policy_text({"crl_file": str(tmp_path / name)})
+        done, reports = curls.strict_curl(*curls.curl_words(peers.good), policy=policy)
+        assert done.returncode not in (0, 60) and reports == [], name
+        assert "crl_file" in done.stderr and name in done.stderr, done.stderr
+        told = curls.library(*curls.handle(peers.good), "strict", "a", policy)
+        assert told == [{"failed": "the policy's crl_file cannot be read or decoded"}], told
+
+
+def test_crl_file_changes(peers, curls, crl_file):
+    """The next transfer knows, over the connection that is kept, too."""
+    same, revoked = crl_file.stage(next_update_s=7200), crl_file.stage(peers.good.leaf)
+    handle = [*curls.handle(peers.good), "strict", "a", with_file(crl_file)]
+    told = curls.library(*handle, "perform", "a", "perform", "a", "replace", crl_file.path, same,
+                         "perform", "a", "replace", crl_file.path, revoked, "perform", "a",
+                         "perform", "a")
+    assert [line["report"]["reason"] for line in told] == ["none"] * 3 + ["crl.revoked"] * 2
+    assert [line["code"] for line in told[:3]] == [0, 0, 0]
+    assert [line["new_connections"] for line in told[:4]] == [1, 0, 0, 0]
+    assert all(line["code"] != 0 and line["status"] == 0 for line in told[3:]), told
+
+
+def test_crl_file_becomes_unusable(peers, curls, crl_file, tmp_path):
+    """What was read before stays."""
+    (tmp_path / "spoiled").write_text("-----BEGIN X509 CRL-----\n")
+    crl_file.write(peers.good.leaf)
+    handle = [*curls.handle(peers.good), "strict", "a", with_file(crl_file)]
+    told = curls.library(*handle, "perform", "a", "replace", crl_file.path, tmp_path / "spoiled",
+                         "perform", "a")
+    assert [line["report"]["reason"] for line in told] == ["crl.revoked"] * 2

@@ -9,6 +9,7 @@ from tests.hosts.doctor.conftest import ACCEPT, REJECT, UNKNOWN, USAGE, policy_t
 from tests.hosts.doctor.schema import errors
 from tests.lab import net, tls_server
 from tests.lab.connect_proxy import ConnectProxy
+from tests.lab.crl import CrlFile
 from tests.lab.scenarios import NAME
 from tests.lab.tls_server import TlsServer
 
@@ -319,3 +320,21 @@ def test_trust_store_from_the_environment(doctor, lab):
     for variable in ("CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         assert doctor(*args, env={variable: str(scene.trust)}).code == ACCEPT
     assert doctor(*args, env={"SSL_CERT_FILE": str(lab.pki["stranger"].cert_path)}).code == REJECT
+
+
+# ---- the administrator's CRLs --------------------------------------------------------
+
+def test_crl_file(doctor, lab, tmp_path):
+    scene, file = lab.scenes["good"], CrlFile(lab, tmp_path / "crls.pem")
+
+    def judged(path, *args):
+        return doctor("check", scene.backend.address, "--name", NAME, "--cafile", scene.trust,
+                      "--json", "--policy", policy_text(crl_file=path, **{
+                          "revocation_sources": "file", "short_lived_s": "0"}), *args)
+    assert judged(file.path).json["reason"] == "none"
+    file.write(scene.leaf)
+    done = judged(file.path)
+    assert (done.code, done.json["reason"]) == (REJECT, "crl.revoked")
+    assert done.json["strict"]["certs"][0]["revocation"]["revocation_reason"] == "keyCompromise"
+    done = judged(tmp_path / "absent")
+    assert (done.code, done.out) == (USAGE, "") and "absent" in done.err
