@@ -8,12 +8,11 @@
 #include <apr_file_info.h>
 #include <http_main.h>
 
-#define MAX_NAME 64
 #define NUM_OWN 4
 
 /* Filled before httpd looks at it: names cannot be made by the preprocessor. */
-command_rec mst_commands[STLS_NUM_KEYS + NUM_OWN + 1];
-static char names[STLS_NUM_KEYS][MAX_NAME];
+command_rec mst_commands[STLS_NUM_KEYS + NUM_OWN + MST_NUM_CLIENT_COMMANDS + 1];
+static char names[STLS_NUM_KEYS][MST_NAME_LEN];
 
 /* Of the configuration being read; nothing writes to them afterwards. */
 static apr_pool_t *conf_pool;
@@ -46,6 +45,13 @@ static const char *check_value(apr_pool_t *p, const char *key, const char *value
     return said;
 }
 
+long mst_parse_mode(const char *arg)
+{
+    return !ap_cstr_casecmp(arg, "on") ? MST_ENFORCE
+        : !ap_cstr_casecmp(arg, "report") ? MST_REPORT
+        : !ap_cstr_casecmp(arg, "off") ? MST_OFF : MST_UNSET;
+}
+
 static const char *set_mode(cmd_parms *cmd, void *dconf, const char *arg)
 {
     mst_dir_conf *conf = dconf;
@@ -53,16 +59,8 @@ static const char *set_mode(cmd_parms *cmd, void *dconf, const char *arg)
     if (conf->mode != MST_UNSET) {
         return "StrictTLS is given twice in this section";
     }
-    if (!ap_cstr_casecmp(arg, "on")) {
-        conf->mode = MST_ENFORCE;
-    }
-    else if (!ap_cstr_casecmp(arg, "report")) {
-        conf->mode = MST_REPORT;
-    }
-    else if (!ap_cstr_casecmp(arg, "off")) {
-        conf->mode = MST_OFF;
-    }
-    else {
+    conf->mode = mst_parse_mode(arg);
+    if (conf->mode == MST_UNSET) {
         return apr_psprintf(cmd->pool, "StrictTLS must be on, off or report, not '%s'", arg);
     }
     if (conf->mode != MST_OFF) {
@@ -71,9 +69,8 @@ static const char *set_mode(cmd_parms *cmd, void *dconf, const char *arg)
     return NULL;
 }
 
-static const char *set_key(cmd_parms *cmd, void *dconf, const char *arg)
+const char *mst_set_value(cmd_parms *cmd, mst_dir_conf *conf, const char *arg)
 {
-    mst_dir_conf *conf = dconf;
     const stls_key_info *info = cmd->info;
     const char *said;
 
@@ -88,51 +85,83 @@ static const char *set_key(cmd_parms *cmd, void *dconf, const char *arg)
     return NULL;
 }
 
-static const char *load_anchors(apr_pool_t *p, const char *key, const char *file)
+static const char *set_key(cmd_parms *cmd, void *dconf, const char *arg)
+{
+    return mst_set_value(cmd, dconf, arg);
+}
+
+static const char *add_file(apr_pool_t *p, stls_anchors *anchors, const char *file)
 {
     stls_error err = {{0}};
-    stls_anchors *anchors;
+    BIO *bio = BIO_new_file(file, "r");
     stls_status status;
-    BIO *bio;
+
+    if (bio == NULL) {
+        return apr_psprintf(p, "cannot open trusted certificates '%s'", file);
+    }
+    status = stls_anchors_load(anchors, bio, &err);
+    BIO_free(bio);
+    return status == STLS_OK ? NULL
+        : apr_psprintf(p, "trusted certificates '%s': %s", file,
+                       err.text[0] ? err.text : "out of memory");
+}
+
+const char *mst_load_anchors(apr_pool_t *p, const char *key, const apr_array_header_t *files)
+{
+    const char *said = NULL, *all = apr_array_pstrcat(p, files, ' ');
+    stls_error err = {{0}};
+    stls_anchors *anchors;
+    int i;
 
     if (apr_hash_get(anchors_by_file, key, APR_HASH_KEY_STRING)) {
         return NULL;
     }
-    bio = BIO_new_file(file, "r");
-    if (bio == NULL) {
-        ERR_clear_error();
-        return apr_psprintf(p, "cannot open trusted certificates '%s'", file);
-    }
     anchors = stls_anchors_new(NULL);
-    status = anchors ? stls_anchors_load(anchors, bio, &err) : STLS_ERR_MEMORY;
-    if (status == STLS_OK) {
-        status = stls_anchors_freeze(anchors, &err);
+    if (anchors == NULL) {
+        return "out of memory";
     }
-    BIO_free(bio);
-    ERR_clear_error();
-    if (status != STLS_OK) {
-        stls_anchors_free(anchors);
-        return apr_psprintf(p, "trusted certificates '%s': %s", file,
+    for (i = 0; said == NULL && i < files->nelts; i++) {
+        said = add_file(p, anchors, APR_ARRAY_IDX(files, i, const char *));
+    }
+    if (said == NULL && stls_anchors_freeze(anchors, &err) != STLS_OK) {
+        said = apr_psprintf(p, "trusted certificates '%s': %s", all,
                             err.text[0] ? err.text : "out of memory");
+    }
+    ERR_clear_error();
+    if (said != NULL) {
+        stls_anchors_free(anchors);
+        return said;
     }
     apr_hash_set(anchors_by_file, apr_pstrdup(conf_pool, key), APR_HASH_KEY_STRING, anchors);
     return NULL;
 }
 
-static const char *set_trusted(cmd_parms *cmd, void *dconf, const char *arg)
+static const char *load_file(apr_pool_t *p, const char *key, const char *file)
 {
-    mst_dir_conf *conf = dconf;
+    apr_array_header_t *files = apr_array_make(p, 1, sizeof(char *));
+
+    APR_ARRAY_PUSH(files, const char *) = file;
+    return mst_load_anchors(p, key, files);
+}
+
+const char *mst_set_trusted(cmd_parms *cmd, mst_dir_conf *conf, const char *arg)
+{
     const char *said;
 
     if (conf->trusted != NULL) {
-        return "StrictTLSTrustedCertificate is given twice in this section";
+        return apr_psprintf(cmd->pool, "%s is given twice in this section", cmd->cmd->name);
     }
     conf->trusted = ap_server_root_relative(cmd->pool, arg);
     if (conf->trusted == NULL) {
-        return apr_psprintf(cmd->pool, "StrictTLSTrustedCertificate: invalid path '%s'", arg);
+        return apr_psprintf(cmd->pool, "%s: invalid path '%s'", cmd->cmd->name, arg);
     }
-    said = load_anchors(cmd->temp_pool, conf->trusted, conf->trusted);
-    return said ? apr_pstrcat(cmd->pool, "StrictTLSTrustedCertificate: ", said, NULL) : NULL;
+    said = load_file(cmd->temp_pool, conf->trusted, conf->trusted);
+    return said ? apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", said, NULL) : NULL;
+}
+
+static const char *set_trusted(cmd_parms *cmd, void *dconf, const char *arg)
+{
+    return mst_set_trusted(cmd, dconf, arg);
 }
 
 static const char *split_proxy(apr_pool_t *p, const char *arg, const char **host,
@@ -162,13 +191,13 @@ static const char *set_http_proxy(cmd_parms *cmd, void *dconf, const char *arg)
 }
 
 /* "max_urls_per_cert" -> "StrictTLSMaxURLsPerCert" */
-static void make_name(char *name, const char *key)
+void mst_make_name(char *name, const char *prefix, const char *key)
 {
     static const char *const words[] = {"OCSP", "CRL", "CN", "URL", "URLs", "X509", NULL};
     apr_size_t len;
     int i;
 
-    apr_cpystrn(name, "StrictTLS", MAX_NAME);
+    apr_cpystrn(name, prefix, MST_NAME_LEN);
     name += strlen(name);
     for (; *key; key += len + (key[len] == '_')) {
         len = strcspn(key, "_");
@@ -184,9 +213,9 @@ static void make_name(char *name, const char *key)
     *name = '\0';
 }
 
-static void add_command(command_rec *cmd, const char *name,
-                        const char *(*set)(cmd_parms *, void *, const char *), const void *data,
-                        int where, const char *doc)
+void mst_add_command(command_rec *cmd, const char *name,
+                     const char *(*set)(cmd_parms *, void *, const char *), const void *data,
+                     int where, const char *doc)
 {
     cmd->name = name;
     cmd->AP_TAKE1 = set;
@@ -203,22 +232,23 @@ __attribute__((constructor)) static void make_commands(void)
     command_rec *cmd = mst_commands;
     int i;
 
-    add_command(cmd++, "StrictTLS", set_mode, NULL, anywhere,
+    mst_add_command(cmd++, "StrictTLS", set_mode, NULL, anywhere,
                 "on, off or report: whether backends are judged");
-    add_command(cmd++, "StrictTLSTrustedCertificate", set_trusted, NULL, anywhere,
+    mst_add_command(cmd++, "StrictTLSTrustedCertificate", set_trusted, NULL, anywhere,
                 "PEM file of the trust anchors; the system's unless given");
-    add_command(cmd++, "StrictTLSHTTPProxy", set_http_proxy, NULL, anywhere,
+    mst_add_command(cmd++, "StrictTLSHTTPProxy", set_http_proxy, NULL, anywhere,
                 "HOST:PORT of an HTTP proxy for fetches, or off");
-    add_command(cmd++, "StrictTLSCache", mst_set_cache, NULL, RSRC_CONF,
+    mst_add_command(cmd++, "StrictTLSCache", mst_set_cache, NULL, RSRC_CONF,
                 "where OCSP answers are shared: a socache provider, as in shmcb:FILE(SIZE), "
                 "redis:HOST:PORT or memcache:HOST:PORT, or none");
     for (i = 0; i < STLS_NUM_KEYS; i++) {
         if (info[i].key == STLS_KEY_MODE) {
             continue; /* StrictTLS itself */
         }
-        make_name(names[i], info[i].name);
-        add_command(cmd++, names[i], set_key, &info[i], anywhere, info[i].doc);
+        mst_make_name(names[i], "StrictTLS", info[i].name);
+        mst_add_command(cmd++, names[i], set_key, &info[i], anywhere, info[i].doc);
     }
+    (void) mst_client_commands(cmd);
 }
 
 /* ---- sections ---------------------------------------------------------------------- */
@@ -285,6 +315,7 @@ int mst_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     anchors_by_file = apr_hash_make(pconf);
     is_wanted = 0;
     apr_pool_cleanup_register(pconf, NULL, drop_anchors, apr_pool_cleanup_null);
+    mst_client_pre_config();
     mst_cache_pre_config(pconf);
     mst_verdict_pre_config();
     return OK;
@@ -319,13 +350,23 @@ static stls_policy *make_policy(const mst_dir_conf *conf, stls_error *err)
     return policy;
 }
 
+const char *mst_try_policy(apr_pool_t *p, const mst_dir_conf *conf)
+{
+    stls_error err = {{0}};
+    stls_policy *policy = make_policy(conf, &err);
+    const char *said = policy ? NULL
+        : err.text[0] ? apr_pstrdup(p, err.text) : "out of memory";
+
+    stls_policy_free(policy);
+    return said;
+}
+
 /* Keys that contradict each other are told before the server starts. */
 static int check_section(server_rec *s, const mst_dir_conf *base, ap_conf_vector_t *section,
                          apr_pool_t *ptemp)
 {
     mst_dir_conf *conf = section ? mst_get_dir_conf(section) : NULL;
-    stls_error err = {{0}};
-    stls_policy *policy;
+    const char *said;
 
     if (section && conf == NULL) {
         return 1;
@@ -334,15 +375,14 @@ static int check_section(server_rec *s, const mst_dir_conf *base, ap_conf_vector
     if (conf->mode != MST_ENFORCE && conf->mode != MST_REPORT) {
         return 1;
     }
-    policy = make_policy(conf, &err);
-    if (policy == NULL) {
+    said = mst_try_policy(ptemp, conf);
+    if (said != NULL) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s, STLSLOGNO(10)
                      "strict-tls: %s:%u, server %s: %s", s->defn_name ? s->defn_name : "main",
                      s->defn_line_number, s->server_hostname ? s->server_hostname : "(main)",
-                     err.text[0] ? err.text : "out of memory");
+                     said);
         return 0;
     }
-    stls_policy_free(policy);
     return 1;
 }
 
@@ -359,20 +399,28 @@ static int check_sections(server_rec *s, const mst_dir_conf *base, apr_array_hea
     return 1;
 }
 
-int mst_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *main_s)
+int mst_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *main_s,
+                     int has_proxy)
 {
     const char *stores[] = {X509_get_default_cert_file(), "/etc/ssl/certs/ca-certificates.crt"};
     const char *said = NULL;
     server_rec *s;
     apr_size_t i;
 
-    (void) pconf;
     (void) plog;
+    if (mst_client_check_config(pconf, ptemp, main_s) != OK) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
     if (!is_wanted) {
         return OK;
     }
+    if (!has_proxy) {
+        ap_log_error(APLOG_MARK, APLOG_EMERG, 0, main_s, STLSLOGNO(13)
+                     "strict-tls: load mod_proxy before mod_strict_tls");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
     for (i = 0; i < 2; i++) {
-        said = load_anchors(ptemp, "", stores[i]);
+        said = load_file(ptemp, "", stores[i]);
         if (said == NULL) {
             break;
         }
@@ -427,8 +475,10 @@ static mst_runtime *make_runtime(const mst_dir_conf *conf)
                                APR_HASH_KEY_STRING);
     rt->policy = rt->anchors ? make_policy(conf, &err) : NULL;
     if (rt->policy == NULL) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf, STLSLOGNO(14)
-                     "strict-tls: %s", rt->anchors ? err.text : "no trusted certificates");
+        if (rt->anchors || !conf->is_client) { /* servers without TLS inherit StrictTLSClient */
+            ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf, STLSLOGNO(14)
+                         "strict-tls: %s", rt->anchors ? err.text : "no trusted certificates");
+        }
         return rt;
     }
     rt->nonce = !strcmp(stls_policy_get0_text(rt->policy, STLS_KEY_OCSP_NONCE), "on");

@@ -145,18 +145,45 @@ stls_verdict mst_judge(mst_conn *conn, SSL *ssl)
                                 (apr_size_t) staple_len);
 }
 
-void mst_judge_fail(mst_conn *conn, stls_reason reason, const char *detail)
+stls_result *mst_failed_result(mst_runtime *rt, const char *name, stls_reason reason,
+                               const char *detail)
 {
-    stls_check *check;
+    stls_check *check = mst_new_check(rt, name, NULL);
+    stls_result *result = NULL;
 
-    stls_result_free(conn->result);
-    conn->result = NULL;
-    check = mst_new_check(conn->rt, conn->name, NULL);
     if (check != NULL) {
         (void) stls_check_fail(check, reason, detail, now());
-        conn->result = stls_check_get1_result(check);
+        result = stls_check_get1_result(check);
         stls_check_free(check);
     }
+    return result;
+}
+
+void mst_judge_fail(mst_conn *conn, stls_reason reason, const char *detail)
+{
+    stls_result_free(conn->result);
+    conn->result = mst_failed_result(conn->rt, conn->name, reason, detail);
+}
+
+stls_result *mst_judge_anew(mst_conn *conn)
+{
+    apr_uint32_t epoch = mst_epoch();
+    stls_check *check = mst_new_check(conn->rt, conn->name, conn->certs);
+    stls_result *result;
+
+    if (check == NULL) {
+        return NULL;
+    }
+    if (conn->staple != NULL) {
+        (void) stls_check_add_staple(check, 0, conn->staple, conn->staple_len);
+    }
+    (void) mst_run_check(conn->rt, check, 0);
+    result = stls_check_get1_result(check);
+    stls_check_free(check);
+    if (result != NULL && conn->has_staple_key) {
+        mst_verdict_put(conn->key, result, epoch, conn->rt->negative_ttl_s, now());
+    }
+    return result;
 }
 
 int mst_same_policy(const mst_runtime *one, const mst_runtime *other)

@@ -259,9 +259,10 @@ static int verify(X509_STORE_CTX *store, void *data)
 
 static int init_server(server_rec *s, apr_pool_t *p, int is_proxy, SSL_CTX *ctx)
 {
-    (void) s;
-    (void) p;
-    if (is_proxy && ctx != NULL) {
+    if (!is_proxy && ctx != NULL) {
+        return mst_client_init_server(s, p, ctx);
+    }
+    if (ctx != NULL) {
         SSL_CTX_set_cert_verify_callback(ctx, verify, NULL);
     }
     return OK;
@@ -287,7 +288,7 @@ static int pre_handshake(conn_rec *c, SSL *ssl, int is_proxy)
     mst_conn *conn;
 
     if (!is_proxy) {
-        return DECLINED;
+        return mst_client_pre_handshake(c, ssl);
     }
     conn = conn_of(c);
     if (conn == NULL) {
@@ -385,22 +386,18 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
 
 static void child_init(apr_pool_t *p, server_rec *s)
 {
-    (void) s;
     mst_fetch_child_init(p);
     mst_config_child_init(p);
     mst_verdict_child_init(p);
     mst_cache_child_init(p);
     mst_refresh_child_init(p);
+    mst_client_child_init(s);
 }
 
 static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
-    if (proxy_hook_scheme_handler == NULL) {
-        ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s, STLSLOGNO(13)
-                     "strict-tls: load mod_proxy before mod_strict_tls");
-        return HTTP_INTERNAL_SERVER_ERROR;
-    }
-    return mst_check_config(pconf, plog, ptemp, s);
+    /* which wants mod_proxy for backends only */
+    return mst_check_config(pconf, plog, ptemp, s, proxy_hook_scheme_handler != NULL);
 }
 
 static void register_hooks(apr_pool_t *p)
@@ -421,6 +418,7 @@ static void register_hooks(apr_pool_t *p)
     }
     /* outside mod_ssl's filter */
     ap_register_input_filter(FILTER, look, NULL, AP_FTYPE_CONNECTION + 1);
+    mst_client_register(p);
     mst_status_register(p);
 }
 
@@ -428,8 +426,8 @@ module AP_MODULE_DECLARE_DATA strict_tls_module = {
     STANDARD20_MODULE_STUFF,
     mst_create_dir_conf,
     mst_merge_dir_conf,
-    NULL,
-    NULL,
+    mst_create_server_conf,
+    mst_merge_server_conf,
     mst_commands,
     register_hooks,
     AP_MODULE_FLAG_NONE

@@ -42,6 +42,7 @@ APLOG_USE_MODULE(strict_tls);
 
 #define MST_DETAIL_LEN 256
 #define MST_LINE_LEN 1536
+#define MST_NAME_LEN 64
 
 extern module AP_MODULE_DECLARE_DATA __attribute__((visibility("default"))) strict_tls_module;
 
@@ -81,7 +82,8 @@ void *mst_merge_dir_conf(apr_pool_t *p, void *base, void *add);
 extern command_rec mst_commands[];
 
 int mst_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp);
-int mst_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+int mst_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s,
+                     int has_proxy);
 void mst_config_child_init(apr_pool_t *p);
 
 mst_dir_conf *mst_get_dir_conf(ap_conf_vector_t *dir_conf);
@@ -94,6 +96,51 @@ mst_runtime *mst_get_runtime(const mst_dir_conf *conf);
  * It carries no request of a client, and no request may ride it.
  */
 mst_runtime *mst_get_nameless(const mst_runtime *rt);
+
+/* What directives for backends and for clients share; sentences are what is wrong, or NULL. */
+long mst_parse_mode(const char *arg);
+const char *mst_set_value(cmd_parms *cmd, mst_dir_conf *conf, const char *arg);
+const char *mst_set_trusted(cmd_parms *cmd, mst_dir_conf *conf, const char *arg);
+void mst_make_name(char *name, const char *prefix, const char *key);
+void mst_add_command(command_rec *cmd, const char *name,
+                     const char *(*set)(cmd_parms *, void *, const char *), const void *data,
+                     int where, const char *doc);
+/* One set of anchors out of these files, found by `key` from now on. */
+const char *mst_load_anchors(apr_pool_t *p, const char *key, const apr_array_header_t *files);
+const char *mst_try_policy(apr_pool_t *p, const mst_dir_conf *conf);
+
+/* ---- client_config.c: what was configured about clients --------------------- */
+
+/* Of a server or virtual host. */
+typedef struct {
+    mst_dir_conf own;    /* StrictTLSClient... as it stands there */
+    mst_dir_conf effective;
+    mst_runtime *rt;     /* of effective, in a child; NULL where it is off */
+    int is_set_here;
+    int asks;            /* SSLVerifyClient, as far as known */
+    int asks_somewhere;  /* in a section or .htaccess of it */
+    const char *ca_file; /* SSLCACertificateFile, ...Path */
+    const char *ca_path;
+} mst_client_conf;
+
+void *mst_create_server_conf(apr_pool_t *p, server_rec *s);
+void *mst_merge_server_conf(apr_pool_t *p, void *base, void *add);
+#define MST_NUM_CLIENT_COMMANDS (STLS_NUM_KEYS + 4)
+command_rec *mst_client_commands(command_rec *cmd);
+
+void mst_client_pre_config(void);
+int mst_client_check_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *main_s);
+/* Whether some server is to judge clients. */
+int mst_client_is_wanted(void);
+mst_client_conf *mst_get_client_conf(const server_rec *s);
+int mst_client_is_strict(const mst_client_conf *conf);
+
+/* ---- client.c: when a client is judged --------------------------------------- */
+
+int mst_client_init_server(server_rec *s, apr_pool_t *p, SSL_CTX *ctx);
+int mst_client_pre_handshake(conn_rec *c, SSL *ssl);
+void mst_client_child_init(server_rec *main_s);
+void mst_client_register(apr_pool_t *p);
 
 /* ---- fetch.c: how an answer gets here -------------------------------------- */
 
@@ -227,6 +274,11 @@ stls_verdict mst_judge_revocation(mst_conn *conn, STACK_OF(X509) *certs,
 stls_verdict mst_judge(mst_conn *conn, SSL *ssl);
 /* Replaces conn->result by a reject of the host's own making. */
 void mst_judge_fail(mst_conn *conn, stls_reason reason, const char *detail);
+/* The same as a result of its own. */
+stls_result *mst_failed_result(mst_runtime *rt, const char *name, stls_reason reason,
+                               const char *detail);
+/* The same presentation once more, by answers of now; NULL when out of memory. */
+stls_result *mst_judge_anew(mst_conn *conn);
 /* The accepting verdict that stands now, up_ref'd; NULL: it is over. */
 stls_result *mst_judge_current(mst_conn *conn);
 /* Whether a pooled connection may serve this request. */

@@ -72,13 +72,16 @@ class Connection:
 class Client:
     """One certificate chain, or none; sessions of its connections are good for one another."""
 
-    def __init__(self, chain=None, key=None, *, version=None, tickets=True, timeout_s=30.0):
-        """version: a key of VERSIONS; tickets False: TLS 1.2 resumes by session id."""
+    def __init__(self, chain=None, key=None, *, version=None, tickets=True, timeout_s=30.0,
+                 post_handshake=False):
+        """version: a key of VERSIONS; tickets False: TLS 1.2 resumes by session id;
+        post_handshake: authenticates itself in TLS 1.3 when it is asked to later."""
         self._timeout_s = timeout_s
         self._context = context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        context.post_handshake_auth = post_handshake
         if version:
             context.minimum_version = context.maximum_version = VERSIONS[version]
         if not tickets:

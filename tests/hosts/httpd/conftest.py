@@ -4,10 +4,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.lab import httpd_fronts, net
+from tests.lab import httpd_fronts, httpd_inbound, net
 from tests.lab.httpd import MODULE, WRAPPER, Httpd
 from tests.lab.lab import Lab
 from tests.lab.scenarios import NAME
+from tests.lab.tls_client import Client
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,6 +51,11 @@ class Stage:
     def open(self):
         self._stack.enter_context(self.lab)
 
+    def door_front(self, **options):
+        front = httpd_inbound.make(self._folder / f"front{next(self._numbers)}", **options)
+        self._stack.callback(front.stop)
+        return front
+
     def front(self, body, *, extra="", main="", protocols="TLSv1.2 TLSv1.3", start=True,
               hosts=(NAME,), **options):
         """(httpd, port); front.rewrite(body) before a graceful restart."""
@@ -69,6 +75,47 @@ class Stage:
             front.start([port])
             front.mark()
         return front, port
+
+
+class Door:
+    """An httpd that clients come to, with virtual hosts on one port."""
+
+    def __init__(self, stage):
+        self._stage = stage
+        self.lab = stage.lab
+        self.port = net.free_port()
+
+    def vhost(self, name, trust=None, **options):
+        """Trusts the lab's root unless told; see httpd_inbound.vhost()."""
+        trust = self.lab.pki["root"].cert_path if trust is None else trust
+        return httpd_inbound.vhost(self.lab, self.port, f"{name}.inbound.lab.test", trust,
+                                   **options)
+
+    def open(self, *vhosts, main="", start=True, **options):
+        self._stage.open()
+        front = self._stage.door_front(**options)
+
+        def rewrite(*vhosts, main=main):
+            httpd_inbound.configure(front, self.port, vhosts, main=main)
+
+        rewrite(*vhosts)
+        front.rewrite = rewrite
+        if start:
+            front.start([self.port])
+            front.mark()
+        return front
+
+    def get(self, visitor, name, path="/", *, version=None, **options):
+        return self.client(visitor, version=version).get(
+            self.port, f"{name}.inbound.lab.test", path, **options)
+
+    def client(self, visitor, **options):
+        return Client(visitor and visitor.chain, visitor and visitor.key, **options)
+
+
+@pytest.fixture
+def door(stage):
+    return Door(stage)
 
 
 def where(peer, path="/", name=NAME, **options):
