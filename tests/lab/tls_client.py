@@ -118,7 +118,7 @@ def _word(failure):
 
 
 # A JSON object for each request.
-_WRITE_OUT = ('{"status": %{http_code}, "version": "%{http_version}", "exit": %{exitcode}, '
+_WRITE_OUT = ('{"status": "%{http_code}", "version": "%{http_version}", "exit": %{exitcode}, '
               '"connects": %{num_connects}, "headers": %{header_json}}')
 
 
@@ -145,7 +145,7 @@ def get_http2(port, name, chain=None, key=None, *, version="tls13", path="/", ho
             answers.append(Answer(error=f"curl: {told['exit']}"))
             continue
         assert told["version"] == "2", done.stdout
-        answers.append(Answer(told["status"], {key: ", ".join(values) for key, values
+        answers.append(Answer(int(told["status"]), {key: ", ".join(values) for key, values
                                                in told["headers"].items()}))
     assert len(answers) == len(hosts), done.stderr
     return answers

@@ -51,11 +51,6 @@ class Stage:
     def open(self):
         self._stack.enter_context(self.lab)
 
-    def door_front(self, **options):
-        front = httpd_inbound.make(self._folder / f"front{next(self._numbers)}", **options)
-        self._stack.callback(front.stop)
-        return front
-
     def front(self, body, *, extra="", main="", protocols="TLSv1.2 TLSv1.3", start=True,
               hosts=(NAME,), **options):
         """(httpd, port); front.rewrite(body) before a graceful restart."""
@@ -80,10 +75,10 @@ class Stage:
 class Door:
     """An httpd that clients come to, with virtual hosts on one port."""
 
-    def __init__(self, stage):
-        self._stage = stage
-        self.lab = stage.lab
+    def __init__(self, lab):
+        self.lab = lab
         self.port = net.free_port()
+        self.front = None
 
     def vhost(self, name, trust=None, **options):
         """Trusts the lab's root unless told; see httpd_inbound.vhost()."""
@@ -91,18 +86,18 @@ class Door:
         return httpd_inbound.vhost(self.lab, self.port, f"{name}.inbound.lab.test", trust,
                                    **options)
 
-    def open(self, *vhosts, main="", start=True, **options):
-        self._stage.open()
-        front = self._stage.door_front(**options)
+    def start(self, stack, folder, *vhosts, main="", **options):
+        """The lab runs already.  The httpd ends with `stack`; .rewrite() before a restart."""
+        self.front = front = httpd_inbound.make(folder, **options)
+        stack.callback(front.stop)
 
-        def rewrite(*vhosts, main=main):
+        def rewrite(*vhosts):
             httpd_inbound.configure(front, self.port, vhosts, main=main)
 
         rewrite(*vhosts)
         front.rewrite = rewrite
-        if start:
-            front.start([self.port])
-            front.mark()
+        front.start([self.port])
+        front.mark()
         return front
 
     def get(self, visitor, name, path="/", *, version=None, **options):
@@ -114,8 +109,17 @@ class Door:
 
 
 @pytest.fixture
-def door(stage):
-    return Door(stage)
+def door(stage, tmp_path):
+    """One of a test's own: door.open(door.vhost(...), ...)."""
+    with ExitStack() as stack:
+        made = Door(stage.lab)
+
+        def start(*vhosts, **options):
+            stage.open()
+            return made.start(stack, tmp_path / "door", *vhosts, **options)
+
+        made.open = start
+        yield made
 
 
 def where(peer, path="/", name=NAME, **options):

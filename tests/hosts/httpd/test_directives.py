@@ -186,11 +186,15 @@ def documented_blocks():
 
 @pytest.mark.parametrize("where_, block", list(documented_blocks()),
                          ids=[where for where, _ in documented_blocks()])
-def test_documented_example(where_, block, tmp_path):
+def test_documented_example(where_, block, tmp_path, lab):
     # Paths and modules of an example are another machine's.
     block = re.sub(r"^LoadModule .*$", "", block, flags=re.M)
     block = re.sub(r"Listen \d+", lambda _: f"Listen {net.HOST}:{net.free_port()}", block)
     block = block.replace("/var/log/apache2/", f"{tmp_path}/")
+    for name, path in (("api.example.com.pem", lab.front_chain),
+                       ("private/api.example.com.key", lab.front.key_path),
+                       ("clients-root.pem", lab.pki["root"].cert_path)):
+        block = block.replace(f"/etc/ssl/{name}", str(path))
     modules = [name for name in ("socache_redis",) if "redis:" in block]
     httpd = Httpd(tmp_path / "t", module=MODULE, modules=modules)
     httpd.configure(block)

@@ -2,9 +2,10 @@
 import re
 
 from tests.hosts.httpd.conftest import ACCEPT, verdict
-from tests.lab import net
+from tests.lab import httpd_inbound, net
 from tests.lab.httpd import MODULE, Httpd
 from tests.lab.nginx import ROOT
+from tests.lab.tls_client import Client
 
 NAMES = ("api.example.com", "partner.example.net", "app.internal.example")
 
@@ -45,3 +46,35 @@ def test_example(stage, tmp_path):
         log = tmp_path / "upstream.log"
         net.wait_until(lambda: log.read_text().count("\n") == 3, "the log")
         assert "verdict=would_reject reason=chain.incomplete" in log.read_text()
+
+
+def test_client_example(stage, tmp_path):
+    """docs/directives.md's, with clients that come to it."""
+    lab = stage.lab
+    good, gap = lab.visitor("good"), lab.visitor("gap", serve="leaf")
+    stage.open()
+    text = re.search(r"^### Clients' certificates\n.*?^```apache\n(.*?)^```$",
+                     (ROOT / "docs/directives.md").read_text().partition("## httpd")[2],
+                     re.M | re.S)[1]
+    port = net.free_port()
+    for old, new in (("Listen 8443", f"Listen {net.HOST}:{port}"), ("*:8443", f"{net.HOST}:{port}"),
+                     ("/var/log/apache2/", f"{tmp_path}/"),
+                     ("/etc/ssl/api.example.com.pem", lab.front_chain),
+                     ("/etc/ssl/private/api.example.com.key", lab.front.key_path),
+                     ("/etc/ssl/clients-root.pem", lab.pki["root"].cert_path)):
+        assert old in text
+        text = text.replace(old, str(new))
+    # Responders are on loopback here.
+    main = ("StrictTLSClientFetchDeny none\n<Location />\nSetHandler server-status\n</Location>\n"
+            + httpd_inbound.CLIENT_HEADERS)
+    with Httpd(tmp_path / "clients", module=MODULE) as httpd:
+        httpd.configure(text, main=main)
+        httpd.start([port])
+        httpd.mark()
+        answer = Client(good.chain, good.key).get(port, "api.example.com")
+        assert (answer.status, *verdict(answer)) == (200, *ACCEPT)
+        assert Client(gap.chain, gap.key).get(port, "api.example.com").status is None
+        assert [line.reason for line in httpd.verdicts()] == ["chain.incomplete"]
+        log = tmp_path / "clients.log"
+        net.wait_until(log.read_text, "the log")
+        assert "client=accept reason=none" in log.read_text()
