@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+
 from . import net, ocsp_answer
 from .ocsp_answer import Answer, Signers
 
@@ -190,12 +192,20 @@ class Responder:
             return behaviour, ocsp_answer.build(Answer(error=refusal), None, None, None, 0)
         return behaviour, self._build(behaviour.answer, entity, question)
 
-    def _issuer_der(self, name):
+    def _issuer(self, name):
+        """(content type, bytes) of a CA certificate as LABEL.der, .pem or .p7c; or None."""
+        label, _, kind = name.rpartition(".")
         with self._lock:
-            for entity in self._known.values():
-                if entity.label == name:
-                    return entity.der
-        return None
+            entity = next((entity for entity in self._known.values() if entity.label == label),
+                          None)
+        if entity is None:
+            return None
+        if kind == "pem":
+            return "application/x-pem-file", entity.pem
+        if kind == "p7c":
+            return "application/pkcs7-mime", pkcs7.serialize_certificates([entity.cert],
+                                                                          Encoding.DER)
+        return "application/pkix-cert", entity.der
 
 
 class _Server(ThreadingHTTPServer):
@@ -239,8 +249,9 @@ class _Handler(BaseHTTPRequestHandler):
         responder = self.server.responder
         with responder._lock:
             responder.hits.append(Hit("ca", "GET", None, time.monotonic()))
-        body = responder._issuer_der(name.removesuffix(".der"))
-        self._send(200 if body else 404, body or b"", "application/pkix-cert")
+        found = responder._issuer(name)
+        content_type, body = found or ("text/plain", b"no such issuer\n")
+        self._send(200 if found else 404, body, content_type)
 
     def _answer(self, place, request):
         responder = self.server.responder

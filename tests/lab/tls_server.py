@@ -100,10 +100,15 @@ class _Stream:
 
 
 class TlsServer:
-    """dialogue: one of the functions above, None for TLS at once, "silent" for no TLS at all."""
+    """dialogue: one of the functions above, None for TLS at once, "silent" for no TLS at all.
 
-    def __init__(self, chain, key, dialogue=None, *, client_ca=None, version=None):
+    service: one of services.py's, for what comes behind the handshake.
+    """
+
+    def __init__(self, chain, key, dialogue=None, *, service=None, client_ca=None, version=None):
         self.port = net.free_port()
+        self.finished = 0  # services that were seen through to their end
+        self._service = service
         self.served = 0
         self._dialogue = dialogue
         self._client_ca = client_ca
@@ -154,6 +159,9 @@ class TlsServer:
                 elif self._dialogue is None or self._dialogue(_Stream(connection)):
                     with self._context.wrap_socket(connection, server_side=True) as peer:
                         self.served += 1
+                        if self._service:
+                            self._service(_Stream(peer), self._context)
+                            self.finished += 1
                         while peer.recv(4096):
                             pass
         except OSError:

@@ -322,23 +322,6 @@ def test_dns_over_https(name, reason, peers, curls):
     assert {report["name"] for report in reports} == {"127.0.0.1"}
 
 
-@versions
-@pytest.mark.parametrize("scheme", ["imaps", "smtps", "ftps", "pop3s"])
-def test_other_protocols(scheme, version, peers, curls):
-    bad, good = peers.bad, peers.good
-
-    def ask(peer):
-        words = curls.handle(peer, version=version, USERPWD="user:secret")
-        words[words.index("URL") + 1] = url_of(peer).replace("https", scheme)
-        (told,) = curls.library(*words, *strict(), "set", "a", "CONNECTTIMEOUT_MS", 700,
-                                "set", "a", "SERVER_RESPONSE_TIMEOUT", 1, "perform", "a")
-        return verdict(told)
-
-    assert ask(bad) == (REJECTED, "chain.incomplete")
-    code, reason = ask(good)  # an HTTP server speaks none of these
-    assert code not in (0, REJECTED) and reason == "none"
-
-
 def test_renegotiation(peers, curls, tmp_path):
     good = peers.good
     results = []

@@ -7,6 +7,7 @@ import pytest
 from tests.hosts.doctor.conftest import (ACCEPT, REJECT, UNKNOWN, USAGE, Doctor, policy_text)
 from tests.lab import fronts, net
 from tests.lab.backends import Backends
+from tests.lab.lab import Lab
 from tests.lab.nginx import MODULE, Nginx
 from tests.lab.pki import Pki
 from tests.lab.scenarios import NAME
@@ -116,6 +117,56 @@ def test_a_good_chain_stays(id, doctor, lab):
     assert done.code == ACCEPT
     assert done.out == lab.scenes[id].backend.chain.read_text()
     assert "added" not in done.err and "removed" not in done.err
+
+
+@pytest.fixture(scope="module")
+def published():
+    """Leaves whose missing issuer is published in one form or another, at an IPv6 address too."""
+    lab, peers = Lab(scenarios=()), {}
+    for form in ("der", "pem", "p7c", "absent"):
+        url = lab.responder.url("ca/nobody.der" if form == "absent" else f"ca/issuing.{form}")
+        port = net.free_port()
+        peers[form] = (lab.peer(f"form_{form}", serve="leaf", sans=(NAME, "::1"), ca_issuers=[url],
+                                options={"extra": f"listen [::1]:{port} ssl;"}), port)
+    with lab:
+        yield peers
+
+
+@pytest.mark.parametrize("form", ["der", "pem", "p7c"])
+def test_forms_of_an_issuer(form, published, doctor):
+    """RFC 5280 section 4.2.2.1 has DER and PKCS#7; some CAs publish PEM."""
+    scene, _ = published[form]
+    done = fix(doctor, scene)
+    assert done.code == ACCEPT, done.err
+    assert len(certificates(done.out)) == 3 and done.err.count("added") == 2
+    diagnosis = doctor.check(scene).json
+    assert diagnosis["repair"]["possible"]
+    assert [node["kind"] for node in diagnosis["chain"]] == ["sent", "missing", "missing", "root"]
+
+
+def test_an_issuer_that_is_not_there(published, doctor):
+    done = fix(doctor, published["absent"][0])
+    assert (done.code, done.out) == (REJECT, "")
+    assert "Lab Issuing CA" in done.err
+
+
+def test_ipv6(published, doctor, tmp_path):
+    """check, fix and file of an endpoint that is an address."""
+    scene, port = published["der"]
+    options = ["--cafile", scene.trust, "--policy", policy_text()]
+    done = doctor("check", f"[::1]:{port}", *options, "--json")
+    assert (done.code, done.json["reason"]) == (REJECT, "chain.incomplete")
+    assert done.json["connection"]["address"] == done.json["target"]["label"] == f"[::1]:{port}"
+    assert done.json["target"]["name"] == done.json["strict"]["name"] == "::1"
+    assert done.json["repair"]["command"].startswith(f"strict-tls fix '[::1]:{port}' ")
+    done = doctor("fix", f"[::1]:{port}", *options)
+    assert done.code == ACCEPT and len(certificates(done.out)) == 3
+    (tmp_path / "fullchain.pem").write_text(done.out)
+    for name, code in (("::1", ACCEPT), ("[::1]", ACCEPT), ("::2", REJECT)):
+        assert doctor("file", tmp_path / "fullchain.pem", "--name", name, "--cafile",
+                      scene.trust).code == code
+    done = doctor("check", NAME, "--connect-to", f"[::1]:{port}", *options, "--json")
+    assert done.json["reason"] == "chain.incomplete" and done.json["strict"]["name"] == NAME
 
 
 def test_issuers_are_not_fetched_from_denied_addresses(doctor, lab):
