@@ -146,15 +146,14 @@ static int judge_decoding(const STACK_OF(X509) *presented, const stls_path *path
     return num_errors;
 }
 
-/* "'CN=Issuer' (key id AB:CD)", of the certificate's issuer. */
-static void issuer_text(X509 *cert, char text[STLS_NAME_TEXT_LEN + 120])
+/* Name of the certificate's issuer, and " (key id AB:CD)" where it is known: it goes to the end. */
+static void issuer_text(X509 *cert, char name[STLS_NAME_TEXT_LEN], char key_id[120])
 {
-    char issuer[STLS_NAME_TEXT_LEN], key_id[100];
+    char hex[100];
 
-    stls_name_text(X509_get_issuer_name(cert), issuer);
-    stls_hex_text(X509_get0_authority_key_id(cert), key_id);
-    snprintf(text, STLS_NAME_TEXT_LEN + 120, "'%s'%s%s%s", issuer, key_id[0] ? " (key id " : "",
-             key_id, key_id[0] ? ")" : "");
+    stls_name_text(X509_get_issuer_name(cert), name);
+    stls_hex_text(X509_get0_authority_key_id(cert), hex);
+    snprintf(key_id, 120, "%s%s%s", hex[0] ? " (key id " : "", hex, hex[0] ? ")" : "");
 }
 
 /* "; published at http://...", as far as the certificate says so. */
@@ -170,7 +169,7 @@ static void judge_top(const stls_path *path, stls_findings *findings)
 {
     X509 *top = top_of(path);
     int index = path->presented_index[sk_X509_num(path->certs) - 1];
-    char issuer[STLS_NAME_TEXT_LEN + 120], published[STLS_URL_LEN + 20];
+    char issuer[STLS_NAME_TEXT_LEN], key_id[120], published[STLS_URL_LEN + 20];
     char remedy[STLS_URL_LEN + 200];
 
     if (X509_self_signed(top, 0) == 1) {
@@ -183,7 +182,7 @@ static void judge_top(const stls_path *path, stls_findings *findings)
         }
         return;
     }
-    issuer_text(top, issuer);
+    issuer_text(top, issuer, key_id);
     published_text(top, published);
     snprintf(remedy, sizeof(remedy),
              "if that is a root you trust, add it to the trusted certificates; "
@@ -191,14 +190,14 @@ static void judge_top(const stls_path *path, stls_findings *findings)
              "intermediate, append it to the served chain%s",
              published);
     stls_findings_add(findings, STLS_REASON_CHAIN_UNTRUSTED, 1, index, top, remedy,
-                      "issuer %s is neither presented nor a trust anchor", issuer);
+                      "issuer '%s' is neither presented nor a trust anchor%s", issuer, key_id);
 }
 
 /* Every gap is a finding of its own, told about the presented certificate below it. */
 static void judge_gaps(const stls_anchors *anchors, const STACK_OF(X509) *presented,
                        const stls_order *order, stls_findings *findings)
 {
-    char issuer[STLS_NAME_TEXT_LEN + 120], published[STLS_URL_LEN + 20];
+    char issuer[STLS_NAME_TEXT_LEN], key_id[120], published[STLS_URL_LEN + 20];
     char remedy[STLS_URL_LEN + 200], missing[STLS_NAME_TEXT_LEN];
     int index = STLS_NO_CERT, num_gaps = 0;
 
@@ -211,7 +210,7 @@ static void judge_gaps(const stls_anchors *anchors, const STACK_OF(X509) *presen
         int is_first = num_gaps++ == 0;
         int is_known = stls_issuer_in(anchors->not_anchors, below) != NULL;
         int may_be_a_root = i + 1 == order->num && !is_known;
-        issuer_text(below, issuer);
+        issuer_text(below, issuer, key_id);
         published_text(below, published);
         snprintf(remedy, sizeof(remedy), "append it to the served chain%s%s", published,
                  may_be_a_root ? "; if it is a root of your own, add it to the "
@@ -224,9 +223,9 @@ static void judge_gaps(const stls_anchors *anchors, const STACK_OF(X509) *presen
         }
         stls_findings_add(findings, STLS_REASON_CHAIN_INCOMPLETE, 1, index,
                           sk_X509_value(presented, index), remedy,
-                          "issuer %s%s%s%s was not sent%s%s", issuer,
+                          "issuer '%s'%s%s%s was not sent%s%s%s", issuer,
                           missing[0] ? " of the missing '" : "", missing, missing[0] ? "'" : "",
-                          is_first ? "" : " either",
+                          is_first ? "" : " either", key_id,
                           is_known ? "; that it lies in the trusted certificates here does not "
                                      "help anybody else"
                                    : "");

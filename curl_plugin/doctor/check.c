@@ -144,7 +144,7 @@ static void name_repair(json_t *diagnosis, const doctor_options *options,
                         const doctor_target *target, const char *wanted_name)
 {
     json_t *repair = json_object_get(diagnosis, "repair");
-    char words[1600], command[1700];
+    char words[8000], command[8100];
 
     if (json_is_true(json_object_get(repair, "possible"))) {
         doctor_target_words(words, sizeof(words), options, target->label, wanted_name);

@@ -199,13 +199,17 @@ int doctor_target_parse(doctor_target *target, const doctor_options *options, co
 static void add_word(char *words, size_t len, const char *option, const char *value)
 {
     size_t used = strlen(words);
-    int is_plain = value[strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                       "0123456789-_.,:/+")]
-                   == '\0';
-    /* Whoever has quotes in a path can quote them. */
-    if (value[0] != '\0' && strchr(value, '\'') == NULL) {
-        snprintf(words + used, len - used, is_plain ? "%s%s%s" : "%s%s'%s'",
-                 used > 0 || option[0] != '\0' ? " " : "", option, value);
+    int is_plain = value[0] != '\0'
+                   && value[strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                          "0123456789-_.,:/+=")]
+                          == '\0';
+    used += (size_t)snprintf(words + used, len - used, "%s%s%s", used > 0 ? " " : "", option,
+                             is_plain ? value : "'");
+    for (; !is_plain && *value != '\0' && used < len; value++) {
+        used += (size_t)snprintf(words + used, len - used, *value == '\'' ? "'\\''" : "%c", *value);
+    }
+    if (!is_plain && used < len) {
+        snprintf(words + used, len - used, "'");
     }
 }
 
@@ -217,7 +221,10 @@ void doctor_target_words(char *words, size_t len, const doctor_options *options,
     } all[] = {{"--name ", wanted_name != NULL ? wanted_name : options->name},
                {"--connect-to ", options->connect_to},
                {"--starttls ", options->starttls},
-               {"--cafile ", options->cafile}};
+               {"--cafile ", options->cafile},
+               {"--tls ", options->tls},
+               {"--preset ", options->preset},
+               {"--policy ", options->policy}};
 
     words[0] = '\0';
     add_word(words, len, "", label);

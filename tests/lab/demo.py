@@ -7,28 +7,25 @@ import os
 import shutil
 import signal
 import sys
+import textwrap
 import threading
 from contextlib import ExitStack
 
-from . import curls, fronts, httpd, httpd_fronts, net, table
+from . import curls, fronts, httpd, httpd_fronts, net, repair, table
 from .lab import Lab
 from .nginx import MODULE
 from .scenarios import SCENARIOS
 
-HEADER = ["scenario", "stock nginx", "stock httpd", "curl", "strict nginx", "strict httpd",
-          "strict-curl", "reason", "remedy"]
+HEADER = ["scenario", "stock\nnginx", "stock\nhttpd", "\ncurl", "strict\nnginx",
+          "strict\nhttpd", "strict-\ncurl", "reason", "remedy"]
+NUM_PROSE = 2  # reason and remedy
+LEGEND = ("200: answered. 502, 500: refused, told by a gateway. 60: refused, curl's exit status. "
+          "Others are answers of the backend.")
 ROWS = [scenario for scenario in SCENARIOS if scenario.demo]
 
 
 class Stopped(Exception):
     """SIGINT or SIGTERM: leave by way of the clean-up."""
-
-
-def verb(status):
-    if status == 200:
-        return "200 accepts"
-    # Stock httpd tells a failed handshake by a 500.
-    return f"{status} refuses" if status in (500, 502, curls.REFUSED) else f"{status} backend"
 
 
 def ask(front, port, scenario):
@@ -73,16 +70,15 @@ def run_rows(stock, strict, stock_httpd, strict_httpd, curl):
         strict_curl = curl.strict(scenario)
         wrong = judge(scenario, stock_status, stock_httpd_status, (strict_status, reason),
                       (httpd_status, httpd_reason), strict_curl)
+        statuses = [stock_status, stock_httpd_status, curl.plain(scenario), strict_status,
+                    httpd_status, strict_curl[0]]
         if wrong:
             failures += 1
             remedy = f"NOT AS IT MUST BE: {wrong}"
         rows.append((
-            [scenario.title, verb(stock_status), verb(stock_httpd_status),
-             verb(curl.plain(scenario)), verb(strict_status), verb(httpd_status),
-             verb(strict_curl[0]), reason, remedy],
-            ["", "", "", "", "good" if strict_status == 200 else "bad",
-             "good" if httpd_status == 200 else "bad",
-             "good" if strict_curl[0] == 200 else "bad", "", "alarm" if wrong else ""],
+            [scenario.title, *map(str, statuses), reason, remedy],
+            ["", *("good" if status == 200 else "bad" for status in statuses), "",
+             "alarm" if wrong else ""],
         ))
     return rows, failures
 
@@ -90,14 +86,23 @@ def run_rows(stock, strict, stock_httpd, strict_httpd, curl):
 def report(rows, failures):
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     width = shutil.get_terminal_size((120, 24)).columns  # COLUMNS, if set, has the last word
-    print("\n".join(table.render(HEADER, rows, width, colour)))
+    print("\n".join(table.render(HEADER, rows, width, colour, tail=NUM_PROSE)))
     print()
+    print("\n".join(textwrap.wrap(LEGEND, width)))
     if failures:
         print(f"{failures} of {len(rows)} rows did not come out as they must.")
     else:
         print(f"All {len(rows)} rows came out as they must; nginx, httpd and curl agree in "
               "each of them.")
     sys.stdout.flush()
+
+
+def tell_repair(lab):
+    """1 if the seed case was not repaired."""
+    story = repair.Story(lab)
+    wrong = story.tell()
+    print("\n".join(["", *repair.lines_of(story, wrong)]), flush=True)
+    return 1 if wrong else 0
 
 
 def keep_running(stock, strict, httpds, lab, stop):
@@ -153,6 +158,7 @@ def main():
                 httpds.append((front, port))
             rows, failures = run_rows(*running, *httpds, curls.Curls(lab))
             report(rows, failures)
+            failures += tell_repair(lab)
             if options.keep:
                 keep_running(*running, httpds, lab, stop)
     except Stopped:

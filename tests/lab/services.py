@@ -117,3 +117,11 @@ def ldaps(stream, context):
             stream.write(message(number, 0x65, success))
         else:
             return
+
+
+def http(stream, context):
+    """One answer, then the end."""
+    while stream.hear() not in (b"\r\n", b""):
+        pass
+    stream.say("HTTP/1.1 200 OK", "Content-Length: 6", "Connection: close", "")
+    stream.write(b"hello\n")

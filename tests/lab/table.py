@@ -1,9 +1,10 @@
-"""A table for a terminal: wraps cells, and moves the last column below where it is narrow."""
+"""A table for a terminal: wraps cells, and moves the last columns below where it is narrow."""
 import re
 import textwrap
 
 GAP = "  "
-NARROW = 140  # columns; below, the last column gets lines of its own
+NARROW = 170  # columns; below, the last ones get lines of their own
+TITLE = 44  # of the first column, where there is room for more
 
 COLOURS = {"good": "32", "bad": "31", "alarm": "1;31", "head": "1"}
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
@@ -35,33 +36,41 @@ def _block(cells, widths, colours, enabled):
     return lines
 
 
-def render(header, rows, width, colour=False):
-    """Lines of a table; rows are (cells, colours of the cells)."""
+def _longest(text):
+    return max(map(len, text.split("\n")))
+
+
+def render(header, rows, width, colour=False, tail=1):
+    """Lines of a table; rows are (cells, colours of the cells).
+
+    tail: how many columns at the end are prose, and stand below each row where
+    the terminal is narrow.
+    """
     width = max(60, min(width, 200))
     narrow = width < NARROW
-    columns = len(header) - 1
-    widths = [max(len(cells[i]) for cells in [header, *(cells for cells, _ in rows)])
+    columns = len(header) - (tail if narrow else 1)
+    widths = [max(_longest(cells[i]) for cells in [header, *(cells for cells, _ in rows)])
               for i in range(columns)]
     rest = width - sum(widths[1:]) - len(GAP) * (columns - 1)
+    arrow, indent = GAP + "> ", GAP * 2
     if narrow:
         widths[0] = min(widths[0], rest)
-        arrow, indent = GAP + "> ", GAP * 2
     else:
-        widths[0] = min(widths[0], rest * 2 // 5)
+        widths[0] = min(widths[0], TITLE, rest // 2)
         widths.append(rest - widths[0] - len(GAP))
 
     def lines_of(cells, colours):
         if not narrow:
             return _block(cells, widths, colours, colour)
-        lines = _block(cells[:-1], widths, colours, colour)
-        if cells[-1]:
-            first, *more = _wrap(cells[-1], width - len(indent))
-            lines += [arrow + first, *(indent + line for line in more)]
+        lines = _block(cells[:columns], widths, colours, colour)
+        below = ": ".join(cell for cell in cells[columns:] if cell)
+        if below:
+            first, *more = _wrap(below, width - len(indent))
+            painted = [paint(line, colours[-1], colour) for line in (first, *more)]
+            lines += [arrow + painted[0], *(indent + line for line in painted[1:])]
         return lines
 
     out = lines_of(header, ["head"] * len(header))
-    if narrow:
-        out[-1] = arrow + paint(header[-1], "head", colour)
     out.append("-" * width)
     for cells, colours in rows:
         out += lines_of(cells, colours)

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from tests.lab import fronts, net
+from tests.lab.demo import HEADER
 from tests.lab.nginx import ROOT
 from tests.lab.scenarios import BY_ID
 from tests.lab.table import render, visible
@@ -98,15 +99,18 @@ def test_staple_is_served(lab):
         assert "OCSP Response Status: successful" in done.stdout
 
 
-@pytest.mark.parametrize("width", [80, 139, 140, 170, 200])
+@pytest.mark.parametrize("width", [72, 80, 100, 169, 170, 200])
 def test_table_fits(width):
-    rows = [(["a scenario with a rather long title, longer than most", "200 accepts",
-              "502 refuses", "ocsp.unauthorized_responder", "one remedy " * 20],
-             ["", "", "bad", "", ""])]
-    lines = render(["scenario", "stock nginx", "strict nginx", "reason", "remedy"], rows, width,
-                   colour=True)
+    rows = [([scenario.title, *["502"] * 6, scenario.reason or "", "one remedy " * 20],
+             ["", *["bad"] * 6, "", "alarm"]) for scenario in BY_ID.values()]
+    lines = render(HEADER, rows, width, colour=True, tail=2)
     assert max(len(visible(line)) for line in lines) <= width
-    assert "remedy remedy" not in visible(" ".join(lines))
+    text = visible(" ".join(lines))
+    assert "remedy remedy" not in text
+    # No word is broken.
+    for scenario in BY_ID.values():
+        for word in scenario.title.split() + [scenario.reason or "one"]:
+            assert word in text
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
