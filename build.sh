@@ -18,7 +18,7 @@ help() {
 ./build.sh WORD
 
   demo [--keep]     stock and strict nginx and httpd side by side; --keep leaves them running
-  test [SUITE]      every test, or one suite: checks unit asan valgrind pkits vectors lab nginx httpd curl doctor soak
+  test [SUITE]      every test, or one suite: checks unit asan valgrind pkits vectors oracle lab nginx httpd curl doctor soak
   build             the core and everything that uses it, into build/
   deps              install the Debian packages that are missing
   bench [--quick]   strict beside stock beside unverified; bench core: the core alone
@@ -216,6 +216,17 @@ suite_vectors() {
     python_tests "vectors" tests/vectors/test_vectors.py
 }
 
+# The vectors' disagreements with openssl verify and, where there is a Java, with its PKIX.
+suite_oracle() {
+    local which=()
+    one "vectors build" make -j"$(nproc)" vectors
+    if ! command -v javac > /dev/null; then
+        echo "no javac (package default-jdk-headless): Java is not asked"
+        which=(-k "not java")
+    fi
+    python_tests "oracle" tests/vectors/test_oracle.py "${which[@]}"
+}
+
 suite_lab() {
     python_tests "lab" tests/lab
 }
@@ -257,7 +268,7 @@ suite_soak() {
 tests() {
     local suites=${1:-all} suite
     deps
-    [ "$suites" != all ] || suites="checks unit asan valgrind pkits vectors lab nginx httpd curl doctor"
+    [ "$suites" != all ] || suites="checks unit asan valgrind pkits vectors oracle lab nginx httpd curl doctor"
     for suite in $suites; do
         declare -F "suite_$suite" > /dev/null || die "no suite '$suite'; see ./build.sh help"
     done

@@ -103,6 +103,7 @@ class Certificates:
         self.pki = Pki(folder, MOMENT)
         self.folder = folder
         self.crl_issuers = {}  # by the CRL's name
+        self.crl_names = {}  # by the label of who names them
         for number, (label, issuer, text) in enumerate(read_table(HERE / "certs.tsv", 3), 1):
             try:
                 self._make(label, issuer, text, number)
@@ -149,9 +150,11 @@ class Certificates:
         elif key == "aia":
             fields["ca_issuers"] = [value]
         elif key == "crl":
+            self.crl_names.setdefault(label, []).extend(value.split("|"))
             extra.append((self._points(value, settings, issuer), False))
         elif key == "freshest":
             self.crl_issuers.setdefault(value, issuer)
+            self.crl_names.setdefault(label, []).append(value)
             extra.append((x509.FreshestCRL([_point(value)]), False))
         elif key == "sans_der":
             extra.append((_raw("2.5.29.17", bytes.fromhex(value)), False))
@@ -381,16 +384,28 @@ class Writer:
                 told.add(url)
             if not is_crl:
                 lines.append(f"about {url} {self.cert(about)}")
-        for label in self.certs.pki.entities:
+        for label in self.concerned(case):
             for url in self.ocsp_urls(label):
                 if url not in told and url.startswith("http://ocsp.test/"):
                     lines.append(f"reply {url} ok {self.keep('ocsp', label, 'good')}")
                     lines.append(f"about {url} {self.cert(label)}")
                     told.add(url)
-        for name in self.certs.crl_issuers:
-            if crl_url(name) not in told:
-                lines.append(f"reply {crl_url(name)} ok {self.keep('crl', name, 'fresh')}")
+            for name in self.certs.crl_names.get(label, []):
+                if crl_url(name) not in told and crl_url(name).startswith("http://"):
+                    lines.append(f"reply {crl_url(name)} ok {self.keep('crl', name, 'fresh')}")
+                    told.add(crl_url(name))
         return lines
+
+    def concerned(self, case):
+        """Whose status may be asked: the presented certificates and the responders."""
+        labels = [label for label in case.peer if label in self.certs.pki.entities]
+        for _, value in words(case.answers.replace(",", " ")):
+            if value in self.certs.pki.entities:
+                labels.append(value)
+        for key, value in words(case.policy):
+            if key == "ocsp_responder":
+                labels.append(value.rpartition("/")[2])
+        return labels
 
     def ocsp_urls(self, label):
         try:

@@ -274,10 +274,10 @@ static void run(const vector *v)
     stls_result *result = need(stls_check_get1_result(check), v->name);
     char line[2000];
     stls_result_log_line(result, NULL, line, sizeof(line));
-    printf("%s\t%s%s\t%s\n", v->name, strcmp(stls_result_word(result), "would_reject") == 0
-                                          ? "would_reject:"
-                                          : "",
-           stls_check_verdict(check) == STLS_ACCEPT && stls_result_reason(result) == STLS_REASON_NONE
+    printf("%s\t%s%s\t%s\n", v->name,
+           strcmp(stls_result_word(result), "would_reject") == 0 ? "would_reject:" : "",
+           stls_check_verdict(check) == STLS_ACCEPT
+                   && stls_result_reason(result) == STLS_REASON_NONE
                ? "accept"
                : stls_reason_id(stls_result_reason(result)),
            line);
