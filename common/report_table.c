@@ -153,6 +153,9 @@ void stls_report_table_note(stls_report_table *table, stls_direction direction, 
     if (row >= 0) {
         table->num_reasons[direction][row]++;
     }
+    if (name == NULL && result != NULL) {
+        name = result->client != NULL && result->client[0] != '\0' ? result->client : result->name;
+    }
     cut(name_text, name);
     cut(addr_text, addr);
     size_t index = find_or_make(table, direction, name_text, addr_text, now_s);

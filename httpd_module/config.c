@@ -8,7 +8,7 @@
 #include <apr_file_info.h>
 #include <http_main.h>
 
-#define NUM_OWN 4
+#define NUM_OWN 7
 
 /* Filled before httpd looks at it: names cannot be made by the preprocessor. */
 command_rec mst_commands[STLS_NUM_KEYS + NUM_OWN + MST_NUM_CLIENT_COMMANDS + 1];
@@ -241,6 +241,12 @@ __attribute__((constructor)) static void make_commands(void)
     mst_add_command(cmd++, "StrictTLSCache", mst_set_cache, NULL, RSRC_CONF,
                 "where OCSP answers are shared: a socache provider, as in shmcb:FILE(SIZE), "
                 "redis:HOST:PORT or memcache:HOST:PORT, or none");
+    mst_add_command(cmd++, "StrictTLSSelfCheck", mst_set_self_check, NULL, RSRC_CONF,
+                "off, warn or fail: what becomes of chains of our own that strict peers refuse");
+    mst_add_command(cmd++, "StrictTLSStatus", mst_set_status, NULL, RSRC_CONF | ACCESS_CONF,
+                "local or public: whom handler strict-tls-status answers");
+    mst_add_command(cmd++, "StrictTLSStatusPeers", mst_set_status_peers, NULL, RSRC_CONF,
+                "how many peers the status page remembers");
     for (i = 0; i < STLS_NUM_KEYS; i++) {
         if (info[i].key == STLS_KEY_MODE) {
             continue; /* StrictTLS itself */
@@ -277,6 +283,9 @@ void *mst_merge_dir_conf(apr_pool_t *p, void *basev, void *addv)
     }
     if (conf->http_proxy == NULL) {
         conf->http_proxy = base->http_proxy;
+    }
+    if (conf->status_access == MST_STATUS_UNSET) {
+        conf->status_access = base->status_access;
     }
     if (add->value[STLS_KEY_PRESET] == NULL) { /* a preset begins anew */
         for (i = 0; i < STLS_NUM_KEYS; i++) {
@@ -318,10 +327,12 @@ int mst_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     mst_client_pre_config();
     mst_cache_pre_config(pconf);
     mst_verdict_pre_config();
+    mst_own_pre_config();
+    mst_peers_pre_config(pconf);
     return OK;
 }
 
-static stls_policy *make_policy(const mst_dir_conf *conf, stls_error *err)
+stls_policy *mst_make_policy(const mst_dir_conf *conf, stls_error *err)
 {
     const stls_key_info *info = stls_policy_keys();
     stls_policy *policy = stls_policy_new(NULL);
@@ -353,7 +364,7 @@ static stls_policy *make_policy(const mst_dir_conf *conf, stls_error *err)
 const char *mst_try_policy(apr_pool_t *p, const mst_dir_conf *conf)
 {
     stls_error err = {{0}};
-    stls_policy *policy = make_policy(conf, &err);
+    stls_policy *policy = mst_make_policy(conf, &err);
     const char *said = policy ? NULL
         : err.text[0] ? apr_pstrdup(p, err.text) : "out of memory";
 
@@ -399,13 +410,27 @@ static int check_sections(server_rec *s, const mst_dir_conf *base, apr_array_hea
     return 1;
 }
 
+static const char *load_system(apr_pool_t *ptemp)
+{
+    const char *stores[] = {X509_get_default_cert_file(), "/etc/ssl/certs/ca-certificates.crt"};
+    const char *said = load_file(ptemp, "", stores[0]);
+
+    return said ? load_file(ptemp, "", stores[1]) : NULL;
+}
+
+stls_anchors *mst_get0_anchors(const mst_dir_conf *conf, apr_pool_t *ptemp)
+{
+    if (conf->trusted == NULL && load_system(ptemp) != NULL) {
+        return NULL;
+    }
+    return apr_hash_get(anchors_by_file, conf->trusted ? conf->trusted : "", APR_HASH_KEY_STRING);
+}
+
 int mst_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *main_s,
                      int has_proxy)
 {
-    const char *stores[] = {X509_get_default_cert_file(), "/etc/ssl/certs/ca-certificates.crt"};
-    const char *said = NULL;
+    const char *said;
     server_rec *s;
-    apr_size_t i;
 
     (void) plog;
     if (mst_client_check_config(pconf, ptemp, main_s) != OK) {
@@ -419,12 +444,7 @@ int mst_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
                      "strict-tls: load mod_proxy before mod_strict_tls");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    for (i = 0; i < 2; i++) {
-        said = load_file(ptemp, "", stores[i]);
-        if (said == NULL) {
-            break;
-        }
-    }
+    said = load_system(ptemp);
     if (said != NULL) {
         if (apr_hash_count(anchors_by_file) == 0) {
             ap_log_error(APLOG_MARK, APLOG_EMERG, 0, main_s, STLSLOGNO(11)
@@ -473,7 +493,7 @@ static mst_runtime *make_runtime(const mst_dir_conf *conf)
     rt->role = conf->is_client ? STLS_ROLE_CLIENT : STLS_ROLE_SERVER;
     rt->anchors = apr_hash_get(anchors_by_file, conf->trusted ? conf->trusted : "",
                                APR_HASH_KEY_STRING);
-    rt->policy = rt->anchors ? make_policy(conf, &err) : NULL;
+    rt->policy = rt->anchors ? mst_make_policy(conf, &err) : NULL;
     if (rt->policy == NULL) {
         if (rt->anchors || !conf->is_client) { /* servers without TLS inherit StrictTLSClient */
             ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf, STLSLOGNO(14)

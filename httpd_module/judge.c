@@ -304,6 +304,7 @@ void mst_record(mst_conn *conn, stls_result *result, request_rec *r)
     if (r != NULL) {
         mst_set_env(r, rt->role, result);
     }
+    mst_peers_note(rt->role, conn->c, result);
     apr_snprintf(addr, sizeof(addr), "%pI", conn->c->client_addr);
     if (result == NULL) {
         if (rt->report) {

@@ -381,6 +381,9 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     if (mst_verdict_post_config(pconf, s) != OK) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
+    if (mst_own_post_config(pconf, s) != OK || mst_peers_post_config(pconf, s) != OK) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
     return mst_cache_post_config(pconf, ptemp, s);
 }
 
@@ -390,6 +393,7 @@ static void child_init(apr_pool_t *p, server_rec *s)
     mst_config_child_init(p);
     mst_verdict_child_init(p);
     mst_cache_child_init(p);
+    mst_peers_child_init(p);
     mst_refresh_child_init(p);
     mst_client_child_init(s);
 }
@@ -397,7 +401,10 @@ static void child_init(apr_pool_t *p, server_rec *s)
 static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     /* which wants mod_proxy for backends only */
-    return mst_check_config(pconf, plog, ptemp, s, proxy_hook_scheme_handler != NULL);
+    if (mst_check_config(pconf, plog, ptemp, s, proxy_hook_scheme_handler != NULL) != OK) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return mst_own_check_config(pconf, ptemp, s);
 }
 
 static void register_hooks(apr_pool_t *p)
@@ -405,6 +412,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_pre_config(mst_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(mst_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_ssl_bind_outgoing(bind_outgoing, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_pre_connection(pre_connection, NULL, NULL, APR_HOOK_REALLY_LAST);

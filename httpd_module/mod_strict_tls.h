@@ -40,6 +40,10 @@ APLOG_USE_MODULE(strict_tls);
 #define MST_REPORT 2
 #define MST_UNSET (-1)
 
+#define MST_STATUS_UNSET 0
+#define MST_STATUS_LOCAL 1
+#define MST_STATUS_PUBLIC 2
+
 #define MST_DETAIL_LEN 256
 #define MST_LINE_LEN 1536
 #define MST_NAME_LEN 64
@@ -58,6 +62,7 @@ typedef struct {
     const char *trusted;    /* StrictTLSTrustedCertificate; NULL: the system's */
     const char *http_proxy; /* StrictTLSHTTPProxy, "off" or HOST:PORT */
     const char *value[STLS_NUM_KEYS];
+    long status_access; /* StrictTLSStatus */
 } mst_dir_conf;
 
 /* A directory configuration made ready for use; lives as long as the process. */
@@ -87,6 +92,10 @@ int mst_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
 void mst_config_child_init(apr_pool_t *p);
 
 mst_dir_conf *mst_get_dir_conf(ap_conf_vector_t *dir_conf);
+
+/* While the configuration is read. The first is the caller's to free; NULL: not to be had. */
+stls_policy *mst_make_policy(const mst_dir_conf *conf, stls_error *err);
+stls_anchors *mst_get0_anchors(const mst_dir_conf *conf, apr_pool_t *ptemp);
 
 /* NULL where it is off. */
 mst_runtime *mst_get_runtime(const mst_dir_conf *conf);
@@ -298,6 +307,26 @@ void mst_refresh(mst_conn *conn, apr_time_t now_s);
 /* Runs a check to its end within the runtime's total time. */
 stls_verdict mst_run_check(mst_runtime *rt, stls_check *check, int is_refresh);
 stls_check *mst_new_check(mst_runtime *rt, const char *name, const STACK_OF(X509) *certs);
+
+/* ---- own.c: the chains that this server presents -------------------------------- */
+
+const char *mst_set_self_check(cmd_parms *cmd, void *dconf, const char *arg);
+void mst_own_pre_config(void);
+int mst_own_check_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
+int mst_own_post_config(apr_pool_t *pconf, server_rec *s);
+/* In mod_watchdog's thread: looks at one of them if it is its time. */
+void mst_own_tick(void);
+
+/* ---- status_page.c: whom all processes met, and the page that shows it ------------- */
+
+const char *mst_set_status(cmd_parms *cmd, void *dconf, const char *arg);
+const char *mst_set_status_peers(cmd_parms *cmd, void *dconf, const char *arg);
+void mst_peers_pre_config(apr_pool_t *pconf);
+int mst_peers_post_config(apr_pool_t *pconf, server_rec *s);
+void mst_peers_child_init(apr_pool_t *p);
+void mst_peers_note(stls_role role, conn_rec *c, const stls_result *result);
+void mst_peers_note_own(int index, const char *file, const stls_result *result, apr_time_t now_s);
+int mst_status_handler(request_rec *r);
 
 /* ---- status.c ----------------------------------------------------------------- */
 

@@ -305,6 +305,9 @@ static apr_status_t tick(int state, void *data, apr_pool_t *pool)
         carry_out(t);
         free_task(t);
     }
+    if (state == AP_WATCHDOG_STATE_RUNNING) {
+        mst_own_tick();
+    }
     return APR_SUCCESS;
 }
 

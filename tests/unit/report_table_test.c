@@ -132,10 +132,28 @@ static void bounded(void **state)
         sk_X509_push(many.certs, pki->inter);
     }
     stls_report_table_note(table, STLS_INBOUND, NULL, NULL, aid_judge(&many), NOW_S);
-    assert_true(find(table, "", &entry));
+    assert_true(find(table, LEAF_NAME, &entry));
     assert_string_equal(entry.report, "");
     assert_int_equal(entry.report_len, 0);
     assert_string_equal(entry.verdict, "accept");
+}
+
+static void names_come_from_the_peer(void **state)
+{
+    stls_report_table *table = new_table(4);
+    stls_report_entry entry;
+    aid_cert spec = aid_leaf_spec();
+    spec.subject = "CN=someone";
+    spec.eku = "clientAuth";
+    aid_case client = {.role = STLS_ROLE_CLIENT,
+                       .certs = aid_stack(aid_make_cert(&spec), aid_usual_pki()->inter, NULL)};
+    (void)state;
+    stls_report_table_note(table, STLS_INBOUND, NULL, "", aid_judge(&client), NOW_S);
+    stls_report_table_note(table, STLS_OUTBOUND, NULL, "", accepted(), NOW_S);
+    stls_report_table_note(table, STLS_OUTBOUND, NULL, "", NULL, NOW_S);
+    assert_true(find(table, "CN=someone", &entry));
+    assert_true(find(table, LEAF_NAME, &entry));
+    assert_true(find(table, "", &entry));
 }
 
 static void memory_that_is_too_small_is_refused(void **state)
@@ -157,6 +175,7 @@ int main(void)
         cmocka_unit_test(least_recently_noted_makes_room),
         cmocka_unit_test(counts),
         cmocka_unit_test(bounded),
+        cmocka_unit_test(names_come_from_the_peer),
         cmocka_unit_test(memory_that_is_too_small_is_refused),
     };
     return cmocka_run_group_tests_name("report_table", tests, NULL, aid_end);

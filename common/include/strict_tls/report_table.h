@@ -34,9 +34,10 @@ stls_report_table *stls_report_table_init(void *mem, size_t mem_len, size_t max_
 
 /*
  * Counts a verdict, and keeps its report under direction, name and address; the
- * least recently noted entry makes room.  `name` is the wanted name, an own
- * chain's file, or a client's subject; `addr` may be "".  Both are cut at 255
- * bytes.  `result` NULL: out of memory, a reject.
+ * least recently noted entry makes room.  `name` NULL is the peer's: the wanted
+ * name of a server, the subject of a client; for an own chain give its file.
+ * `addr` may be "".  Both are cut at 255 bytes.  `result` NULL: out of memory,
+ * a reject.
  */
 void stls_report_table_note(stls_report_table *table, stls_direction direction, const char *name,
                             const char *addr, const stls_result *result, int64_t now_s);
