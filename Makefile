@@ -19,6 +19,9 @@ UNIT_SRC := $(sort $(wildcard tests/unit/*_test.c))
 UNIT     := $(UNIT_SRC:tests/unit/%.c=$(B)/unit/%)
 UNIT_ASAN := $(UNIT_SRC:tests/unit/%.c=$(B)/unit-asan/%)
 UNIT_AID := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
+UNIT_AID_OBJ  := $(UNIT_AID:%.c=$(B)/obj/%.o)
+UNIT_AID_ASAN := $(UNIT_AID:%.c=$(B)/asan/%.o)
+UNIT_OBJ := $(UNIT_SRC:%.c=$(B)/obj/%.o) $(UNIT_SRC:%.c=$(B)/asan/%.o) $(UNIT_AID_OBJ) $(UNIT_AID_ASAN)
 
 .PHONY: core-bench fuzz pkits vectors docs docs-check all core unit unit-asan symbols headers clean nginx nginx-asan
 all: core nginx curl
@@ -50,13 +53,15 @@ headers:
 	@for h in $$(find common/include curl_plugin/include -name '*.h'); do \
 	    $(CC) $(BASE) -Icurl_plugin/include -fsyntax-only -x c $$h || exit 1; done
 
-$(B)/unit/%: tests/unit/%.c $(UNIT_AID) $(CORE_LIB)
-	@mkdir -p $(@D)
-	$(CC) $(BASE) $(CFLAGS) -Itests/unit -MMD -MP -MF $@.d $< $(UNIT_AID) $(CORE_LIB) $(LIBS) -lcmocka -o $@
+.SECONDARY: $(UNIT_OBJ)
 
-$(B)/unit-asan/%: tests/unit/%.c $(UNIT_AID) $(ASAN_LIB)
+$(B)/unit/%: $(B)/obj/tests/unit/%.o $(UNIT_AID_OBJ) $(CORE_LIB)
 	@mkdir -p $(@D)
-	$(CC) $(BASE) $(SANITIZE) -Itests/unit -MMD -MP -MF $@.d $< $(UNIT_AID) $(ASAN_LIB) $(LIBS) -lcmocka -o $@
+	$(CC) $(CFLAGS) $^ $(LIBS) -lcmocka -o $@
+
+$(B)/unit-asan/%: $(B)/asan/tests/unit/%.o $(UNIT_AID_ASAN) $(ASAN_LIB)
+	@mkdir -p $(@D)
+	$(CC) $(SANITIZE) $^ $(LIBS) -lcmocka -o $@
 
 unit: $(UNIT)
 unit-asan: $(UNIT_ASAN)
@@ -88,9 +93,9 @@ $(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.c tests/fuzz/fuzz.h $(CORE
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(BASE) $(FUZZ_FLAGS) -Itests/fuzz $< tests/fuzz/fuzz.c $(CORE_SRC) $(LIBS) -o $@
 
-$(B)/fuzz/seeds: tests/fuzz/seeds.c $(UNIT_AID) $(CORE_LIB)
+$(B)/fuzz/seeds: tests/fuzz/seeds.c $(UNIT_AID_OBJ) $(CORE_LIB)
 	@mkdir -p $(@D)
-	$(CC) $(BASE) $(CFLAGS) -Itests/unit $< $(UNIT_AID) $(CORE_LIB) $(LIBS) -lcmocka -o $@
+	$(CC) $(BASE) $(CFLAGS) -Itests/unit $< $(UNIT_AID_OBJ) $(CORE_LIB) $(LIBS) -lcmocka -o $@
 
 fuzz: $(FUZZ) $(B)/fuzz/seeds
 
@@ -128,4 +133,4 @@ include httpd_module/rules.mk
 include curl_plugin/rules.mk
 include curl_plugin/doctor/rules.mk
 
--include $(CORE_OBJ:.o=.d) $(ASAN_OBJ:.o=.d) $(UNIT:=.d) $(UNIT_ASAN:=.d)
+-include $(CORE_OBJ:.o=.d) $(ASAN_OBJ:.o=.d) $(UNIT_OBJ:.o=.d)
