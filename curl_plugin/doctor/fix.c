@@ -1,4 +1,6 @@
-/* The endpoint's chain as it should be served: PEM on stdout, what changed on stderr. */
+/* An endpoint's or a file's chain as it should be served: PEM on stdout, what changed on stderr. */
+#include <string.h>
+
 #include "doctor.h"
 
 static int print_repaired(const doctor_repaired *repaired, const doctor_options *options)
@@ -13,14 +15,50 @@ static int print_repaired(const doctor_repaired *repaired, const doctor_options 
     return doctor_flush(DOCTOR_ACCEPT);
 }
 
+static int fix(doctor_context *context, const STACK_OF(X509) *certs)
+{
+    doctor_repaired repaired;
+    int exit_code;
+
+    const doctor_peer peer = {.role = STLS_ROLE_SERVER, .certs = certs};
+    doctor_repair(&repaired, &context->trust, &peer, 1);
+    if (repaired.chain != NULL) {
+        exit_code = print_repaired(&repaired, context->options);
+    } else {
+        fprintf(stderr, "strict-tls: no chain that a strict client accepts can be made of it: %s\n",
+                repaired.err.text);
+        exit_code = DOCTOR_REJECT;
+    }
+    doctor_repaired_free(&repaired);
+    return exit_code;
+}
+
+/* Hosts have no slashes, and URLs have a scheme. */
+static int is_file(const char *arg)
+{
+    return strchr(arg, '/') != NULL && strstr(arg, "://") == NULL;
+}
+
+static int fix_file(doctor_context *context, const char *path)
+{
+    STACK_OF(X509) *certs = doctor_read_certs(path);
+    if (certs == NULL) {
+        return DOCTOR_USAGE;
+    }
+    int exit_code = fix(context, certs);
+    sk_X509_pop_free(certs, X509_free);
+    return exit_code;
+}
+
 int doctor_run_fix(doctor_context *context)
 {
     doctor_target target;
     doctor_capture capture;
-    doctor_repaired repaired;
     stls_error err = {""};
-    int exit_code;
 
+    if (is_file(context->options->args[0])) {
+        return fix_file(context, context->options->args[0]);
+    }
     if (!doctor_target_parse(&target, context->options, context->options->args[0], NULL, &err)) {
         fprintf(stderr, "strict-tls: %s\n", err.text);
         return DOCTOR_USAGE;
@@ -31,16 +69,7 @@ int doctor_run_fix(doctor_context *context)
         doctor_capture_free(&capture);
         return DOCTOR_UNKNOWN;
     }
-    const doctor_peer peer = {.role = STLS_ROLE_SERVER, .certs = capture.certs};
-    doctor_repair(&repaired, &context->trust, &peer, 1);
-    if (repaired.chain != NULL) {
-        exit_code = print_repaired(&repaired, context->options);
-    } else {
-        fprintf(stderr, "strict-tls: no chain that a strict client accepts can be made of it: %s\n",
-                repaired.err.text);
-        exit_code = DOCTOR_REJECT;
-    }
-    doctor_repaired_free(&repaired);
+    int exit_code = fix(context, capture.certs);
     doctor_capture_free(&capture);
     return exit_code;
 }

@@ -13,7 +13,7 @@
 #define DOCTOR_COMMANDS(X)                                                                         \
     X("check", "HOST[:PORT]", "connect, show what the endpoint presents, and judge it") \
     X("file", "FULLCHAIN.PEM", "judge a certificate file before it is deployed; offline unless --online") \
-    X("fix", "HOST[:PORT]", "print the endpoint's chain as it should be served, as PEM") \
+    X("fix", "HOST[:PORT]|PATH/FULLCHAIN.PEM", "print the endpoint's or the file's chain as it should be served, as PEM") \
     X("help", "", "show this text")
 
 #define DOCTOR_OPTIONS(X)                                                                          \

@@ -175,6 +175,24 @@ def test_issuers_are_not_fetched_from_denied_addresses(doctor, lab):
     assert (done.code, done.out) == (REJECT, "")
 
 
+@pytest.mark.parametrize("id", REPAIRABLE)
+def test_a_file_is_repaired_like_its_endpoint(id, repaired, doctor, lab):
+    """Before it is deployed at all."""
+    runs, _, _ = repaired
+    scene = lab.scenes[id]
+    done = doctor("fix", scene.backend.chain, "--cafile", scene.trust, "--policy", policy_text())
+    assert (done.code, done.out, done.err) == (ACCEPT, runs[id].out, runs[id].err)
+
+
+def test_hopeless_and_missing_files(doctor, lab):
+    scene = lab.scenes["untrusted_root"]
+    done = doctor("fix", scene.backend.chain, "--cafile", scene.trust, "--policy", policy_text())
+    assert (done.code, done.out) == (REJECT, "")
+    done = doctor("fix", "./nowhere.pem")
+    assert (done.code, done.out) == (USAGE, "")
+    assert "nowhere.pem" in done.err
+
+
 def test_nothing_to_fix(doctor, lab):
     assert doctor("fix", f"{net.HOST}:{lab.refusing.port}").code == UNKNOWN
     assert doctor("fix").code == USAGE
