@@ -251,7 +251,8 @@ suite_curl() {
 suite_doctor() {
     one "strict-tls builds" make -j"$(nproc)" doctor
     one "strict-tls builds with sanitizers" make -j"$(nproc)" doctor-asan
-    python_tests "doctor" tests/hosts/doctor
+    install_packages default-jdk-headless # a strict peer
+    python_tests "doctor" tests/hosts/doctor tests/hosts/test_mutual.py
     STRICT_TLS_DOCTOR=$PWD/build/bin-asan/strict-tls python_tests "doctor with sanitizers" \
         tests/hosts/doctor/test_endpoints.py tests/hosts/doctor/test_page.py \
         tests/hosts/doctor/test_repair.py
