@@ -9,9 +9,9 @@ export PYTHONDONTWRITEBYTECODE=1
 export LC_ALL=C.UTF-8
 
 PACKAGES="apache2 apache2-dev apache2-ssl-dev build-essential ca-certificates curl libcmocka-dev
-          git libcurl4-openssl-dev libjansson-dev libnss-wrapper libssl-dev memcached nginx nginx-dev
-          openssl php-cli php-curl python3 python3-cryptography python3-cryptography-vectors
-          python3-pycurl python3-pytest redis-server valgrind"
+          git libcurl4-openssl-dev libengine-pkcs11-openssl libjansson-dev libnss-wrapper libssl-dev
+          memcached nginx nginx-dev openssl php-cli php-curl python3 python3-cryptography python3-cryptography-vectors
+          python3-pycurl python3-pytest redis-server softhsm2 valgrind"
 
 help() {
     cat <<'END'

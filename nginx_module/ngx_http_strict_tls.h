@@ -23,12 +23,22 @@ typedef struct {
     ngx_strict_tls_main_conf_t      main;
     ngx_array_t                     upstreams;
                                        /* ngx_http_strict_tls_upstream_t */
+
+    unsigned                        has_status:1;  /* some location */
 } ngx_http_strict_tls_main_conf_t;
 
 
 typedef struct {
     ngx_strict_tls_scope_t          upstream;
+    ngx_uint_t                      self_check;
+
+    unsigned                        status:1;
+    unsigned                        status_public:1;
 } ngx_http_strict_tls_loc_conf_t;
+
+
+/* proxy_pass, grpc_pass, uwsgi_pass */
+#define NGX_HTTP_STRICT_TLS_HOSTS  3
 
 
 /* One request: what was decided for it. */
@@ -55,6 +65,18 @@ extern ngx_module_t  ngx_http_strict_tls_module;
 char *ngx_http_strict_tls_merge(ngx_conf_t *cf,
     ngx_http_strict_tls_loc_conf_t *prev,
     ngx_http_strict_tls_loc_conf_t *conf);
+
+ngx_http_upstream_conf_t *ngx_http_strict_tls_upstream_conf(ngx_conf_t *cf,
+    ngx_uint_t host, ngx_module_t **module);
+
+/* ngx_http_strict_tls_own.c */
+ngx_int_t ngx_http_strict_tls_own_servers(ngx_conf_t *cf);
+ngx_int_t ngx_http_strict_tls_own_upstreams(ngx_conf_t *cf,
+    ngx_http_strict_tls_loc_conf_t *slcf);
+
+/* ngx_http_strict_tls_status.c */
+char *ngx_http_strict_tls_set_status(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 
 /* ngx_http_strict_tls_upstream.c */
 extern const ngx_strict_tls_host_t  ngx_http_strict_tls_upstream;

@@ -3,21 +3,19 @@
  */
 
 #include "ngx_http_strict_tls.h"
+#include "ngx_strict_tls_own.h"
 
 
 static ngx_int_t ngx_http_strict_tls_arm(ngx_conf_t *cf, ngx_uint_t *armed,
     ngx_str_t *trusted);
-static ngx_http_upstream_conf_t *ngx_http_strict_tls_upstream_conf(
-    ngx_conf_t *cf, ngx_uint_t host, ngx_module_t **module);
 
 
 /* The modules whose upstreams can be TLS ... */
 
-static const char  *ngx_http_strict_tls_hosts[] = {
+static const char  *ngx_http_strict_tls_hosts[NGX_HTTP_STRICT_TLS_HOSTS] = {
     "ngx_http_proxy_module",
     "ngx_http_grpc_module",
-    "ngx_http_uwsgi_module",
-    NULL
+    "ngx_http_uwsgi_module"
 };
 
 /* ... and the directive of each that names the trusted certificates. */
@@ -41,6 +39,13 @@ ngx_http_strict_tls_merge(ngx_conf_t *cf, ngx_http_strict_tls_loc_conf_t *prev,
     if (ngx_strict_tls_inherit(cf, &prev->upstream, &conf->upstream)
         != NGX_OK)
     {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_conf_merge_uint_value(conf->self_check, prev->self_check,
+                              NGX_STRICT_TLS_SELF_CHECK_WARN);
+
+    if (ngx_http_strict_tls_own_upstreams(cf, conf) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -84,7 +89,7 @@ ngx_http_strict_tls_arm(ngx_conf_t *cf, ngx_uint_t *armed, ngx_str_t *trusted)
 
     *armed = 0;
 
-    for (i = 0; ngx_http_strict_tls_hosts[i]; i++) {
+    for (i = 0; i < NGX_HTTP_STRICT_TLS_HOSTS; i++) {
 
         ucf = ngx_http_strict_tls_upstream_conf(cf, i, &module);
 
@@ -118,7 +123,7 @@ ngx_http_strict_tls_arm(ngx_conf_t *cf, ngx_uint_t *armed, ngx_str_t *trusted)
 
 /* Each location configuration begins with ngx_http_upstream_conf_t. */
 
-static ngx_http_upstream_conf_t *
+ngx_http_upstream_conf_t *
 ngx_http_strict_tls_upstream_conf(ngx_conf_t *cf, ngx_uint_t host,
     ngx_module_t **module)
 {

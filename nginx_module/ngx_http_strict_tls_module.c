@@ -4,6 +4,7 @@
  */
 
 #include "ngx_http_strict_tls.h"
+#include "ngx_strict_tls_own.h"
 
 
 static ngx_int_t ngx_http_strict_tls_preconfiguration(ngx_conf_t *cf);
@@ -13,6 +14,7 @@ static char *ngx_http_strict_tls_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_http_strict_tls_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_strict_tls_merge_loc_conf(ngx_conf_t *cf,
     void *parent, void *child);
+static ngx_int_t ngx_http_strict_tls_init_process(ngx_cycle_t *cycle);
 static void ngx_http_strict_tls_exit_process(ngx_cycle_t *cycle);
 
 
@@ -56,6 +58,27 @@ static ngx_command_t  ngx_http_strict_tls_commands[] = {
       ngx_strict_tls_set_http_proxy,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_strict_tls_loc_conf_t, upstream.http_proxy),
+      NULL },
+
+    { ngx_string("strict_tls_self_check"),
+      NGX_HTTP_STRICT_TLS_LEVELS|NGX_CONF_TAKE1,
+      ngx_strict_tls_set_self_check,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_strict_tls_loc_conf_t, self_check),
+      NULL },
+
+    { ngx_string("strict_tls_status"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      ngx_http_strict_tls_set_status,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("strict_tls_status_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2,
+      ngx_strict_tls_set_status_zone,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
       NULL },
 
     { ngx_string("strict_tls_crl_path"),
@@ -112,7 +135,7 @@ ngx_module_t  ngx_http_strict_tls_module = {
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
     NULL,                                  /* init module */
-    NULL,                                  /* init process */
+    ngx_http_strict_tls_init_process,      /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     ngx_http_strict_tls_exit_process,      /* exit process */
@@ -140,7 +163,19 @@ ngx_http_strict_tls_postconfiguration(ngx_conf_t *cf)
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_strict_tls_module);
 
-    if (!mcf->main.strict) {
+    if (ngx_http_strict_tls_own_servers(cf) != NGX_OK
+        || ngx_strict_tls_own_judge(cf, &mcf->main) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (mcf->has_status
+        && ngx_strict_tls_status_default_zone(cf, &mcf->main) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (!mcf->main.strict && mcf->main.owns.nelts == 0) {
         return NGX_OK;
     }
 
@@ -150,7 +185,8 @@ ngx_http_strict_tls_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    return ngx_http_strict_tls_wrap_upstreams(cf, mcf);
+    return mcf->main.strict ? ngx_http_strict_tls_wrap_upstreams(cf, mcf)
+                            : NGX_OK;
 }
 
 
@@ -204,6 +240,8 @@ ngx_http_strict_tls_create_loc_conf(ngx_conf_t *cf)
 
     ngx_strict_tls_init_scope(&conf->upstream, STLS_ROLE_SERVER);
 
+    conf->self_check = NGX_CONF_UNSET_UINT;
+
     return conf;
 }
 
@@ -212,6 +250,22 @@ static char *
 ngx_http_strict_tls_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 {
     return ngx_http_strict_tls_merge(cf, parent, child);
+}
+
+
+static ngx_int_t
+ngx_http_strict_tls_init_process(ngx_cycle_t *cycle)
+{
+    ngx_http_strict_tls_main_conf_t  *mcf;
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                              ngx_http_strict_tls_module);
+
+    if (mcf) {
+        ngx_strict_tls_own_watch(&mcf->main, cycle);
+    }
+
+    return NGX_OK;
 }
 
 

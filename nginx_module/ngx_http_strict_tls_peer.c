@@ -223,6 +223,9 @@ ngx_http_strict_tls_get_peer(ngx_peer_connection_t *pc, void *data)
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, pc->log, 0,
                    "strict tls: kept-alive connection %p does not fit", c);
 
+    ngx_strict_tls_status_count(ctx->scope->main_conf,
+                                STLS_FIGURE_REUSE_REFUSED);
+
     if (c->ssl) {
         c->ssl->no_wait_shutdown = 1;
         c->ssl->no_send_shutdown = 1;

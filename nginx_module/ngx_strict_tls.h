@@ -16,6 +16,7 @@
 #include <ngx_event_connect.h>
 
 #include <strict_tls/strict_tls.h>
+#include <strict_tls/status_page.h>
 
 
 #define NGX_STRICT_TLS_OFF      0
@@ -67,6 +68,12 @@ typedef struct {
 
     ngx_resolver_t                 *resolver;  /* of /etc/resolv.conf */
     ngx_strict_tls_worker_t        *worker;
+
+    ngx_array_t                     owns;      /* ngx_strict_tls_own_t * */
+    ngx_event_t                     own_timer;
+    ngx_strict_tls_job_t           *own_job;   /* asks about one of them */
+
+    ngx_shm_zone_t                 *status_zone;  /* NULL: nobody wants it */
 
     unsigned                        resolver_sought:1;
     unsigned                        resolver_warned:1;
@@ -385,7 +392,8 @@ ngx_str_t *ngx_strict_tls_conf_str(ngx_module_t *module, void *conf,
 
 /* ngx_strict_tls_anchors.c */
 stls_anchors *ngx_strict_tls_anchors(ngx_conf_t *cf,
-    ngx_strict_tls_main_conf_t *mcf, ngx_str_t *trusted);
+    ngx_strict_tls_main_conf_t *mcf, ngx_str_t *trusted,
+    ngx_uint_t level);
 
 /* ngx_strict_tls_resolver.c */
 ngx_int_t ngx_strict_tls_find_resolver(ngx_conf_t *cf,
@@ -517,6 +525,7 @@ ngx_atomic_uint_t ngx_strict_tls_cache_crl(ngx_shm_zone_t *zone,
     const u_char *question, const u_char *id);
 ngx_uint_t ngx_strict_tls_cache_revoked_since(ngx_shm_zone_t *zone,
     ngx_atomic_uint_t epoch, stls_result *result);
+ngx_uint_t ngx_strict_tls_cache_count(ngx_shm_zone_t *zone);
 ngx_int_t ngx_strict_tls_cache_news(ngx_shm_zone_t *zone,
     ngx_atomic_uint_t *epoch, u_char *question);
 
@@ -527,6 +536,13 @@ ngx_int_t ngx_strict_tls_cache_news(ngx_shm_zone_t *zone,
 
 ngx_int_t ngx_strict_tls_variable(ngx_pool_t *pool,
     ngx_variable_value_t *v, stls_result *result, uintptr_t data);
+
+/* ngx_strict_tls_status.c */
+void ngx_strict_tls_status_note(ngx_strict_tls_main_conf_t *mcf,
+    stls_direction direction, ngx_str_t *name, ngx_str_t *addr,
+    stls_result *result);
+void ngx_strict_tls_status_count(ngx_strict_tls_main_conf_t *mcf,
+    stls_figure figure);
 
 #pragma GCC visibility pop
 

@@ -8,14 +8,14 @@
 
 static ngx_int_t ngx_strict_tls_system_store(ngx_str_t *file);
 static stls_anchors *ngx_strict_tls_load_anchors(ngx_conf_t *cf,
-    ngx_str_t *file);
+    ngx_str_t *file, ngx_uint_t level);
 
 
-/* `trusted` is empty: the system's. */
+/* `trusted` is empty: the system's.  What is wrong is told at `level`. */
 
 stls_anchors *
 ngx_strict_tls_anchors(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
-    ngx_str_t *trusted)
+    ngx_str_t *trusted, ngx_uint_t level)
 {
     ngx_str_t                  file;
     ngx_uint_t                 i;
@@ -27,7 +27,7 @@ ngx_strict_tls_anchors(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
     if (file.len == 0) {
 
         if (ngx_strict_tls_system_store(&file) != NGX_OK) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+            ngx_conf_log_error(level, cf, 0,
                                "the system has no certificate store where "
                                "OpenSSL expects it: install one, or name a "
                                "file with \"strict_tls_trusted_certificate\"");
@@ -48,7 +48,7 @@ ngx_strict_tls_anchors(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
         }
     }
 
-    anchors = ngx_strict_tls_load_anchors(cf, &file);
+    anchors = ngx_strict_tls_load_anchors(cf, &file, level);
     if (anchors == NULL) {
         return NULL;
     }
@@ -88,7 +88,8 @@ ngx_strict_tls_system_store(ngx_str_t *file)
 
 
 static stls_anchors *
-ngx_strict_tls_load_anchors(ngx_conf_t *cf, ngx_str_t *file)
+ngx_strict_tls_load_anchors(ngx_conf_t *cf, ngx_str_t *file,
+    ngx_uint_t level)
 {
     BIO           *bio;
     stls_error     err;
@@ -97,7 +98,7 @@ ngx_strict_tls_load_anchors(ngx_conf_t *cf, ngx_str_t *file)
 
     bio = BIO_new_file((char *) file->data, "r");
     if (bio == NULL) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+        ngx_conf_log_error(level, cf, ngx_errno,
                            "cannot open trusted certificates \"%V\"", file);
         ERR_clear_error();
         return NULL;
@@ -120,7 +121,7 @@ ngx_strict_tls_load_anchors(ngx_conf_t *cf, ngx_str_t *file)
     ERR_clear_error();
 
     if (status != STLS_OK) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+        ngx_conf_log_error(level, cf, 0,
                            "trusted certificates \"%V\": %s", file, err.text);
         stls_anchors_free(anchors);
         return NULL;

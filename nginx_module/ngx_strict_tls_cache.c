@@ -389,6 +389,40 @@ ngx_strict_tls_cache_crl(ngx_shm_zone_t *zone, const u_char *question,
 }
 
 
+/* How many answers there are. */
+
+ngx_uint_t
+ngx_strict_tls_cache_count(ngx_shm_zone_t *zone)
+{
+    ngx_uint_t                    n;
+    ngx_queue_t                  *q;
+    ngx_slab_pool_t              *shpool;
+    ngx_strict_tls_shctx_t       *sh;
+    ngx_strict_tls_entry_t       *entry;
+
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+    sh = shpool->data;
+    n = 0;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    for (q = ngx_queue_head(&sh->lru);
+         q != ngx_queue_sentinel(&sh->lru);
+         q = ngx_queue_next(q))
+    {
+        entry = ngx_queue_data(q, ngx_strict_tls_entry_t, queue);
+
+        if (entry->key[0] == ngx_strict_tls_entry_answer) {
+            n++;
+        }
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    return n;
+}
+
+
 ngx_atomic_uint_t
 ngx_strict_tls_cache_epoch(ngx_shm_zone_t *zone)
 {

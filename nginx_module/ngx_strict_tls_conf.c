@@ -3,7 +3,7 @@
  * needs; and what there is once per module.
  */
 
-#include "ngx_strict_tls.h"
+#include "ngx_strict_tls_own.h"
 
 
 static ngx_int_t ngx_strict_tls_push_own(ngx_array_t *settings,
@@ -34,6 +34,10 @@ ngx_strict_tls_create_main_conf(ngx_conf_t *cf,
     if (ngx_array_init(&mcf->policies, cf->pool, 4, sizeof(stls_policy *))
         != NGX_OK)
     {
+        return NGX_ERROR;
+    }
+
+    if (ngx_strict_tls_own_init(cf, mcf) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -234,7 +238,7 @@ ngx_strict_tls_build(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
 {
     scope->main_conf = mcf;
 
-    scope->anchors = ngx_strict_tls_anchors(cf, mcf, trusted);
+    scope->anchors = ngx_strict_tls_anchors(cf, mcf, trusted, NGX_LOG_EMERG);
     if (scope->anchors == NULL) {
         return NGX_ERROR;
     }

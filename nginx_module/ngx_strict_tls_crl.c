@@ -93,6 +93,8 @@ ngx_strict_tls_crl_get0(ngx_strict_tls_worker_t *worker,
     ngx_queue_remove(&entry->queue);
     ngx_queue_insert_head(&worker->crls_lru, &entry->queue);
 
+    ngx_strict_tls_status_count(worker->conf, STLS_FIGURE_ANSWER_CACHE_HITS);
+
     return entry->crl;
 }
 

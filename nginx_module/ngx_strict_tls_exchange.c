@@ -38,6 +38,8 @@ ngx_strict_tls_exchange(ngx_strict_tls_fetch_t *fetch)
     ngx_addr_t  *addr;
     const char  *denied;
 
+    ngx_strict_tls_status_count(fetch->worker->conf, STLS_FIGURE_FETCHES);
+
     denied = NULL;
     fetch->naddrs = 0;
     fetch->naddr = 0;

@@ -161,6 +161,9 @@ ngx_strict_tls_fetch_known(ngx_strict_tls_job_t *job,
                                       found))
     {
     case ngx_strict_tls_cache_answer:
+        ngx_strict_tls_status_count(job->worker->conf,
+                                    STLS_FIGURE_ANSWER_CACHE_HITS);
+
         reply.outcome = STLS_FETCH_CACHED;
         reply.bytes = found->bytes;
         reply.bytes_len = found->len;
@@ -347,6 +350,9 @@ ngx_strict_tls_fetch_poll(ngx_strict_tls_fetch_t *fetch)
                                       &found))
     {
     case ngx_strict_tls_cache_answer:
+        ngx_strict_tls_status_count(fetch->worker->conf,
+                                    STLS_FIGURE_ANSWER_CACHE_HITS);
+
         fetch->is_second_hand = 1;
         fetch->bytes = found.bytes;
         fetch->len = found.len;
@@ -417,6 +423,11 @@ ngx_strict_tls_fetch_over(ngx_strict_tls_fetch_t *fetch,
     if (fetch->is_counted) {
         fetch->is_counted = 0;
         fetch->worker->nfetches--;
+
+        if (outcome < 0) {
+            ngx_strict_tls_status_count(fetch->worker->conf,
+                                        STLS_FIGURE_FETCH_FAILURES);
+        }
     }
 
     fetch->state = ngx_strict_tls_over;
@@ -467,6 +478,9 @@ ngx_strict_tls_fetch_give_up(ngx_strict_tls_fetch_t *fetch)
 
         return;
     }
+
+    ngx_strict_tls_status_count(fetch->worker->conf,
+                                STLS_FIGURE_FETCH_FAILURES);
 
     last = ngx_slprintf(fetch->detail,
                         fetch->detail + NGX_STRICT_TLS_DETAIL_LEN - 1,

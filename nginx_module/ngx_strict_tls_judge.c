@@ -59,6 +59,9 @@ ngx_strict_tls_judge_trust(ngx_strict_tls_conn_t *conn,
                 return STLS_PENDING;
             }
 
+            ngx_strict_tls_status_count(conn->main_conf,
+                                        STLS_FIGURE_VERDICT_CACHE_HITS);
+
             conn->result = stls_result_up_ref(result);
             return STLS_REJECT;
         }
@@ -139,6 +142,8 @@ ngx_strict_tls_judge_resumed(ngx_strict_tls_conn_t *conn)
 
     if (result == NULL) {
         ngx_strict_tls_session_drop(conn);
+        ngx_strict_tls_status_count(conn->main_conf,
+                                    STLS_FIGURE_REUSE_REFUSED);
         ngx_strict_tls_fail(conn, STLS_REASON_SESSION_UNVERIFIED,
                             conn->inherited
                             ? "its verdict ended during the handshake"
@@ -206,6 +211,9 @@ ngx_strict_tls_judge_full(ngx_strict_tls_conn_t *conn)
         result = ngx_strict_tls_verdict_get0(worker, conn->key);
 
         if (result && stls_result_verdict(result) != STLS_PENDING) {
+            ngx_strict_tls_status_count(conn->main_conf,
+                                        STLS_FIGURE_VERDICT_CACHE_HITS);
+
             conn->result = stls_result_up_ref(result);
 
             ngx_strict_tls_refresh(conn);
@@ -378,6 +386,8 @@ ngx_strict_tls_record(ngx_strict_tls_conn_t *conn)
     level = conn->scope->report ? NGX_LOG_WARN : NGX_LOG_ERR;
 
     ngx_strict_tls_set_result(conn->owner, conn->result);
+    ngx_strict_tls_status_note(conn->main_conf, STLS_OUTBOUND, &conn->name,
+                               &conn->addr, conn->result);
 
     if (conn->result == NULL) {
         ngx_log_error(level, log, 0, "strict-tls: %s peer=%V reason=%s",
@@ -523,6 +533,8 @@ ngx_strict_tls_refresh(ngx_strict_tls_conn_t *conn)
     }
 
     job->refresh = 1;
+
+    ngx_strict_tls_status_count(conn->main_conf, STLS_FIGURE_REFRESHES);
 
     ngx_log_debug1(NGX_LOG_DEBUG_EVENT, conn->connection->log, 0,
                    "strict tls job %p: background refresh", job);

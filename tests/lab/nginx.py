@@ -36,17 +36,23 @@ class Verdict:
         return self.fields.get("reason")
 
 
+def parse_fields(text):
+    """The key=value words of one of our lines."""
+    # nginx appends its own ", client: ..." to the message.
+    fields = {}
+    for key, value in _FIELD.findall(text):
+        if value.startswith('"'):
+            value = re.sub(r"\\(.)", r"\1", value[1:-1])
+        fields.setdefault(key, value)
+    return fields
+
+
 def parse_verdict(line):
     """The Verdict in a log line, or None."""
     found = _VERDICT.search(line)
     if not found:
         return None
-    # nginx appends its own ", client: ..." to the message.
-    fields = {}
-    for key, value in _FIELD.findall(line[found.end():]):
-        if value.startswith('"'):
-            value = re.sub(r"\\(.)", r"\1", value[1:-1])
-        fields.setdefault(key, value)
+    fields = parse_fields(line[found.end():])
     level = re.search(r" \[(\w+)\] ", line)
     return Verdict(found[1], fields, level[1] if level else "", line)
 

@@ -5,26 +5,35 @@ import subprocess
 import pytest
 
 from tests.lab import fronts, net
-from tests.lab.nginx import MODULE_ASAN
-from tests.lab.scenarios import BY_ID
+from tests.lab.nginx import MODULE_ASAN, Nginx
+from tests.lab.scenarios import BY_ID, NAME
 
 COMPLAINTS = ("AddressSanitizer", "runtime error:", "exited on signal", "LeakSanitizer")
 
 
 @pytest.fixture(scope="module")
-def sanitized(lab):
+def options():
     """The runtime has to be there before the module is: nginx itself is not instrumented."""
     if not MODULE_ASAN.exists():
         pytest.fail(f"{MODULE_ASAN} is missing: run make nginx-asan", pytrace=False)
     runtime = subprocess.run(["cc", "-print-file-name=libasan.so"], capture_output=True,
                              text=True, check=True).stdout.strip()
-    front, port = fronts.scenario_front(
-        lab, lab.folder / "asan", strict=True, module=MODULE_ASAN,
-        policy={"fetch_timeout_ms": "3000"}, ready_s=60,
-        wrap=["env", f"LD_PRELOAD={runtime}",
-              "ASAN_OPTIONS=detect_leaks=1:abort_on_error=1", "UBSAN_OPTIONS=print_stacktrace=1"])
+    return {"module": MODULE_ASAN, "ready_s": 60, "wrap": [
+        "env", f"LD_PRELOAD={runtime}", "ASAN_OPTIONS=detect_leaks=1:abort_on_error=1",
+        "UBSAN_OPTIONS=print_stacktrace=1"]}
+
+
+@pytest.fixture(scope="module")
+def sanitized(lab, options):
+    front, port = fronts.scenario_front(lab, lab.folder / "asan", strict=True,
+                                        policy={"fetch_timeout_ms": "3000"}, **options)
     yield front, port
     front.stop()
+
+
+def complaints(front):
+    said = front.errors() + (front.folder / f"{front.name}.out").read_text(errors="replace")
+    return [line for line in said.splitlines() if any(word in line for word in COMPLAINTS)]
 
 
 @pytest.mark.parametrize("id", BY_ID)
@@ -41,5 +50,38 @@ def test_nothing_was_found(sanitized):
     front.reload()
     assert net.get(port, "/good", timeout_s=60).status == 200
     assert front.stop(signal.SIGQUIT, 30) == 0
-    said = front.errors() + (front.folder / f"{front.name}.out").read_text(errors="replace")
-    assert [line for line in said.splitlines() if any(word in line for word in COMPLAINTS)] == []
+    assert complaints(front) == []
+
+
+def test_own_chains_and_status(lab, options):
+    """Every chain of the table as a chain of our own, the pages about them, and an end in between."""
+    servers, ports = [], []
+    for scene in {scene.backend.chain: scene for scene in lab.scenes.values()}.values():
+        ports.append(net.free_port())
+        servers.append(f"server {{\nlisten {net.HOST}:{ports[-1]} ssl;\nserver_name {NAME};\n"
+                       f"ssl_certificate {scene.backend.chain};\n"
+                       f"ssl_certificate_key {scene.backend.key};\n}}\n")
+    port = net.free_port()
+    front = Nginx(lab.folder / "asan-own", "own", **options)
+    front.configure(fronts.http(
+        fronts.server(port, [fronts.location("= /good", lab.scenes["good"], strict=True),
+                             "location /status { strict_tls_status; }\n"]), *servers,
+        extra="ssl_ciphers DEFAULT:@SECLEVEL=0;\nstrict_tls_fetch_deny none;\n"
+              "strict_tls_fetch_timeout_ms 300;\n"
+              f"strict_tls_trusted_certificate {lab.pki['root'].cert_path};\n"))
+    try:
+        front.start([port, *ports])
+        assert net.get(port, "/good", timeout_s=60).status == 200
+
+        def pages():
+            return [net.get(port, f"/status{suffix}", timeout_s=60).text
+                    for suffix in (".json", ".html", ".prom")]
+
+        # The worker has asked about some, at least.
+        net.wait_until(lambda: '"status": "good"' in pages()[0], "a good answer", 60)
+        front.reload()
+        assert all(len(page) > 10000 for page in pages())
+        assert front.stop(signal.SIGQUIT, 30) == 0
+    finally:
+        front.stop()
+    assert complaints(front) == []

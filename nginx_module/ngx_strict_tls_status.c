@@ -1,0 +1,496 @@
+/*
+ * What all workers tell the status page, in shared memory: the latest report
+ * about each of a bounded number of peers and about each own chain, counts by
+ * reason, and figures.
+ */
+
+#include "ngx_strict_tls_own.h"
+
+
+#define NGX_STRICT_TLS_STATUS_MAGIC   0x53545354       /* and layout version */
+#define NGX_STRICT_TLS_STATUS_LAYOUT  1
+
+/* Room for a few peers at least. */
+#define NGX_STRICT_TLS_STATUS_MIN     ((size_t) 256 * 1024)
+#define NGX_STRICT_TLS_STATUS_SIZE    ((size_t) 4 * 1024 * 1024)
+
+
+typedef struct {
+    uint32_t                        magic;
+    uint32_t                        layout;
+
+    stls_report_table              *peers;
+    ngx_uint_t                      npeers;    /* that there is room for */
+    stls_report_table              *owns;
+    ngx_uint_t                      nowns;
+
+    ngx_atomic_t                    figures[STLS_NUM_FIGURES];
+} ngx_strict_tls_status_t;
+
+
+/* A moment of it, so that handshakes need not wait for a page. */
+
+typedef struct {
+    stls_report_table              *peers;
+    stls_report_table              *owns;
+    uint64_t                        figures[STLS_NUM_FIGURES];
+} ngx_strict_tls_status_copy_t;
+
+
+static ngx_int_t ngx_strict_tls_status_init(ngx_shm_zone_t *zone, void *data);
+static ngx_int_t ngx_strict_tls_status_init_owns(ngx_shm_zone_t *zone,
+    ngx_strict_tls_main_conf_t *mcf);
+static stls_report_table *ngx_strict_tls_status_table(ngx_slab_pool_t *shpool,
+    ngx_uint_t n);
+static ngx_int_t ngx_strict_tls_status_copy(ngx_strict_tls_main_conf_t *mcf,
+    ngx_strict_tls_status_copy_t *copy);
+static stls_report_table *ngx_strict_tls_status_copy_table(
+    stls_report_table *table, size_t len);
+static ngx_int_t ngx_strict_tls_status_fill(ngx_strict_tls_main_conf_t *mcf,
+    stls_status_page *page, ngx_strict_tls_status_copy_t *copy);
+static ngx_int_t ngx_strict_tls_status_fill_own(stls_status_page *page,
+    stls_report_table *table, ngx_strict_tls_own_t *own);
+static void ngx_strict_tls_status_gauges(ngx_strict_tls_main_conf_t *mcf,
+    uint64_t *figures);
+
+
+char *
+ngx_strict_tls_set_status_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_strict_tls_main_conf_t *mcf = conf;
+
+    ssize_t     size;
+    ngx_str_t  *value;
+
+    if (mcf->status_zone) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid zone name \"%V\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    size = ngx_parse_size(&value[2]);
+
+    if (size == NGX_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid zone size \"%V\"", &value[2]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (size < (ssize_t) NGX_STRICT_TLS_STATUS_MIN) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "zone \"%V\" is too small, it must be at least %uz",
+                           &value[1], NGX_STRICT_TLS_STATUS_MIN);
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_strict_tls_status_add_zone(cf, mcf, &value[1], size) == NGX_OK
+           ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
+ngx_int_t
+ngx_strict_tls_status_add_zone(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
+    ngx_str_t *name, size_t size)
+{
+    mcf->status_zone = ngx_shared_memory_add(cf, name, size, mcf->module);
+
+    if (mcf->status_zone == NULL) {
+        return NGX_ERROR;
+    }
+
+    mcf->status_zone->init = ngx_strict_tls_status_init;
+    mcf->status_zone->data = mcf;
+
+    return NGX_OK;
+}
+
+
+/* Where there is a page and nobody has said how much it may hold. */
+
+ngx_int_t
+ngx_strict_tls_status_default_zone(ngx_conf_t *cf,
+    ngx_strict_tls_main_conf_t *mcf)
+{
+    ngx_str_t  name;
+
+    if (mcf->status_zone) {
+        return NGX_OK;
+    }
+
+    ngx_str_set(&name, "strict_tls_status");
+
+    return ngx_strict_tls_status_add_zone(cf, mcf, &name,
+                                          NGX_STRICT_TLS_STATUS_SIZE);
+}
+
+
+static ngx_int_t
+ngx_strict_tls_status_init(ngx_shm_zone_t *zone, void *data)
+{
+    ngx_uint_t                   n;
+    ngx_slab_pool_t             *shpool;
+    ngx_strict_tls_status_t     *sh;
+    ngx_strict_tls_main_conf_t  *mcf;
+
+    mcf = zone->data;
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    if (data || zone->shm.exists) {
+        sh = shpool->data;
+
+        if (sh->magic != NGX_STRICT_TLS_STATUS_MAGIC
+            || sh->layout != NGX_STRICT_TLS_STATUS_LAYOUT)
+        {
+            ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
+                          "zone \"%V\" holds data of another version of "
+                          "strict-tls: restart instead of reloading",
+                          &zone->shm.name);
+            return NGX_ERROR;
+        }
+
+        return ngx_strict_tls_status_init_owns(zone, mcf);
+    }
+
+    /* the attempts below are meant to fail until one fits */
+    shpool->log_nomem = 0;
+
+    sh = ngx_slab_calloc(shpool, sizeof(ngx_strict_tls_status_t));
+    if (sh == NULL) {
+        return NGX_ERROR;
+    }
+
+    sh->magic = NGX_STRICT_TLS_STATUS_MAGIC;
+    sh->layout = NGX_STRICT_TLS_STATUS_LAYOUT;
+
+    shpool->data = sh;
+
+    if (ngx_strict_tls_status_init_owns(zone, mcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    n = zone->shm.size / (stls_report_table_len(2) - stls_report_table_len(1));
+
+    while (n && sh->peers == NULL) {
+        sh->npeers = n--;
+        sh->peers = ngx_strict_tls_status_table(shpool, sh->npeers);
+    }
+
+    if (sh->peers == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
+                      "zone \"%V\" has no room for peers beside %ui chains of "
+                      "our own", &zone->shm.name, sh->nowns);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* A reload may bring more of them; the peers' table keeps its room. */
+
+static ngx_int_t
+ngx_strict_tls_status_init_owns(ngx_shm_zone_t *zone,
+    ngx_strict_tls_main_conf_t *mcf)
+{
+    ngx_slab_pool_t          *shpool;
+    stls_report_table        *table, *old;
+    ngx_strict_tls_status_t  *sh;
+
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+    sh = shpool->data;
+
+    if (mcf->owns.nelts <= sh->nowns) {
+        return NGX_OK;
+    }
+
+    table = ngx_strict_tls_status_table(shpool, mcf->owns.nelts);
+
+    if (table == NULL) {
+        ngx_log_error(NGX_LOG_WARN, zone->shm.log, 0,
+                      "zone \"%V\" has no room for %ui chains of our own: "
+                      "the status page knows what \"nginx -t\" knows of them",
+                      &zone->shm.name, mcf->owns.nelts);
+        return NGX_OK;
+    }
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    old = sh->owns;
+    sh->owns = table;
+    sh->nowns = mcf->owns.nelts;
+
+    if (old) {
+        ngx_slab_free_locked(shpool, old);
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    return NGX_OK;
+}
+
+
+static stls_report_table *
+ngx_strict_tls_status_table(ngx_slab_pool_t *shpool, ngx_uint_t n)
+{
+    void    *mem;
+    size_t   len;
+
+    len = stls_report_table_len(n);
+
+    mem = ngx_slab_alloc(shpool, len);
+
+    return mem ? stls_report_table_init(mem, len, n) : NULL;
+}
+
+
+void
+ngx_strict_tls_status_note(ngx_strict_tls_main_conf_t *mcf,
+    stls_direction direction, ngx_str_t *name, ngx_str_t *addr,
+    stls_result *result)
+{
+    u_char                    text[2][256];
+    ngx_slab_pool_t          *shpool;
+    stls_report_table        *table;
+    ngx_strict_tls_status_t  *sh;
+
+    if (mcf->status_zone == NULL) {
+        return;
+    }
+
+    (void) ngx_cpystrn(text[0], name->data, ngx_min(name->len, 255) + 1);
+    (void) ngx_cpystrn(text[1], addr->data, ngx_min(addr->len, 255) + 1);
+
+    shpool = (ngx_slab_pool_t *) mcf->status_zone->shm.addr;
+    sh = shpool->data;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    table = (direction == STLS_OWN) ? sh->owns : sh->peers;
+
+    if (table) {
+        stls_report_table_note(table, direction, (char *) text[0],
+                               (char *) text[1], result, ngx_time());
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+}
+
+
+void
+ngx_strict_tls_status_count(ngx_strict_tls_main_conf_t *mcf,
+    stls_figure figure)
+{
+    ngx_slab_pool_t          *shpool;
+    ngx_strict_tls_status_t  *sh;
+
+    if (mcf->status_zone == NULL) {
+        return;
+    }
+
+    shpool = (ngx_slab_pool_t *) mcf->status_zone->shm.addr;
+    sh = shpool->data;
+
+    (void) ngx_atomic_fetch_add(&sh->figures[figure], 1);
+}
+
+
+/* To be rendered and freed by the caller. */
+
+stls_status_page *
+ngx_strict_tls_status_page(ngx_strict_tls_main_conf_t *mcf)
+{
+    ngx_int_t                     rc;
+    stls_status_page             *page;
+    ngx_strict_tls_status_copy_t  copy;
+
+    page = stls_status_page_new(NGINX_VER, ngx_time());
+    if (page == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(&copy, sizeof(ngx_strict_tls_status_copy_t));
+
+    rc = ngx_strict_tls_status_copy(mcf, &copy);
+
+    if (rc == NGX_OK) {
+        rc = ngx_strict_tls_status_fill(mcf, page, &copy);
+    }
+
+    if (copy.peers) {
+        ngx_free(copy.peers);
+    }
+
+    if (copy.owns) {
+        ngx_free(copy.owns);
+    }
+
+    if (rc != NGX_OK) {
+        stls_status_page_free(page);
+        return NULL;
+    }
+
+    return page;
+}
+
+
+static ngx_int_t
+ngx_strict_tls_status_copy(ngx_strict_tls_main_conf_t *mcf,
+    ngx_strict_tls_status_copy_t *copy)
+{
+    ngx_int_t                 rc;
+    ngx_uint_t                i;
+    ngx_slab_pool_t          *shpool;
+    ngx_strict_tls_status_t  *sh;
+
+    shpool = (ngx_slab_pool_t *) mcf->status_zone->shm.addr;
+    sh = shpool->data;
+    rc = NGX_OK;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    copy->peers = ngx_strict_tls_status_copy_table(sh->peers,
+                                         stls_report_table_len(sh->npeers));
+
+    if (sh->owns) {
+        copy->owns = ngx_strict_tls_status_copy_table(sh->owns,
+                                          stls_report_table_len(sh->nowns));
+        if (copy->owns == NULL) {
+            rc = NGX_ERROR;
+        }
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    for (i = 0; i < STLS_NUM_FIGURES; i++) {
+        copy->figures[i] = sh->figures[i];
+    }
+
+    return copy->peers ? rc : NGX_ERROR;
+}
+
+
+/* The table holds no pointers. */
+
+static stls_report_table *
+ngx_strict_tls_status_copy_table(stls_report_table *table, size_t len)
+{
+    void  *mem;
+
+    mem = ngx_alloc(len, ngx_cycle->log);
+
+    if (mem) {
+        ngx_memcpy(mem, table, len);
+    }
+
+    return mem;
+}
+
+
+static ngx_int_t
+ngx_strict_tls_status_fill(ngx_strict_tls_main_conf_t *mcf,
+    stls_status_page *page, ngx_strict_tls_status_copy_t *copy)
+{
+    ngx_uint_t              i;
+    ngx_strict_tls_own_t  **owns;
+
+    owns = mcf->owns.elts;
+
+    for (i = 0; i < mcf->owns.nelts; i++) {
+        if (ngx_strict_tls_status_fill_own(page, copy->owns, owns[i])
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    if (stls_status_page_add_table(page, copy->peers) != STLS_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_strict_tls_status_gauges(mcf, copy->figures);
+
+    for (i = 0; i < STLS_NUM_FIGURES; i++) {
+        if (stls_status_page_add_figure(page, i, copy->figures[i]) != STLS_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* What one worker has found; until it has, what the configuration's check did. */
+
+static ngx_int_t
+ngx_strict_tls_status_fill_own(stls_status_page *page,
+    stls_report_table *table, ngx_strict_tls_own_t *own)
+{
+    size_t             i;
+    stls_status_own    row;
+    stls_report_entry  entry;
+
+    ngx_memzero(&row, sizeof(stls_status_own));
+
+    row.role = own->role;
+    row.file = (char *) own->file.data;
+    row.where = (char *) own->where.data;
+    row.names = own->names.elts;
+    row.num_names = own->names.nelts;
+
+    if (own->result) {
+        row.report = stls_result_get0_report(own->result, &row.report_len);
+        row.checked_at_s = own->judged;
+    }
+
+    for (i = 0; table && stls_report_table_get(table, i, &entry); i++) {
+
+        if (ngx_strcmp(entry.addr, own->id) == 0 && entry.report_len) {
+            row.report = entry.report;
+            row.report_len = entry.report_len;
+            row.checked_at_s = entry.last_s;
+            break;
+        }
+    }
+
+    return stls_status_page_add_own(page, &row) == STLS_OK ? NGX_OK
+                                                           : NGX_ERROR;
+}
+
+
+/* What only this process knows. */
+
+static void
+ngx_strict_tls_status_gauges(ngx_strict_tls_main_conf_t *mcf,
+    uint64_t *figures)
+{
+    ngx_queue_t              *q;
+    ngx_strict_tls_worker_t  *worker;
+
+    if (mcf->worker == NULL) {
+        return;
+    }
+
+    worker = ngx_strict_tls_get_worker(mcf);
+
+    figures[STLS_FIGURE_ANSWER_CACHE_ENTRIES] =
+                                      ngx_strict_tls_cache_count(mcf->zone);
+    figures[STLS_FIGURE_VERDICT_CACHE_ENTRIES] = worker->verdicts
+                               ? stls_verdict_cache_count(worker->verdicts) : 0;
+    figures[STLS_FIGURE_FETCHES_IN_FLIGHT] = worker->nfetches;
+    figures[STLS_FIGURE_SESSIONS_KEPT] = worker->nsessions;
+    figures[STLS_FIGURE_CRL_BYTES] = worker->crls_len;
+
+    for (q = ngx_queue_head(&worker->crls_lru);
+         q != ngx_queue_sentinel(&worker->crls_lru);
+         q = ngx_queue_next(q))
+    {
+        figures[STLS_FIGURE_CRLS]++;
+    }
+}
