@@ -64,7 +64,7 @@ public final class PkixOracle {
                 case "anchor" -> anchors.add(value);
                 case "cert" -> certs.add(value);
                 case "crl_issuer" -> others.add(value);
-                case "given_crl" -> crls.add(value);
+                case "given_crl", "crl_file" -> crls.add(value);
                 case "staple" -> staples.put(Integer.valueOf(parts[0]), parts[1]);
                 case "about" -> urls.computeIfAbsent(parts[1], file -> new ArrayList<>()).add(parts[0]);
                 case "policy" -> {

@@ -22,7 +22,6 @@ MOMENT = datetime(2026, 9, 21, 12)  # when every vector is judged, unless it say
 NOW_S = int(MOMENT.replace(tzinfo=timezone.utc).timestamp())
 DEFAULT_NAME = "api.example.com"
 FAILURES = {"timeout", "network", "http", "too_large", "denied"}
-CONCLUSIVE = {"accept"}
 
 
 class TableError(Exception):
@@ -66,7 +65,12 @@ class Case:
 
     @property
     def accepts(self):
-        return self.expect == "accept"
+        return self.expect == "accept" or self.expect.startswith("warns:")
+
+    @property
+    def reason(self):
+        """The id that it ends with, or accept."""
+        return self.expect.rpartition(":")[2]
 
 
 def cases():
@@ -349,9 +353,13 @@ class Writer:
             elif key == "crl_issuer":
                 lines.append(f"crl_issuer {self.cert(value)}")
             elif key.startswith("crl:"):
-                file = self.keep("crl", key[4:], value)
-                lines.append(f"given_crl {file}")
-            elif key in ("client", "expire", "expire_before", "alloc", "fail", "walk"):
+                lines.append(f"given_crl {self.keep('crl', key[4:], value)}")
+            elif key.startswith("crl_file:"):
+                lines.append(f"crl_file {self.keep('crl', key[9:], value)}")
+            elif key == "own":  # whose key, or "none" at all, or "nothing" could be had
+                key_of = value or case.peer[0]
+                lines.append(f"own {key_of if key_of in ('none', 'nothing') else f'certs/{key_of}.key'}")
+            elif key in ("client", "expire", "expire_before", "alloc", "fail"):
                 lines.append(f"{key} {value}".rstrip())
             else:
                 raise TableError(f"vectors.tsv: {case.name}: unknown word {key}")

@@ -17,8 +17,8 @@ PAGE = HERE.parents[1] / "docs" / "conformance.md"
 BEGIN, END = "<!-- begin disagreements -->", "<!-- end disagreements -->"
 TITLES = {"openssl": "`openssl verify`", "java": "Java's PKIX validator and revocation checker"}
 
-# Inputs that neither can be given: memory that runs out, a host's own decisions, fetches
-# (answers are handed over, and one per question).
+# Inputs that neither can be given: memory that runs out, a host's own decisions, chains of our own,
+# fetches (answers are handed over, and one per question).
 NOT_ASKED = {"fetch.expiry", "fetch.number", "ocsp.cache", "crl.cache"}
 
 
@@ -79,7 +79,7 @@ def _is_address(name):
 
 def _crls(folder, block):
     """Those at hand and those at the URLs; undecodable ones are as if they could not be had."""
-    files = list(block.lines["given_crl"])
+    files = block.lines["given_crl"] + block.lines["crl_file"]
     for line in block.lines["reply"]:
         _, outcome, file = line.split(" ")
         if outcome == "ok" and file.endswith(".crl"):
@@ -146,7 +146,7 @@ EXPORTS = ["--add-exports", "java.base/sun.security.util=ALL-UNNAMED"]
 
 
 def java_is_asked(case):
-    return case.family != "host" and case.rule not in NOT_ASKED
+    return case.family not in ("host", "own") and case.rule not in NOT_ASKED
 
 
 def java_says(folder, classes):

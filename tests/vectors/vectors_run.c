@@ -1,6 +1,7 @@
 /*
  * The vectors through the core's public API: vectors_run FOLDER, one line per
- * case of FOLDER/cases.txt: name, TAB, "accept" or the reason's id, TAB, the
+ * case of FOLDER/cases.txt: name, TAB, "accept" or the reason's id (behind
+ * "would_reject:" in report mode, "warns:" for a chain of our own), TAB, the
  * log line.  vectors_run --reasons prints every id of the catalogue.
  *
  * tests/vectors/generate.py makes the folder; test_vectors.py compares.
@@ -11,6 +12,7 @@
 
 #include <openssl/pem.h>
 
+#include "strict_tls/own_chain.h"
 #include "strict_tls/strict_tls.h"
 
 #define MAX_REPLIES 400
@@ -26,7 +28,7 @@ typedef struct {
 } staple_line;
 
 typedef struct {
-    char *name, *wanted, *policy, *fail;
+    char *name, *wanted, *policy, *fail, *own, *crl_file;
     long long now_s, alloc;
     int is_client, expires, expires_before;
     char *anchors[MAX_FILES], *certs[MAX_FILES * 4], *crls[MAX_FILES], *crl_issuers[MAX_FILES];
@@ -169,6 +171,27 @@ static void add_everything(stls_check *check, const vector *v)
     }
 }
 
+/* The policy's crl_file, where the case has one. */
+static void add_crl_file(stls_check *check, const vector *v)
+{
+    size_t len;
+    stls_error err = {""};
+    stls_crl_state state;
+
+    if (v->crl_file == NULL) {
+        return;
+    }
+    unsigned char *bytes = read_file(v->crl_file, &len);
+    stls_crl_file *file = need(stls_crl_file_new(NULL, bytes, len, free), "CRL file");
+    do {
+        state = stls_crl_file_step(file, 64, &err);
+    } while (state == STLS_CRL_MORE);
+    if (state != STLS_CRL_DONE || stls_check_set_crl_file(check, file) != STLS_OK) {
+        die(v->name, err.text);
+    }
+    stls_crl_file_free(file);
+}
+
 /* The reply for this URL, or for the GET that was made from it. */
 static const reply_line *find_reply(const vector *v, const stls_fetch *fetch)
 {
@@ -259,27 +282,85 @@ static void judge(stls_check *check, const vector *v)
     }
 }
 
+/* "warns:ID" of the worst that is told of a chain of our own that is good otherwise. */
+static void copy_warning(void *baton, stls_severity severity, const char *line)
+{
+    char *warning = baton;
+    const char *reason = strstr(line, "reason=");
+    if (severity == STLS_WARNING && warning[0] == '\0' && reason != NULL) {
+        sscanf(reason + strlen("reason="), "%60s", warning);
+    }
+}
+
+/* A check of the presented certificates as a chain of our own, its trust phase done. */
+static stls_check *own_check(const vector *v, stls_policy *policy, stls_anchors *anchors)
+{
+    int is_nothing = strcmp(v->own, "nothing") == 0;
+    const char *const names[] = {v->wanted};
+    STACK_OF(X509) *certs = need(sk_X509_new_null(), "stack");
+    EVP_PKEY *key = NULL;
+
+    for (size_t i = 0; i < v->num_certs; i++) {
+        sk_X509_push(certs, read_cert(v->certs[i]));
+    }
+    if (!is_nothing && strcmp(v->own, "none") != 0) {
+        size_t len;
+        unsigned char *pem = read_file(v->own, &len);
+        BIO *bio = need(BIO_new_mem_buf(pem, (int)len), "BIO");
+        key = need(PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL), v->own);
+        BIO_free(bio);
+        free(pem);
+    }
+    stls_own_chain own = {
+        .role = v->is_client ? STLS_ROLE_CLIENT : STLS_ROLE_SERVER,
+        .certs = is_nothing ? NULL : certs,
+        .key = key,
+        .why_not = key != NULL ? NULL : "as the vector says",
+        .file = "own.pem",
+        .key_file = "own.key",
+        .trust_directive = "trusted",
+        .names = names,
+        .num_names = v->wanted != NULL,
+    };
+    stls_check *check = need(stls_own_chain_check(policy, anchors, &own, v->now_s), v->name);
+    EVP_PKEY_free(key);
+    sk_X509_pop_free(certs, X509_free);
+    return check;
+}
+
 static void run(const vector *v)
 {
+    char warning[64] = "";
     left = -1;
     stls_policy *policy = make_policy(v);
     stls_anchors *anchors = make_anchors(v);
     stls_check *check =
-        need(stls_check_new(policy, anchors, v->is_client ? STLS_ROLE_CLIENT : STLS_ROLE_SERVER),
-             v->name);
-    left = v->alloc >= 0 ? v->alloc : -1;
-    add_everything(check, v);
+        v->own != NULL ? own_check(v, policy, anchors)
+                       : need(stls_check_new(policy, anchors,
+                                             v->is_client ? STLS_ROLE_CLIENT : STLS_ROLE_SERVER),
+                              v->name);
+    left = v->alloc;
+    if (v->own == NULL) {
+        add_everything(check, v);
+    }
+    add_crl_file(check, v);
     judge(check, v);
     left = -1; /* telling what happened is not what is tried here */
     stls_result *result = need(stls_check_get1_result(check), v->name);
     char line[2000];
     stls_result_log_line(result, NULL, line, sizeof(line));
-    printf("%s\t%s%s\t%s\n", v->name,
-           strcmp(stls_result_word(result), "would_reject") == 0 ? "would_reject:" : "",
-           stls_check_verdict(check) == STLS_ACCEPT
-                   && stls_result_reason(result) == STLS_REASON_NONE
-               ? "accept"
-               : stls_reason_id(stls_result_reason(result)),
+    int accepts =
+        stls_check_verdict(check) == STLS_ACCEPT && stls_result_reason(result) == STLS_REASON_NONE;
+    if (v->own != NULL) {
+        stls_own_chain_tell(result, "own.pem", STLS_WARNING, copy_warning, warning);
+    }
+    const char *how = strcmp(stls_result_word(result), "would_reject") == 0 ? "would_reject:"
+                      : accepts && warning[0] != '\0'                       ? "warns:"
+                                                                            : "";
+    printf("%s\t%s%s\t%s\n", v->name, how,
+           !accepts             ? stls_reason_id(stls_result_reason(result))
+           : warning[0] != '\0' ? warning
+                                : "accept",
            line);
     stls_result_free(result);
     stls_check_free(check);
@@ -322,6 +403,10 @@ static void read_line(vector *v, const char *key, char *value)
         v->expires_before = 1;
     } else if (strcmp(key, "fail") == 0) {
         v->fail = copy(value);
+    } else if (strcmp(key, "own") == 0) {
+        v->own = copy(value);
+    } else if (strcmp(key, "crl_file") == 0) {
+        v->crl_file = copy(value);
     } else if (strcmp(key, "anchor") == 0) {
         push(v->anchors, &v->num_anchors, MAX_FILES, value);
     } else if (strcmp(key, "cert") == 0) {
@@ -363,6 +448,8 @@ static void clear(vector *v)
     free(v->wanted);
     free(v->policy);
     free(v->fail);
+    free(v->own);
+    free(v->crl_file);
     free_list(v->anchors, v->num_anchors);
     free_list(v->certs, v->num_certs);
     free_list(v->crls, v->num_crls);
