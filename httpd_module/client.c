@@ -16,6 +16,7 @@
 
 #define BOUND_VERSION 1
 #define BOUND_LEN (1 + 2 * STLS_ID_LEN)
+#define MARGIN_S 5 /* a resumed session lacks the chain that a verdict could be renewed from */
 #define MAX_TICKET_CERT_LEN 32768 /* OpenSSL fails where a ticket would exceed 64 KiB */
 #define REFUSED "strict-tls-client-refused"
 
@@ -208,8 +209,9 @@ static stls_result *verdict_of(SSL_SESSION *session, const context *at, unsigned
     }
     *key = bound + 1 + STLS_ID_LEN;
     result = mst_verdict_get1(*key, now());
-    if (result != NULL && (stls_result_verdict(result) != STLS_ACCEPT
-                           || now() >= stls_result_valid_until_s(result))) {
+    if (result != NULL
+        && (stls_result_verdict(result) != STLS_ACCEPT
+            || now() + MARGIN_S >= stls_result_valid_until_s(result))) {
         stls_result_free(result);
         result = NULL;
     }
@@ -282,12 +284,14 @@ static SSL_SESSION *on_session_id(SSL *ssl, const unsigned char *id, int id_len,
 
 /* ---- requests ------------------------------------------------------------------------------------ */
 
-static int refuse(request_rec *r, stls_result *result, int status)
+/* On another connection the same may well be served if this one's verdict could not be renewed. */
+static int refuse(request_rec *r, stls_result *result)
 {
     mst_set_env(r, STLS_ROLE_CLIENT, result);
     apr_table_setn(r->notes, REFUSED, "1");
     r->connection->keepalive = AP_CONN_CLOSE;
-    return status;
+    return result && stls_result_reason(result) == STLS_REASON_SESSION_UNVERIFIED
+        ? HTTP_MISDIRECTED_REQUEST : HTTP_FORBIDDEN;
 }
 
 /*
@@ -346,7 +350,7 @@ static int check_peer(request_rec *r, client_conn *client, mst_runtime *rt)
         mst_set_env(r, STLS_ROLE_CLIENT, result);
     }
     else {
-        rc = refuse(r, result, HTTP_FORBIDDEN);
+        rc = refuse(r, result);
     }
     stls_result_free(result);
     return rc;

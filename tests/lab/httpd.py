@@ -23,6 +23,19 @@ MPMS = ("event", "worker", "prefork")
 _LEVEL = re.compile(r" \[strict_tls:(\w+)\] ")
 
 
+def asan_runtime():
+    """libasan.so, to be preloaded into a stock httpd."""
+    return subprocess.run(["cc", "-print-file-name=libasan.so"], capture_output=True, text=True,
+                          check=True).stdout.strip()
+
+
+def asan_options(folder):
+    """Environment for complaints to go into files there."""
+    reports = folder / "asan"
+    return {"ASAN_OPTIONS": f"detect_leaks=0:log_path={reports}:abort_on_error=0",
+            "UBSAN_OPTIONS": f"log_path={reports}:print_stacktrace=1"}
+
+
 def httpd_verdict(line):
     """The Verdict in a line of httpd's error log, or None."""
     if not _LEVEL.search(line):

@@ -122,14 +122,16 @@ _WRITE_OUT = ('{"status": "%{http_code}", "version": "%{http_version}", "exit": 
               '"connects": %{num_connects}, "headers": %{header_json}}')
 
 
-def get_http2(port, name, chain=None, key=None, *, version="tls13", path="/", hosts=(None,)):
-    """Answers to requests over HTTP/2 on one connection; hosts: of them, None for `name`.
+def get_http2(port, name, chain=None, key=None, *, version="tls13", path="/", hosts=(None,),
+              rate=None):
+    """Answers to requests over HTTP/2 on one connection; hosts: of them, None for `name`;
+    rate: no more of them than this, as in "1/s".
 
     A request that needed another connection fails here.
     """
     words = ["curl"]
     for number, host in enumerate(hosts):
-        words += ["--next"] if number else []
+        words += ["--next"] if number else ["--rate", rate] if rate else []
         words += ["-sS", "-k", "--http2", "--ciphers", "DEFAULT:@SECLEVEL=0", "-o", "/dev/null",
                   "-w", _WRITE_OUT, "--resolve", f"{name}:{port}:{net.HOST}",
                   "--tlsv1.2", "--tls-max", {"tls12": "1.2", "tls13": "1.3"}[version]]

@@ -35,7 +35,7 @@ def stage(tmp_path):
 class Stage:
     def __init__(self, folder, stack):
         self._folder = folder
-        self._stack = stack
+        self.stack = stack
         self._numbers = itertools.count()
         self.lab = Lab(scenarios=())
         stack.callback(self.lab.close)
@@ -49,7 +49,7 @@ class Stage:
         return self.lab.peer(name, *args, **fields)
 
     def open(self):
-        self._stack.enter_context(self.lab)
+        self.stack.enter_context(self.lab)
 
     def front(self, body, *, extra="", main="", protocols="TLSv1.2 TLSv1.3", start=True,
               hosts=(NAME,), **options):
@@ -57,7 +57,7 @@ class Stage:
         front = Httpd(self._folder / f"front{next(self._numbers)}", "front", hosts=hosts,
                       **{"module": MODULE, **options})
         port = net.free_port()
-        self._stack.callback(front.stop)
+        self.stack.callback(front.stop)
 
         def rewrite(body):
             front.configure(httpd_fronts.STRICT_HEADERS

@@ -309,6 +309,25 @@ def test_revoked_meanwhile(version, door):
     assert_refused(door.get(brief, "a", version=version), front, "ocsp.revoked", "client_brief")
 
 
+def test_revoked_meanwhile_http2(door):
+    """Nothing more is served on the connection."""
+    brief = door.lab.visitor("brief")
+    place = door.lab.responder.place
+    place(brief.place, said(this_update_s=-5, next_update_s=3))
+    front = door.open(door.vhost("a", policy={"clock_skew_s": "0"}))
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(get_http2, door.port, "a.inbound.lab.test", brief.chain, brief.key,
+                              hosts=(None,) * 8, rate="1/s")
+        net.wait_until(lambda: door.lab.responder.count(brief.place), "the question")
+        place(brief.place, "revoked")
+        answers = pending.result(60)
+    found = [answer.status for answer in answers]
+    assert found[0] == 200 and found[-1] == 403
+    assert found == sorted(found)
+    assert verdict(answers[-1]) == ("reject", "ocsp.revoked")
+    assert {line.reason for line in front.verdicts()} == {"ocsp.revoked"}
+
+
 def test_graceful_restart(door):
     gap = door.lab.visitor("gap", serve="leaf")
     bundle = door.lab.bundle("trust", ["root", "intermediate", "issuing"])

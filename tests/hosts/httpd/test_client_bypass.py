@@ -45,7 +45,7 @@ def vhosts(door):
         yield from (
             vhost("none", lax, strict=False, verify=None, depth=None),
             vhost("plain"),
-            vhost("brief", policy={"verdict_max_age_s": "3"}),
+            vhost("brief", policy={"verdict_max_age_s": "8"}),
             vhost("fresh", policy={"ocsp_nonce": "on"}),
             vhost("optional", verify="optional"),
             # what a client may have been to before
@@ -126,13 +126,29 @@ def test_not_resumed_when_the_verdict_is_over(kept, house):
     options, ending = KEPT[kept]
     client = house.client(visitor(house), **options)
     session, started, reused = session_of(client, house, "brief" + ending), time.monotonic(), True
-    while reused and time.monotonic() - started < 10:
+    while reused and time.monotonic() - started < 30:
         with client.connect(house.port, NAME("brief" + ending), session) as connection:
             assert connection.get().status == 200
             reused, session = connection.reused, connection.session
         time.sleep(0.3)
     assert not reused
     assert house.front.verdicts() == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_resumed_connection_outlives_its_verdict(version, house):
+    """Without the chain nothing can be judged anew: the client is sent to another connection."""
+    client = house.client(visitor(house), version=version)
+    session = session_of(client, house, "brief")
+    with client.connect(house.port, NAME("brief"), session) as connection:
+        assert connection.reused and connection.get().status == 200
+        found = net.wait_until(lambda: (answer := connection.get()).status != 200 and answer,
+                               "the verdict's end", 20, 0.5)
+        assert (found.status, *verdict(found)) == (421, "reject", "session.unverified")
+        assert found.headers["connection"] == "close"
+    assert [line.reason for line in house.front.verdicts()] == ["session.unverified"]
+    with client.connect(house.port, NAME("brief"), session) as connection:
+        assert not connection.reused and connection.get().status == 200
 
 
 @pytest.mark.parametrize("kept", KEPT)
@@ -148,6 +164,18 @@ def test_not_resumed_when_revoked_meanwhile(kept, house):
     answer, reused = again(client, house, "plain" + ending, session)
     assert not reused and not answer.status
     assert [line.reason for line in house.front.verdicts()] == ["ocsp.revoked"]
+
+
+@pytest.mark.parametrize("kept", KEPT)
+def test_not_resumed_where_answers_must_be_fresh(kept, house):
+    """With ocsp_nonce no verdict is remembered that a session could rest on."""
+    good = visitor(house)
+    options, ending = KEPT[kept]
+    client, name = house.client(good, **options), "fresh" + ending
+    answer, reused = again(client, house, name, session_of(client, house, name))
+    assert not reused
+    assert (answer.status, *verdict(answer)) == (200, *ACCEPT)
+    assert house.lab.responder.count(good.place) == 2
 
 
 @pytest.mark.parametrize("kept", KEPT)

@@ -1,7 +1,6 @@
 """Bad input: every fault of a responder, aborted clients, AddressSanitizer."""
 import re
 import socket
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +9,7 @@ import pytest
 from tests.hosts.httpd.conftest import ACCEPT, verdict, where
 from tests.lab import net
 from tests.lab.forward_proxy import ForwardProxy
-from tests.lab.httpd import MODULE_ASAN
+from tests.lab.httpd import MODULE_ASAN, asan_options, asan_runtime
 
 # Behaviour of the responder -> the reason it leads to.
 FAULTS = {
@@ -21,16 +20,6 @@ FAULTS = {
     "malformed": "ocsp.malformed", "http_500": "fetch.http", "redirect": "fetch.http",
     "internal_error": "ocsp.error_status", "empty_list": "ocsp.wrong_certificate",
 }
-
-
-@pytest.fixture
-def asan_runtime():
-    """libasan.so, to be preloaded into a stock httpd."""
-    if not MODULE_ASAN.exists():
-        pytest.fail(f"{MODULE_ASAN} is missing: make httpd-asan", pytrace=False)
-    found = subprocess.run(["cc", "-print-file-name=libasan.so"], capture_output=True, text=True,
-                           check=True)
-    return found.stdout.strip()
 
 
 def assert_fault(answer, reason, total_s):
@@ -136,8 +125,10 @@ def test_a_peer_that_is_no_tls_server(stage):
 
 
 @pytest.mark.parametrize("mpm", ["event", "prefork"])
-def test_address_sanitizer(mpm, asan_runtime, stage, tmp_path):
+def test_address_sanitizer(mpm, stage, tmp_path):
     """Scenarios, faults, pool conflicts, a graceful restart: nothing to report."""
+    if not MODULE_ASAN.exists():
+        pytest.fail(f"{MODULE_ASAN} is missing: make httpd-asan", pytrace=False)
     peers = {fault: stage.peer(f"faulty_{fault}", ocsp=fault) for fault in FAULTS}
     good, bad = stage.peer("good"), stage.peer("bad", serve="leaf")
     stage.open()
@@ -150,11 +141,8 @@ def test_address_sanitizer(mpm, asan_runtime, stage, tmp_path):
     folder = tmp_path / "reports"
     folder.mkdir()
     folder.chmod(0o777)
-    reports = folder / "asan"
-    front, port = stage.front(
-        body, module=MODULE_ASAN, mpm=mpm, threads=8, preload=[asan_runtime],
-        env={"ASAN_OPTIONS": f"detect_leaks=0:log_path={reports}:abort_on_error=0",
-             "UBSAN_OPTIONS": f"log_path={reports}:print_stacktrace=1"})
+    front, port = stage.front(body, module=MODULE_ASAN, mpm=mpm, threads=8,
+                              preload=[asan_runtime()], env=asan_options(folder))
 
     def round_trip():
         paths = [f"/{fault}" for fault in FAULTS] + ["/ok", "/bad", "/lax", "/bad", "/report"] * 4
