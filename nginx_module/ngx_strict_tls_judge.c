@@ -386,8 +386,11 @@ ngx_strict_tls_record(ngx_strict_tls_conn_t *conn)
     level = conn->scope->report ? NGX_LOG_WARN : NGX_LOG_ERR;
 
     ngx_strict_tls_set_result(conn->owner, conn->result);
-    ngx_strict_tls_status_note(conn->main_conf, STLS_OUTBOUND, &conn->name,
-                               &conn->addr, conn->result);
+    ngx_strict_tls_status_note(conn->main_conf,
+                               conn->scope->role == STLS_ROLE_CLIENT
+                               ? STLS_INBOUND : STLS_OUTBOUND,
+                               conn->result ? NULL : &conn->name, &conn->addr,
+                               conn->result);
 
     if (conn->result == NULL) {
         ngx_log_error(level, log, 0, "strict-tls: %s peer=%V reason=%s",

@@ -249,6 +249,8 @@ ngx_strict_tls_status_table(ngx_slab_pool_t *shpool, ngx_uint_t n)
 }
 
 
+/* `name` may be NULL: the peer's own. */
+
 void
 ngx_strict_tls_status_note(ngx_strict_tls_main_conf_t *mcf,
     stls_direction direction, ngx_str_t *name, ngx_str_t *addr,
@@ -263,7 +265,10 @@ ngx_strict_tls_status_note(ngx_strict_tls_main_conf_t *mcf,
         return;
     }
 
-    (void) ngx_cpystrn(text[0], name->data, ngx_min(name->len, 255) + 1);
+    if (name) {
+        (void) ngx_cpystrn(text[0], name->data, ngx_min(name->len, 255) + 1);
+    }
+
     (void) ngx_cpystrn(text[1], addr->data, ngx_min(addr->len, 255) + 1);
 
     shpool = (ngx_slab_pool_t *) mcf->status_zone->shm.addr;
@@ -274,7 +279,8 @@ ngx_strict_tls_status_note(ngx_strict_tls_main_conf_t *mcf,
     table = (direction == STLS_OWN) ? sh->owns : sh->peers;
 
     if (table) {
-        stls_report_table_note(table, direction, (char *) text[0],
+        stls_report_table_note(table, direction,
+                               name ? (char *) text[0] : NULL,
                                (char *) text[1], result, ngx_time());
     }
 
