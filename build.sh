@@ -249,6 +249,7 @@ suite_curl() {
 }
 
 suite_doctor() {
+    install_packages chromium fonts-dejavu-core # its page is looked at
     one "strict-tls builds" make -j"$(nproc)" doctor
     one "strict-tls builds with sanitizers" make -j"$(nproc)" doctor-asan
     install_packages default-jdk-headless # a strict peer
