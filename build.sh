@@ -10,8 +10,8 @@ export LC_ALL=C.UTF-8
 
 PACKAGES="apache2 apache2-dev apache2-ssl-dev build-essential ca-certificates curl libcmocka-dev
           git libcurl4-openssl-dev libengine-pkcs11-openssl libjansson-dev libnss-wrapper libssl-dev
-          memcached nginx nginx-dev openssl php-cli php-curl python3 python3-cryptography python3-cryptography-vectors
-          python3-pycurl python3-pytest redis-server softhsm2 valgrind"
+          man-db mandoc memcached nginx nginx-dev openssl php-cli php-curl python3 python3-cryptography
+          python3-cryptography-vectors python3-pycurl python3-pytest redis-server softhsm2 valgrind"
 
 help() {
     cat <<'END'

@@ -83,6 +83,20 @@ def test_help_names_every_key():
     assert keys and [key for key in keys if f"\n  {key} " not in done.stdout] == []
 
 
+@pytest.mark.parametrize("page", sorted(
+    path.name for path in (ROOT / "curl_plugin/man").iterdir()))
+def test_man_page_is_clean(page):
+    """Two formatters have nothing to complain of, the doctor's page included."""
+    path = ROOT / "curl_plugin/man" / page
+    lint = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", path], capture_output=True,
+                          text=True)
+    assert (lint.returncode, lint.stdout, lint.stderr) == (0, "", "")
+    shown = subprocess.run(["man", "-l", "--warnings", path], capture_output=True, text=True,
+                           env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "MANWIDTH": "80"})
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert max(map(len, shown.stdout.splitlines())) <= 80 and "NAME" in shown.stdout
+
+
 def test_man_page_names_every_function():
     header = (ROOT / "curl_plugin/include/strict_tls/curl.h").read_text()
     page = (ROOT / "curl_plugin/man/stls_curl_enable.3").read_text()
