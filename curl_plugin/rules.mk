@@ -73,11 +73,11 @@ curl-clients: $(CURL_CLIENTS)
 $(B)/tests/curl_client: tests/hosts/curl/client.c $(CURL_SO)
 	@mkdir -p $(@D)
 	$(CC) $(WARN) -std=c11 -D_DEFAULT_SOURCE $(CFLAGS) -Icommon/include -Icurl_plugin/include $< \
-	    -L$(B)/lib -lstrict_tls_curl -lcurl -lcrypto -Wl,-rpath,'$$ORIGIN/../lib' -o $@
+	    -L$(B)/lib -lstrict_tls_curl -lcurl -lssl -lcrypto -Wl,-rpath,'$$ORIGIN/../lib' -o $@
 
 $(B)/tests/curl_client_plain: tests/hosts/curl/client.c
 	@mkdir -p $(@D)
-	$(CC) $(WARN) -std=c11 -D_DEFAULT_SOURCE -DPLAIN $(CFLAGS) $< -lcurl -o $@
+	$(CC) $(WARN) -std=c11 -D_DEFAULT_SOURCE -DPLAIN $(CFLAGS) $< -lcurl -lssl -lcrypto -o $@
 
 .PHONY: curl-install
 curl-install: curl

@@ -7,6 +7,7 @@
 #include <curl/curl.h>
 
 #include "doctor.h"
+#include "plugin.h"
 
 static int open_context(doctor_context *context, const doctor_options *options)
 {
@@ -83,12 +84,24 @@ static int is_help(const doctor_options *options)
     return 1;
 }
 
+/* The answer cache is of no use; everything else goes on. */
+static void warn(const char *text)
+{
+    char plain[DOCTOR_TEXT_LEN];
+
+    snprintf(plain, sizeof(plain), "%s", text);
+    doctor_plain(plain);
+    fprintf(stderr, "strict-tls: %s\n", plain);
+}
+
 int main(int argc, char **argv)
 {
     doctor_options options;
     doctor_context context;
 
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error like a full disk */
+    stls_curl_on_warning = warn;
     setlocale(LC_CTYPE, ""); /* host names are typed in the terminal's encoding */
     int exit_code = doctor_options_parse(&options, argc, argv);
     if (exit_code == 0 && is_help(&options)) {

@@ -26,6 +26,8 @@
 #include <string.h>
 #include <time.h>
 
+#include <openssl/ssl.h>
+
 #ifdef PLAIN
 #include <curl/curl.h>
 #else
@@ -73,9 +75,18 @@ static size_t on_body(char *bytes, size_t size, size_t num, void *data)
     return size * num;
 }
 
+static int accept_everybody(X509_STORE_CTX *store_ctx, void *data)
+{
+    (void)data;
+    X509_STORE_CTX_set_error(store_ctx, X509_V_OK);
+    return 1;
+}
+
+/* It is called first: what it does to verification does not count. */
 static CURLcode own_ctx(CURL *curl, void *ssl_ctx, void *data)
 {
-    (void)curl, (void)ssl_ctx;
+    (void)curl;
+    SSL_CTX_set_cert_verify_callback(ssl_ctx, accept_everybody, NULL);
     ((handle *)data)->own_ctx_calls++;
     return CURLE_OK;
 }

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tests.hosts.curl.conftest import SSLVERSION, VERSIONS, policy_text, url_of
+from tests.hosts.curl.conftest import PLAIN_CLIENT, SSLVERSION, VERSIONS, policy_text, url_of
 from tests.hosts.curl.https_proxy import HttpsProxy
 from tests.lab import net
 from tests.lab.process import Process
@@ -200,12 +200,17 @@ def test_many_at_once(version, peers, curls):
         for number, name in enumerate(names)}
 
 
-def test_own_callbacks_are_called(peers, curls):
-    good = peers.good
-    (told,) = curls.library(*curls.handle(good), *strict(), "ctxfn", "a", "prereq", "a",
-                            "perform", "a")
-    assert verdict(told) == (0, "none")
-    assert (told["own_ctx"], told["own_prereq"]) == (1, 1)
+@versions
+def test_own_callbacks_are_called(version, peers, curls):
+    """The context function first: it has everybody accepted, and nobody is by that."""
+    for peer, wanted in ((peers.good, (0, "none")), (peers.bad, (REJECTED, "chain.incomplete"))):
+        (told,) = curls.library(*curls.handle(peer, version=version), *strict(), "ctxfn", "a",
+                                "prereq", "a", "perform", "a")
+        assert verdict(told) == wanted
+        assert (told["own_ctx"], told["own_prereq"]) == (1, int(wanted[0] == 0))
+    (control,) = curls.library(*curls.handle(peers.bad, version=version), "ctxfn", "a",
+                               "perform", "a", client=PLAIN_CLIENT)
+    assert (control["code"], control["status"], control["own_ctx"]) == (0, 200, 1)
 
 
 @versions

@@ -209,6 +209,15 @@ def test_full_disk(peers, curls):
     assert ask(curls, peers.good)[:2] == (0, "none")
 
 
+def test_a_report_that_cannot_be_written(peers, curls):
+    """Said, and the verdict stands."""
+    for peer, code in ((peers.good, 0), (peers.bad, 60)):
+        done, _ = curls.strict_curl(*curls.curl_words(peer),
+                                    env={"STRICT_TLS_REPORT": "/dev/full"})
+        assert done.returncode == code
+        assert "strict-tls: the report could not be written" in done.stderr
+
+
 def test_without_a_cache(peers, curls):
     """The library's own way to say so."""
     peers.responder.forget()

@@ -2,6 +2,7 @@
 import collections
 import os
 import pty
+import resource
 import select
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import time
 
 import pytest
 
-from tests.hosts.doctor.conftest import (ACCEPT, PROGRAM, REJECT, UNKNOWN, policy_text)
+from tests.hosts.doctor.conftest import (ACCEPT, PROGRAM, REJECT, UNKNOWN, Run, policy_text)
 from tests.hosts.doctor.schema import errors
 from tests.lab import net
 from tests.lab.scenarios import NAME
@@ -58,19 +59,31 @@ def test_exit_code_of_a_list(lines, code, doctor, lab):
     assert doctor(*arguments(lab, "--hosts", "-", "--quiet"), stdin=text.encode()).code == code
 
 
-def test_long_list(doctor, lab):
-    """Nothing is lost, nothing comes twice, all of it ends."""
+def test_long_list(doctor, lab, tmp_path):
+    """Nothing is lost, nothing comes twice, all of it ends, within little memory."""
     # Numbers as names: no resolver is asked, every connection is refused.
     hosts = [f"127.0.{number // 250}.{number % 250 + 1}:{lab.refusing.port}"
              for number in range(MANY)]
     good = lab.scenes["good"].backend.address
     hosts[MANY // 2:MANY // 2] = [f"{good} {NAME}"]
-    done = doctor(*arguments(lab, "--hosts", "-", "--json", "--parallel", "64"),
-                  stdin="\n".join(hosts).encode(), timeout_s=600)
-    assert done.code == UNKNOWN
+    page = tmp_path / "page.html"
+    (tmp_path / "hosts").write_text("\n".join(hosts))
+    with (tmp_path / "out").open("w") as out:
+        child = subprocess.Popen(
+            [PROGRAM, *map(str, arguments(lab, "--hosts", tmp_path / "hosts", "--json",
+                                          "--parallel", "64", "--html", page))],
+            stdout=out, stderr=subprocess.PIPE, text=True, env=doctor.environment)
+        with child.stderr:
+            said = child.stderr.read()
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    done = Run(child.returncode, (tmp_path / "out").read_text(), said)
+    assert (done.code, done.err) == (UNKNOWN, "")
     labels = [diagnosis["target"]["label"] for diagnosis in done.all_json]
     assert sorted(labels) == sorted(host.split()[0] for host in hosts)
     assert by_label(done)[good]["verdict"] == "accept"
+    assert page.read_text().count("<section ") == len(hosts)
+    assert usage.ru_maxrss < 300 * 1024  # KiB; with every diagnosis held for the page
 
 
 def test_list_with_strange_bytes(doctor, lab):
@@ -233,6 +246,25 @@ def test_full_disk(doctor, lab):
         assert done.returncode == UNKNOWN and done.stderr
 
 
+def limit_files():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+
+def test_file_size_limit(doctor, lab, tmp_path):
+    """No signal ends it, and what was there before is not lost."""
+    scene, page = lab.scenes["leaf_only"], tmp_path / "page.html"
+    page.write_text("old")
+    for args in (arguments(lab, scene.backend.address, "--name", NAME, "--html", page, "--quiet"),
+                 ["fix", scene.backend.address, "--cafile", scene.trust, "--policy",
+                  policy_text()]):
+        with open(tmp_path / "out", "wb") as out:
+            done = subprocess.run([PROGRAM, *map(str, args)], stdout=out, stderr=subprocess.PIPE,
+                                  text=True, timeout=60, env=doctor.environment,
+                                  preexec_fn=limit_files)
+        assert done.returncode == UNKNOWN and "File too large" in done.stderr
+    assert page.read_text() == "old" and not list(tmp_path.glob("*.new"))
+
+
 def test_page_cannot_be_written(doctor, lab, tmp_path):
     address = lab.scenes["good"].backend.address
     full, real = tmp_path / "full", tmp_path / "page"
@@ -249,9 +281,17 @@ def test_page_cannot_be_written(doctor, lab, tmp_path):
 
 
 def test_read_only_home(doctor, lab, tmp_path):
-    """No cache, no matter."""
+    """No cache, which is said once, and no matter otherwise."""
     (tmp_path / "file").write_text("")
-    for home in (tmp_path / "file", "/proc/nowhere"):
-        done = doctor(*arguments(lab, lab.scenes["good"].backend.address, "--name", NAME),
-                      env={"XDG_CACHE_HOME": str(home), "HOME": str(home)})
-        assert done.code == ACCEPT
+    foreign = tmp_path / "foreign/strict-tls"
+    foreign.mkdir(parents=True)
+    homes = [tmp_path / "file", "/proc/nowhere"]
+    if os.geteuid() == 0:
+        os.chown(foreign, 65534, 65534)
+        homes.append(foreign.parent)
+    for home in homes:
+        done = doctor(*arguments(lab, lab.scenes["good"].backend.address, "--name", NAME,
+                                 "--json"), env={"XDG_CACHE_HOME": str(home), "HOME": str(home)})
+        assert done.code == ACCEPT and done.json["reason"] == "none"
+        assert done.err.count("strict-tls: ") == 1 and "are not kept" in done.err
+    assert list(foreign.iterdir()) == []
