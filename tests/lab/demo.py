@@ -11,7 +11,7 @@ import textwrap
 import threading
 from contextlib import ExitStack
 
-from . import curls, fronts, httpd, httpd_fronts, net, repair, table
+from . import curls, fronts, httpd, httpd_fronts, mutual, net, repair, table
 from .lab import Lab
 from .nginx import MODULE
 from .scenarios import SCENARIOS
@@ -105,6 +105,13 @@ def tell_repair(lab):
     return 1 if wrong else 0
 
 
+def tell_mutual(story):
+    """1 if not every strict peer was served in the end."""
+    wrong = story.tell()
+    print("\n".join(["", *story.lines(wrong)]), flush=True)
+    return 1 if wrong else 0
+
+
 def keep_running(stock, strict, httpds, lab, stop):
     print(f"\nRunning until Ctrl-C.  Try:\n"
           f"\n  curl -i http://{net.HOST}:{stock[1]}/leaf_only     # stock"
@@ -145,7 +152,10 @@ def main():
     failures = None
     try:
         with ExitStack() as stack:
-            lab = stack.enter_context(Lab(ROWS))
+            lab = Lab(ROWS)
+            stack.callback(lab.close)
+            own_side = mutual.Story(lab)
+            stack.enter_context(lab)
             running, httpds = [], []
             for strict in (False, True):
                 front, port = fronts.scenario_front(
@@ -158,7 +168,7 @@ def main():
                 httpds.append((front, port))
             rows, failures = run_rows(*running, *httpds, curls.Curls(lab))
             report(rows, failures)
-            failures += tell_repair(lab)
+            failures += tell_repair(lab) + tell_mutual(own_side)
             if options.keep:
                 keep_running(*running, httpds, lab, stop)
     except Stopped:
