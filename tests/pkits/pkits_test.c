@@ -1,5 +1,7 @@
 /*
- * NIST PKITS 1.0.1 through the core's own CRL rung: pkits_test TABLE DATA_DIR.
+ * NIST PKITS 1.0.1 through the core's own CRL rung: pkits_test TABLE DATA_DIR [VARIANT].
+ * A variant shows that the tests can fail: "flipped" expects the opposite of
+ * every row, "no-inputs" leaves the rows' policy inputs out, "no-crls" the CRLs.
  * The table says what each test must give; the certificates and CRLs come with
  * Debian's package python3-cryptography-vectors.
  */
@@ -14,8 +16,9 @@
 #define NOW_S 1302825600 /* the table's verification time */
 
 /* PKITS is of 2011: SHA-1, DSA, no names to compare, and roots among the presented. */
-static const char profile[] = "security_level=0 purpose=any name=off chain_order=any x509_strict=off "
-                              "revocation_sources=crl short_lived_s=0 max_chain_len=20";
+static const char profile[] =
+    "security_level=0 purpose=any name=off chain_order=any x509_strict=off "
+    "revocation_sources=crl short_lived_s=0 max_chain_len=20";
 
 typedef struct {
     char *id, *expected, *policies, *explicit, *no_mapping, *no_any, *certs, *crls;
@@ -31,7 +34,7 @@ static const struct {
     {"4.1.5", "OpenSSL takes no issuer whose DSA key inherits its parameters (RFC 3279 2.3.2)"},
 };
 
-static const char *dir;
+static const char *dir, *variant = "";
 
 static const char *exception(const char *id)
 {
@@ -86,6 +89,10 @@ static stls_policy *make_policy(const row *r)
     stls_error err = {""};
     stls_policy *policy = stls_policy_new(NULL);
     must(stls_policy_set_text(policy, profile, &err), &err);
+    if (strcmp(variant, "no-inputs") == 0) {
+        must(stls_policy_freeze(policy, &err), &err);
+        return policy;
+    }
     if (strcmp(r->policies, "-") != 0) {
         char oids[512] = "";
         for (char *name = strtok(r->policies, ","); name != NULL; name = strtok(NULL, ",")) {
@@ -138,7 +145,8 @@ static int run(row *r)
     for (int i = num - 1; i > 0; i--) {
         stls_check_add_cert(check, certs[i]);
     }
-    for (char *name = strtok(r->crls, ","); name != NULL; name = strtok(NULL, ",")) {
+    char *no_crls = strcmp(variant, "no-crls") == 0 ? r->crls + strlen(r->crls) : r->crls;
+    for (char *name = strtok(no_crls, ","); name != NULL; name = strtok(NULL, ",")) {
         size_t len;
         unsigned char *bytes = read_file("crls", name, "crl", &len);
         stls_crl *crl = stls_crl_new(NULL, bytes, len, free);
@@ -154,7 +162,8 @@ static int run(row *r)
         verdict = stls_check_feed(check, fetch.id, &reply, NOW_S);
     }
     accepted = verdict == STLS_ACCEPT;
-    int as_told = accepted == (strcmp(r->expected, "valid") == 0);
+    int is_flipped = strcmp(variant, "flipped") == 0;
+    int as_told = accepted == ((strcmp(r->expected, "valid") == 0) != is_flipped);
     const char *why = exception(r->id);
     int ok = as_told == (why == NULL);
     if (why != NULL) {
@@ -181,12 +190,13 @@ int main(int argc, char **argv)
     char line[4096];
     int num_passed = 0, num_failed = 0;
 
-    FILE *table = argc == 3 ? fopen(argv[1], "r") : NULL;
+    FILE *table = argc == 3 || argc == 4 ? fopen(argv[1], "r") : NULL;
     if (table == NULL) {
-        fprintf(stderr, "usage: pkits_test TABLE DATA_DIR\n");
+        fprintf(stderr, "usage: pkits_test TABLE DATA_DIR [flipped|no-inputs|no-crls]\n");
         return 3;
     }
     dir = argv[2];
+    variant = argc == 4 ? argv[3] : "";
     while (fgets(line, sizeof(line), table) != NULL) {
         char *fields[8], *p = line;
         int num = 0;

@@ -64,7 +64,11 @@ aid_bytes aid_make_crl(const aid_crl *spec) {
     AID_NEED(extension != NULL && X509_CRL_add_ext(crl, extension, -1));
     X509_EXTENSION_free(extension);
   }
-  AID_NEED(X509_CRL_sign(crl, aid_key(key), EVP_sha256()));
+  if (spec->shape != NULL) {
+    spec->shape(crl);
+  }
+  const EVP_MD *digest = EVP_get_digestbyname(spec->digest != NULL ? spec->digest : "SHA256");
+  AID_NEED(digest && X509_CRL_sign(crl, aid_key(key), digest));
   int len = i2d_X509_CRL(crl, &der);
   AID_NEED(len > 0);
   aid_bytes out = keep(der, (size_t)len);

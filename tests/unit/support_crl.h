@@ -13,6 +13,8 @@ typedef struct {
   int reason;            /* CRLReason of all of them; 0: none is given */
   size_t num_others;     /* entries about nobody, before them */
   const char *extension; /* "critical,DER:..." of an unknown one */
+  const char *digest; /* NULL: SHA256 */
+  void (*shape)(X509_CRL *crl); /* adds whatever else, before it is signed */
 } aid_crl;
 
 /* DER, kept until aid_end(). */

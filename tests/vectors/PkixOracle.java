@@ -41,6 +41,7 @@ public final class PkixOracle {
         String name;
         String wanted;
         boolean isClient;
+        boolean hasCrlFile; // asked before everything else
         long nowS;
         final Map<String, String> policy = new HashMap<>();
         final List<String> anchors = new ArrayList<>();
@@ -64,7 +65,11 @@ public final class PkixOracle {
                 case "anchor" -> anchors.add(value);
                 case "cert" -> certs.add(value);
                 case "crl_issuer" -> others.add(value);
-                case "given_crl", "crl_file" -> crls.add(value);
+                case "given_crl" -> crls.add(value);
+                case "crl_file" -> {
+                    crls.add(value);
+                    hasCrlFile = true;
+                }
                 case "staple" -> staples.put(Integer.valueOf(parts[0]), parts[1]);
                 case "about" -> urls.computeIfAbsent(parts[1], file -> new ArrayList<>()).add(parts[0]);
                 case "policy" -> {
@@ -161,7 +166,7 @@ public final class PkixOracle {
         if (vector.says("revocation_scope", "leaf", "chain")) {
             options.add(PKIXRevocationChecker.Option.ONLY_END_ENTITY);
         }
-        if (!hasOcsp || sources.indexOf("crl") < sources.indexOf("ocsp") && sources.contains("crl")) {
+        if (vector.hasCrlFile || !hasOcsp || sources.indexOf("crl") < sources.indexOf("ocsp") && sources.contains("crl")) {
             options.add(PKIXRevocationChecker.Option.PREFER_CRLS);
         }
         if (!hasOcsp || !sources.contains("crl")) {

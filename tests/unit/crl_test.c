@@ -1,0 +1,259 @@
+/* CRLs walked through once and looked up from then on. */
+#include "support_crl.h"
+
+#include <stdlib.h>
+
+#include <openssl/x509v3.h>
+
+#include "crl.h"
+
+static void free_crl(void *thing)
+{
+    stls_crl_free(thing);
+}
+
+static stls_crl *new_crl(aid_bytes bytes, const stls_allocator *allocator)
+{
+    unsigned char *copy = malloc(bytes.len > 0 ? bytes.len : 1);
+    AID_NEED(copy);
+    memcpy(copy, bytes.bytes, bytes.len);
+    return stls_crl_new(allocator, copy, bytes.len, free);
+}
+
+/* All the way; `*num_steps` may be NULL. */
+static stls_crl_state walk(stls_crl *crl, size_t budget, size_t *num_steps)
+{
+    stls_crl_state state;
+    size_t num = 0;
+    do {
+        state = stls_crl_step(crl, budget);
+        num++;
+    } while (state == STLS_CRL_MORE);
+    if (num_steps != NULL) {
+        *num_steps = num;
+    }
+    return state;
+}
+
+static stls_crl *walked(aid_bytes bytes)
+{
+    stls_crl *crl = new_crl(bytes, NULL);
+    AID_NEED(crl);
+    aid_keep(free_crl, crl);
+    assert_int_equal(walk(crl, 1 << 20, NULL), STLS_CRL_DONE);
+    return crl;
+}
+
+static int lists(const stls_crl *crl, const X509 *cert)
+{
+    stls_crl_entry entry;
+    return stls_crl_find(crl, cert, &entry);
+}
+
+static X509 *leaf_with_serial(int64_t serial)
+{
+    aid_cert spec = aid_leaf_spec();
+    spec.serial = serial;
+    return aid_make_cert(&spec);
+}
+
+static void who_is_listed(void **state)
+{
+    const aid_pki *pki = aid_usual_pki();
+    stls_crl *crl = walked(aid_make_crl(&(aid_crl){.revoked = {pki->leaf}, .num_others = 50}));
+    (void)state;
+    assert_int_equal(lists(crl, pki->leaf), 1);
+    assert_int_equal(lists(crl, pki->responder), 0);
+    assert_int_equal(stls_crl_num_entries(crl), 51);
+    crl = walked(aid_make_crl(&(aid_crl){0}));
+    assert_int_equal(lists(crl, pki->leaf), 0);
+    assert_int_equal(stls_crl_num_entries(crl), 0);
+}
+
+/* The same number by another issuer is another certificate. */
+static void serial_of_another_issuer_is_not_listed(void **state)
+{
+    const aid_pki *pki = aid_usual_pki();
+    aid_cert spec = {.subject = "CN=x", .key = 5, .issuer = pki->root, .issuer_key = 0};
+    (void)state;
+    spec.serial = 4242;
+    stls_crl *crl = walked(aid_make_crl(&(aid_crl){.revoked = {leaf_with_serial(4242)}}));
+    assert_int_equal(lists(crl, aid_make_cert(&spec)), 0);
+}
+
+/* Neither a prefix of a listed serial nor one that it is a prefix of is listed, nor its negative.
+ */
+static void trap_1_serials_are_compared_whole(void **state)
+{
+    static const int64_t others[] = {0x12, 0x123456, 0x345, 0x2345, 0x1234, -0x12345, 0x12344};
+    (void)state;
+    X509 *listed = leaf_with_serial(0x12345);
+    stls_crl *crl = walked(aid_make_crl(&(aid_crl){.revoked = {listed}}));
+    assert_int_equal(lists(crl, listed), 1);
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        assert_int_equal(lists(crl, leaf_with_serial(others[i])), 0);
+    }
+}
+
+static void entry_carries_time_and_reason(void **state)
+{
+    const aid_pki *pki = aid_usual_pki();
+    stls_crl_entry entry;
+    (void)state;
+    stls_crl *crl = walked(aid_make_crl(&(aid_crl){.revoked = {pki->leaf}, .reason = 4}));
+    assert_int_equal(stls_crl_find(crl, pki->leaf, &entry), 1);
+    assert_int_equal(entry.reason, 4);
+    assert_int_equal(entry.revoked_at_s, NOW_S - HOUR_S);
+    crl = walked(aid_make_crl(&(aid_crl){.revoked = {pki->leaf}}));
+    assert_int_equal(stls_crl_find(crl, pki->leaf, &entry), 1);
+    assert_int_equal(entry.reason, -1);
+}
+
+static void times(void **state)
+{
+    (void)state;
+    stls_crl *crl =
+        walked(aid_make_crl(&(aid_crl){.this_update_s = NOW_S - 7, .next_update_s = NOW_S + 9}));
+    assert_int_equal(stls_crl_this_update_s(crl), NOW_S - 7);
+    assert_int_equal(crl->next_update_s, NOW_S + 9);
+    crl = walked(aid_make_crl(&(aid_crl){.next_update_s = -1}));
+    assert_int_equal(crl->next_update_s, 0);
+}
+
+static void steps_of_any_size_come_to_the_same(void **state)
+{
+    static const size_t budgets[] = {1, 2, 13, 64, 1000, SIZE_MAX / 2};
+    const aid_pki *pki = aid_usual_pki();
+    aid_bytes bytes = aid_make_crl(&(aid_crl){.revoked = {pki->leaf}, .num_others = 40});
+    unsigned char id[STLS_ID_LEN], first[STLS_ID_LEN];
+    (void)state;
+    for (size_t i = 0; i < sizeof(budgets) / sizeof(budgets[0]); i++) {
+        stls_crl *crl = new_crl(bytes, NULL);
+        assert_int_equal(stls_crl_find(crl, pki->leaf, &(stls_crl_entry){0}), -1); /* not yet */
+        assert_int_equal(walk(crl, budgets[i], NULL), STLS_CRL_DONE);
+        assert_int_equal(stls_crl_step(crl, 1), STLS_CRL_DONE); /* and stays so */
+        assert_int_equal(lists(crl, pki->leaf), 1);
+        assert_int_equal(lists(crl, pki->responder), 0);
+        assert_int_equal(stls_crl_id(crl, i == 0 ? first : id), STLS_OK);
+        assert_true(i == 0 || memcmp(first, id, sizeof(id)) == 0);
+        stls_crl_free(crl);
+    }
+}
+
+static void whatever_is_cut_off_or_hung_on_is_refused(void **state)
+{
+    aid_bytes whole = aid_make_crl(&(aid_crl){.revoked = {aid_usual_pki()->leaf}, .reason = 1});
+    (void)state;
+    for (size_t len = 0; len < whole.len; len++) {
+        stls_crl *crl = new_crl((aid_bytes){whole.bytes, len}, NULL);
+        if (walk(crl, 1 << 20, NULL) != STLS_CRL_FAILED) {
+            fail_msg("%zu of %zu bytes are taken", len, whole.len);
+        }
+        assert_int_equal(stls_crl_step(crl, 1 << 20), STLS_CRL_FAILED);
+        stls_crl_free(crl);
+    }
+    unsigned char *longer = calloc(1, whole.len + 1);
+    memcpy(longer, whole.bytes, whole.len);
+    stls_crl *crl = stls_crl_new(NULL, longer, whole.len + 1, free);
+    assert_int_equal(walk(crl, 1 << 20, NULL), STLS_CRL_FAILED);
+    stls_crl_free(crl);
+}
+
+/* Where a flipped bit is not refused outright, the signature no longer fits: see the digest. */
+static void no_flipped_bit_goes_unnoticed(void **state)
+{
+    aid_bytes whole = aid_make_crl(&(aid_crl){.revoked = {aid_usual_pki()->leaf}, .reason = 1});
+    stls_crl *good = walked(whole);
+    (void)state;
+    for (size_t i = 0; i < good->tbs + good->tbs_len; i++) {
+        whole.bytes[i] ^= 4;
+        stls_crl *crl = new_crl(whole, NULL);
+        if (walk(crl, 1 << 20, NULL) == STLS_CRL_DONE
+            && memcmp(crl->digest, good->digest, 32) == 0) {
+            fail_msg("byte %zu", i);
+        }
+        stls_crl_free(crl);
+        whole.bytes[i] ^= 4;
+    }
+}
+
+static void unknown_extensions(void **state)
+{
+    (void)state;
+    assert_true(walked(aid_make_crl(&(aid_crl){.extension = "critical,DER:0500"}))->is_unusable);
+    assert_false(walked(aid_make_crl(&(aid_crl){.extension = "DER:0500"}))->is_unusable);
+}
+
+/* Tens of megabytes: no step does more than its share, memory is as documented, look-ups are exact.
+ */
+static void trap_14_large_crls(void **state)
+{
+    const size_t num = 20000, budget = 4096;
+    const aid_pki *pki = aid_usual_pki();
+    aid_bytes bytes = aid_make_crl(&(aid_crl){.revoked = {pki->leaf}, .num_others = num});
+    size_t num_steps, der_len;
+    (void)state;
+    stls_crl *crl = new_crl(bytes, NULL);
+    assert_int_equal(walk(crl, budget, &num_steps), STLS_CRL_DONE);
+    assert_true(num_steps >= 3 * bytes.len / budget); /* hashed, counted and entered */
+    assert_int_equal(stls_crl_num_entries(crl), num + 1);
+    assert_int_equal(lists(crl, pki->leaf), 1);
+    assert_int_equal(lists(crl, pki->responder), 0);
+    /* The bytes as they came, and at most twelve for an entry: offsets, at least a third free. */
+    assert_ptr_not_equal(stls_crl_get0_der(crl, &der_len), NULL);
+    assert_int_equal(der_len, bytes.len);
+    assert_true(stls_crl_memory_len(crl) < bytes.len + 12 * num + 4096);
+    stls_crl_free(crl);
+}
+
+static void references_are_counted(void **state)
+{
+    stls_crl *crl = new_crl(aid_make_crl(&(aid_crl){0}), NULL);
+    (void)state;
+    assert_int_equal(walk(crl, 1000, NULL), STLS_CRL_DONE);
+    assert_ptr_equal(stls_crl_up_ref(crl), crl);
+    stls_crl_free(crl);
+    assert_int_equal(stls_crl_num_entries(crl), 0);
+    stls_crl_free(crl);
+    stls_crl_free(NULL);
+}
+
+static void out_of_memory(void **state)
+{
+    aid_bytes bytes = aid_make_crl(&(aid_crl){.revoked = {aid_usual_pki()->leaf}});
+    aid_heap healthy = {0};
+    stls_allocator allocator = aid_allocator(&healthy);
+    (void)state;
+    stls_crl *crl = new_crl(bytes, &allocator);
+    assert_int_equal(walk(crl, 1000, NULL), STLS_CRL_DONE);
+    stls_crl_free(crl);
+    assert_int_equal(healthy.num_live, 0);
+    assert_true(healthy.num_allocs >= 2);
+    for (size_t n = 1; n <= healthy.num_allocs; n++) {
+        aid_heap heap = {.fail_at = n};
+        allocator = aid_allocator(&heap);
+        crl = new_crl(bytes, &allocator);
+        assert_true(crl == NULL || walk(crl, 1000, NULL) == STLS_CRL_FAILED);
+        stls_crl_free(crl);
+        assert_int_equal(heap.num_live, 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_is_listed),
+        cmocka_unit_test(serial_of_another_issuer_is_not_listed),
+        cmocka_unit_test(trap_1_serials_are_compared_whole),
+        cmocka_unit_test(entry_carries_time_and_reason),
+        cmocka_unit_test(times),
+        cmocka_unit_test(steps_of_any_size_come_to_the_same),
+        cmocka_unit_test(whatever_is_cut_off_or_hung_on_is_refused),
+        cmocka_unit_test(no_flipped_bit_goes_unnoticed),
+        cmocka_unit_test(unknown_extensions),
+        cmocka_unit_test(trap_14_large_crls),
+        cmocka_unit_test(references_are_counted),
+        cmocka_unit_test(out_of_memory),
+    };
+    return cmocka_run_group_tests_name("crl", tests, NULL, aid_end);
+}
