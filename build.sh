@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE=1
 export LC_ALL=C.UTF-8
 
 PACKAGES="apache2 apache2-dev apache2-ssl-dev build-essential ca-certificates curl libcmocka-dev
-          git libcurl4-openssl-dev libengine-pkcs11-openssl libjansson-dev libnss-wrapper libssl-dev
+          git libcurl4-openssl-dev libengine-pkcs11-openssl libjansson-dev libnginx-mod-stream libnss-wrapper libssl-dev
           man-db mandoc memcached nginx nginx-dev openssl php-cli php-curl python3 python3-cryptography
           python3-cryptography-vectors python3-pycurl python3-pytest redis-server softhsm2 valgrind"
 
@@ -383,6 +383,7 @@ install_all() {
     "${put[@]}" install -m 644 ./*.md LICENSE "$root/share/doc/strict-tls/"
     "${put[@]}" install -m 644 docs/*.md "$root/share/doc/strict-tls/docs/"
     echo "installed below $root; load it with: load_module modules/ngx_http_strict_tls_module.so;"
+    echo "for stream, behind ngx_stream_module.so: load_module modules/ngx_stream_strict_tls_module.so;"
     echo "and in httpd with: LoadModule strict_tls_module $prefix/lib/apache2/modules/mod_strict_tls.so"
 }
 

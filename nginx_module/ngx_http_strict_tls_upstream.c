@@ -78,14 +78,7 @@ ngx_http_strict_tls_hint(ngx_strict_tls_conn_t *conn, ngx_uint_t level)
 {
     ngx_http_upstream_t  *u;
 
-    switch (stls_result_reason(conn->result)) {
-
-    case STLS_REASON_NAME_MISMATCH:
-    case STLS_REASON_NAME_NO_IDENTITY:
-    case STLS_REASON_NAME_MALFORMED:
-        break;
-
-    default:
+    if (!ngx_strict_tls_is_about_name(conn->result)) {
         return;
     }
 

@@ -51,6 +51,11 @@ typedef struct {
 } ngx_strict_tls_setting_t;
 
 
+/* A directive's handler, see ngx_command_t. */
+typedef char *(*ngx_strict_tls_set_pt)(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
 /*
  * What is there once per module: the first member of its main configuration.
  * The http and the stream module have one each, and a worker and a zone.
@@ -387,6 +392,8 @@ ngx_int_t ngx_strict_tls_build(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
     ngx_resolver_t *resolver, const char *level, ngx_str_t *name);
 ngx_module_t *ngx_strict_tls_find_module(ngx_cycle_t *cycle,
     const char *name);
+void *ngx_strict_tls_conf_slot(ngx_module_t *module, void *conf,
+    ngx_str_t *name, ngx_strict_tls_set_pt set);
 ngx_str_t *ngx_strict_tls_conf_str(ngx_module_t *module, void *conf,
     ngx_str_t *name);
 
@@ -434,6 +441,7 @@ void ngx_strict_tls_fail(ngx_strict_tls_conn_t *conn,
 void ngx_strict_tls_take_job_result(ngx_strict_tls_conn_t *conn);
 ngx_uint_t ngx_strict_tls_outdated(ngx_strict_tls_conn_t *conn);
 void ngx_strict_tls_record(ngx_strict_tls_conn_t *conn);
+ngx_uint_t ngx_strict_tls_is_about_name(stls_result *result);
 ngx_int_t ngx_strict_tls_reusable(ngx_strict_tls_conn_t *conn);
 
 /* ngx_strict_tls_verdict.c */

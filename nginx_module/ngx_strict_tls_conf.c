@@ -364,12 +364,14 @@ ngx_strict_tls_find_module(ngx_cycle_t *cycle, const char *name)
 
 
 /*
- * What the directive `name` of a module has set in that module's `conf`, which
- * the module keeps private; NULL if it is no such directive.
+ * Where the directive `name` of a module keeps its value in that module's
+ * `conf`, whose type is the module's secret; NULL if there is no such directive
+ * or if it is not set by `set`.
  */
 
-ngx_str_t *
-ngx_strict_tls_conf_str(ngx_module_t *module, void *conf, ngx_str_t *name)
+void *
+ngx_strict_tls_conf_slot(ngx_module_t *module, void *conf, ngx_str_t *name,
+    ngx_strict_tls_set_pt set)
 {
     ngx_command_t  *cmd;
 
@@ -377,11 +379,18 @@ ngx_strict_tls_conf_str(ngx_module_t *module, void *conf, ngx_str_t *name)
 
         if (cmd->name.len == name->len
             && ngx_strncmp(cmd->name.data, name->data, name->len) == 0
-            && cmd->set == ngx_conf_set_str_slot)
+            && cmd->set == set)
         {
-            return (ngx_str_t *) ((u_char *) conf + cmd->offset);
+            return (u_char *) conf + cmd->offset;
         }
     }
 
     return NULL;
+}
+
+
+ngx_str_t *
+ngx_strict_tls_conf_str(ngx_module_t *module, void *conf, ngx_str_t *name)
+{
+    return ngx_strict_tls_conf_slot(module, conf, name, ngx_conf_set_str_slot);
 }

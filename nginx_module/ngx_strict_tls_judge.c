@@ -419,6 +419,22 @@ ngx_strict_tls_record(ngx_strict_tls_conn_t *conn)
 }
 
 
+ngx_uint_t
+ngx_strict_tls_is_about_name(stls_result *result)
+{
+    switch (stls_result_reason(result)) {
+
+    case STLS_REASON_NAME_MISMATCH:
+    case STLS_REASON_NAME_NO_IDENTITY:
+    case STLS_REASON_NAME_MALFORMED:
+        return 1;
+
+    default:
+        return 0;
+    }
+}
+
+
 /*
  * For a kept-alive connection: whether its verdict still stands.  In the usual
  * case this is an atomic read and two comparisons.

@@ -15,6 +15,9 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("STRICT_TLS_BUILD", ROOT / "build"))
 MODULE = BUILD / "modules/ngx_http_strict_tls_module.so"
 MODULE_ASAN = BUILD / "modules-asan/ngx_http_strict_tls_module.so"
+STREAM_MODULE = MODULE.with_name("ngx_stream_strict_tls_module.so")
+STREAM_MODULE_ASAN = MODULE_ASAN.with_name("ngx_stream_strict_tls_module.so")
+STREAM_HOST = "/usr/lib/nginx/modules/ngx_stream_module.so"  # of package libnginx-mod-stream
 
 TEMP_FOLDERS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
@@ -68,10 +71,10 @@ def _is_working(pid):
 class Nginx:
     def __init__(self, folder, name="nginx", *, module=None, workers=1, wrap=(), level="info",
                  ready_s=15.0):
-        """module: load this .so; wrap: command words before nginx, such as valgrind's."""
+        """module: load this .so, or these in that order; wrap: command words before nginx, such as valgrind's."""
         self.folder = Path(folder)
         self.name = name
-        self.module = module
+        self.modules = [module] if isinstance(module, (str, Path)) else list(module or ())
         self.workers = workers
         self.level = level
         self.error_log = self.folder / "error.log"
@@ -87,7 +90,7 @@ class Nginx:
     def configure(self, http, main=""):
         """Writes the configuration; takes effect on start() or reload()."""
         temp = "\n".join(f"    {kind}_temp_path {self.folder}/{kind};" for kind in TEMP_FOLDERS)
-        load = f"load_module {self.module};\n" if self.module else ""
+        load = "".join(f"load_module {module};\n" for module in self.modules)
         # Workers keep root, where we are root: the lab's keys and folders are ours alone.
         self.conf.write_text(
             f"{load}daemon off;\nuser root;\nworker_processes {self.workers};\n"

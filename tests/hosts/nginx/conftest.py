@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.lab import fronts, net
+from tests.lab import fronts, net, stream_fronts
 from tests.lab.lab import Lab
 from tests.lab.nginx import MODULE, Nginx
 
@@ -69,3 +69,12 @@ class Stage:
             front.start([port])
             front.mark()
         return front, port
+
+    def stream(self, servers, **options):
+        """A StreamFront with these servers, started."""
+        front = stream_fronts.StreamFront(self._folder / f"front{next(self._numbers)}", servers,
+                                          **options)
+        self._stack.callback(front.stop)
+        front.start()
+        front.mark()
+        return front

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from tests.lab import net
-from tests.lab.nginx import MODULE, ROOT, Nginx
+from tests.lab.nginx import MODULE, ROOT, STREAM_HOST, STREAM_MODULE, Nginx
 
 KEYS = re.findall(r'^    X\(\w+, "(\w+)", (\w+), "([^"]*)", "([^"]*)"',
                   (ROOT / "common/include/strict_tls/policy_keys.h").read_text(), re.M)
@@ -162,8 +162,8 @@ def documented_blocks():
 def as_whole(block):
     """A complete configuration out of a fragment."""
     block = re.sub(r"load_module [^;]*;", "", block)
-    if re.search(r"^\s*http\s*{", block, re.M):
-        return block
+    if re.search(r"^\s*(http|stream)\s*{", block, re.M):
+        return block if "events {" in block else f"events {{}}\n{block}"
     if not re.search(r"^\s*server\s*{", block, re.M):
         block = f"server {{\n{block}\n}}"
     return f"events {{}}\nhttp {{\n{block}\n}}"
@@ -179,6 +179,7 @@ def test_documented_example(where, block, lab, tmp_path):
     text = re.sub(r"listen \d+", lambda _: f"listen {net.HOST}:{net.free_port()}", text)
     # What the examples present here is judged by tests of its own.
     text = text.replace("strict_tls_self_check fail;", "strict_tls_self_check warn;")
+    text = re.sub(r"(proxy_pass|server) [\w.-]+\.example(\.\w+)?:\d+", r"\1 127.0.0.1:1", text)
     text = text.replace("/var/log/nginx/", f"{tmp_path}/")
     # Each file of the example holds the lab's certificate or its key.
     entity = lab.pki["client"]
@@ -188,7 +189,8 @@ def test_documented_example(where, block, lab, tmp_path):
         if "$" not in file:
             text = text.replace(file, str(path))
     nginx = Nginx(tmp_path / "t")
-    nginx.conf.write_text(f"load_module {MODULE};\npid {tmp_path}/pid;\n{text}")
+    load = "".join(f"load_module {path};\n" for path in (STREAM_HOST, STREAM_MODULE, MODULE))
+    nginx.conf.write_text(f"{load}pid {tmp_path}/pid;\n{text}")
     status, output = nginx.test()
     assert status == 0, output
 

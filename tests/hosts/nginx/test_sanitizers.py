@@ -1,11 +1,11 @@
-"""The scenario table once more, through a module built with AddressSanitizer and UBSan."""
+"""The scenario table once more, through modules built with AddressSanitizer and UBSan."""
 import signal
 import subprocess
 
 import pytest
 
-from tests.lab import fronts, net
-from tests.lab.nginx import MODULE_ASAN, Nginx
+from tests.lab import fronts, net, stream_fronts
+from tests.lab.nginx import MODULE_ASAN, STREAM_MODULE_ASAN, Nginx
 from tests.lab.scenarios import BY_ID, NAME
 
 COMPLAINTS = ("AddressSanitizer", "runtime error:", "exited on signal", "LeakSanitizer")
@@ -14,20 +14,30 @@ COMPLAINTS = ("AddressSanitizer", "runtime error:", "exited on signal", "LeakSan
 @pytest.fixture(scope="module")
 def options():
     """The runtime has to be there before the module is: nginx itself is not instrumented."""
-    if not MODULE_ASAN.exists():
-        pytest.fail(f"{MODULE_ASAN} is missing: run make nginx-asan", pytrace=False)
+    for module in (MODULE_ASAN, STREAM_MODULE_ASAN):
+        if not module.exists():
+            pytest.fail(f"{module} is missing: run make nginx-asan", pytrace=False)
     runtime = subprocess.run(["cc", "-print-file-name=libasan.so"], capture_output=True,
                              text=True, check=True).stdout.strip()
-    return {"module": MODULE_ASAN, "ready_s": 60, "wrap": [
+    return {"ready_s": 60, "wrap": [
         "env", f"LD_PRELOAD={runtime}", "ASAN_OPTIONS=detect_leaks=1:abort_on_error=1",
         "UBSAN_OPTIONS=print_stacktrace=1"]}
 
 
 @pytest.fixture(scope="module")
 def sanitized(lab, options):
-    front, port = fronts.scenario_front(lab, lab.folder / "asan", strict=True,
+    front, port = fronts.scenario_front(lab, lab.folder / "asan", strict=True, module=MODULE_ASAN,
                                         policy={"fetch_timeout_ms": "3000"}, **options)
     yield front, port
+    front.stop()
+
+
+@pytest.fixture(scope="module")
+def sanitized_stream(lab, options):
+    front = stream_fronts.scenario_front(lab, lab.folder / "asan-stream",
+                                         module=STREAM_MODULE_ASAN,
+                                         policy={"fetch_timeout_ms": "3000"}, **options)
+    yield front
     front.stop()
 
 
@@ -62,7 +72,7 @@ def test_own_chains_and_status(lab, options):
                        f"ssl_certificate {scene.backend.chain};\n"
                        f"ssl_certificate_key {scene.backend.key};\n}}\n")
     port = net.free_port()
-    front = Nginx(lab.folder / "asan-own", "own", **options)
+    front = Nginx(lab.folder / "asan-own", "own", module=MODULE_ASAN, **options)
     front.configure(fronts.http(
         fronts.server(port, [fronts.location("= /good", lab.scenes["good"], strict=True),
                              "location /status { strict_tls_status; }\n"]), *servers,
@@ -84,4 +94,19 @@ def test_own_chains_and_status(lab, options):
         assert front.stop(signal.SIGQUIT, 30) == 0
     finally:
         front.stop()
+    assert complaints(front) == []
+
+
+@pytest.mark.parametrize("id", BY_ID)
+def test_stream_scenario(id, sanitized_stream):
+    assert sanitized_stream.get(id, timeout_s=60).reason == (BY_ID[id].reason or "none")
+
+
+def test_nothing_was_found_in_stream(sanitized_stream):
+    front = sanitized_stream
+    with front.connect("silent"):  # somebody who leaves while a fetch is under way
+        pass
+    front.reload()
+    assert front.get("good", timeout_s=60).status == 200
+    assert front.stop(signal.SIGQUIT, 30) == 0
     assert complaints(front) == []

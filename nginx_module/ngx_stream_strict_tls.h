@@ -1,0 +1,63 @@
+/*
+ * What the files of the stream module owe each other.
+ */
+
+#ifndef _NGX_STREAM_STRICT_TLS_H_INCLUDED_
+#define _NGX_STREAM_STRICT_TLS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_stream.h>
+
+#include "ngx_strict_tls.h"
+
+
+typedef struct {
+    ngx_strict_tls_main_conf_t      main;
+} ngx_stream_strict_tls_main_conf_t;
+
+
+typedef struct {
+    ngx_strict_tls_scope_t          upstream;
+
+    /* what "proxy_ssl_..." directives are set to, where upstream is strict */
+    ngx_flag_t                      ssl_verify;
+    ngx_stream_complex_value_t     *ssl_name;
+    ngx_stream_complex_value_t     *ssl_certificate;
+    ngx_stream_complex_value_t     *ssl_certificate_key;
+} ngx_stream_strict_tls_srv_conf_t;
+
+
+/* One session: what was decided for it. */
+
+typedef struct {
+    ngx_strict_tls_owner_t          owner;
+    ngx_stream_session_t           *session;
+} ngx_stream_strict_tls_ctx_t;
+
+
+extern ngx_module_t  ngx_stream_strict_tls_module;
+
+
+/* What the object exports is ngx_modules and the like, nothing of these. */
+#pragma GCC visibility push(hidden)
+
+/* ngx_stream_strict_tls_conf.c */
+char *ngx_stream_strict_tls_merge(ngx_conf_t *cf,
+    ngx_stream_strict_tls_srv_conf_t *prev,
+    ngx_stream_strict_tls_srv_conf_t *conf);
+
+/* ngx_stream_strict_tls_upstream.c */
+extern const ngx_strict_tls_host_t  ngx_stream_strict_tls_upstream;
+ngx_int_t ngx_stream_strict_tls_access_handler(ngx_stream_session_t *s);
+
+/* ngx_stream_strict_tls_variables.c */
+ngx_int_t ngx_stream_strict_tls_add_variables(ngx_conf_t *cf);
+ngx_stream_strict_tls_ctx_t *ngx_stream_strict_tls_add_ctx(
+    ngx_stream_session_t *s);
+
+#pragma GCC visibility pop
+
+
+#endif /* _NGX_STREAM_STRICT_TLS_H_INCLUDED_ */

@@ -1,0 +1,218 @@
+/*
+ * Arms the servers that have a TLS upstream.  The configuration of nginx's
+ * proxy module is private to it: what is needed of it is found by the module's
+ * own directives.
+ */
+
+#include "ngx_stream_strict_tls.h"
+
+
+static ngx_int_t ngx_stream_strict_tls_arm(ngx_conf_t *cf,
+    ngx_stream_strict_tls_srv_conf_t *conf, ngx_uint_t *armed,
+    ngx_str_t *trusted);
+static ngx_ssl_t *ngx_stream_strict_tls_proxy_ssl(ngx_conf_t *cf,
+    ngx_module_t *module, void *pscf);
+
+
+static ngx_str_t  ngx_stream_strict_tls_proxy_ssl_on =
+    ngx_string("proxy_ssl");
+static ngx_str_t  ngx_stream_strict_tls_proxy_server_name =
+    ngx_string("proxy_ssl_server_name");
+static ngx_str_t  ngx_stream_strict_tls_proxy_verify =
+    ngx_string("proxy_ssl_verify");
+static ngx_str_t  ngx_stream_strict_tls_proxy_name =
+    ngx_string("proxy_ssl_name");
+static ngx_str_t  ngx_stream_strict_tls_proxy_trusted =
+    ngx_string("proxy_ssl_trusted_certificate");
+static ngx_str_t  ngx_stream_strict_tls_proxy_certificate =
+    ngx_string("proxy_ssl_certificate");
+static ngx_str_t  ngx_stream_strict_tls_proxy_certificate_key =
+    ngx_string("proxy_ssl_certificate_key");
+
+
+char *
+ngx_stream_strict_tls_merge(ngx_conf_t *cf,
+    ngx_stream_strict_tls_srv_conf_t *prev,
+    ngx_stream_strict_tls_srv_conf_t *conf)
+{
+    ngx_str_t                           trusted, where;
+    ngx_uint_t                          armed;
+    ngx_stream_core_srv_conf_t         *cscf;
+    ngx_stream_strict_tls_main_conf_t  *mcf;
+
+    if (ngx_strict_tls_inherit(cf, &prev->upstream, &conf->upstream)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->upstream.mode == NGX_STRICT_TLS_OFF) {
+        return NGX_CONF_OK;
+    }
+
+    trusted = conf->upstream.trusted_certificate;
+
+    if (ngx_stream_strict_tls_arm(cf, conf, &armed, &trusted) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (!armed) {
+        return NGX_CONF_OK;
+    }
+
+    mcf = ngx_stream_conf_get_module_main_conf(cf,
+                                               ngx_stream_strict_tls_module);
+    cscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_core_module);
+
+    /* servers have no names here */
+
+    where.len = ngx_strlen(cscf->file_name) + 1 + NGX_INT_T_LEN;
+    where.data = ngx_pnalloc(cf->temp_pool, where.len);
+    if (where.data == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    where.len = ngx_sprintf(where.data, "%s:%ui", cscf->file_name, cscf->line)
+                - where.data;
+
+    if (ngx_strict_tls_build(cf, &mcf->main, &conf->upstream, &trusted,
+                             cscf->resolver, "server", &where)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* The merge of the proxy module is over by now. */
+
+static ngx_int_t
+ngx_stream_strict_tls_arm(ngx_conf_t *cf,
+    ngx_stream_strict_tls_srv_conf_t *conf, ngx_uint_t *armed,
+    ngx_str_t *trusted)
+{
+    void                        *pscf;
+    ngx_str_t                   *file;
+    ngx_ssl_t                   *ssl;
+    ngx_flag_t                  *on, *server_name, *verify;
+    ngx_module_t                *module;
+    ngx_stream_conf_ctx_t       *ctx;
+    ngx_stream_complex_value_t  **name, **certificate, **key;
+
+    *armed = 0;
+
+    module = ngx_strict_tls_find_module(cf->cycle, "ngx_stream_proxy_module");
+    if (module == NULL) {
+        return NGX_OK;
+    }
+
+    ctx = cf->ctx;
+    pscf = ctx->srv_conf[module->ctx_index];
+
+    on = ngx_strict_tls_conf_slot(module, pscf,
+                                  &ngx_stream_strict_tls_proxy_ssl_on,
+                                  ngx_conf_set_flag_slot);
+    if (on == NULL || *on != 1) {
+        return NGX_OK;
+    }
+
+    server_name = ngx_strict_tls_conf_slot(module, pscf,
+                                      &ngx_stream_strict_tls_proxy_server_name,
+                                      ngx_conf_set_flag_slot);
+    verify = ngx_strict_tls_conf_slot(module, pscf,
+                                      &ngx_stream_strict_tls_proxy_verify,
+                                      ngx_conf_set_flag_slot);
+    name = ngx_strict_tls_conf_slot(module, pscf,
+                                    &ngx_stream_strict_tls_proxy_name,
+                                    ngx_stream_set_complex_value_slot);
+    ssl = ngx_stream_strict_tls_proxy_ssl(cf, module, pscf);
+
+    if (server_name == NULL || verify == NULL || name == NULL || ssl == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "strict_tls does not know how this nginx keeps "
+                           "\"proxy_ssl\" in stream servers");
+        return NGX_ERROR;
+    }
+
+    /* with variables only from nginx 1.21.4, as plain strings before */
+
+    certificate = ngx_strict_tls_conf_slot(module, pscf,
+                                      &ngx_stream_strict_tls_proxy_certificate,
+                                      ngx_stream_set_complex_value_zero_slot);
+    key = ngx_strict_tls_conf_slot(module, pscf,
+                                  &ngx_stream_strict_tls_proxy_certificate_key,
+                                  ngx_stream_set_complex_value_zero_slot);
+
+    if (ngx_strict_tls_install(ssl->ctx, &ngx_stream_strict_tls_upstream,
+                               cf->log)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* without it servers of many names present the wrong certificate */
+    *server_name = 1;
+
+    conf->ssl_verify = *verify;
+    conf->ssl_name = *name;
+    conf->ssl_certificate = certificate ? *certificate : NULL;
+    conf->ssl_certificate_key = key ? *key : NULL;
+
+    file = ngx_strict_tls_conf_str(module, pscf,
+                                   &ngx_stream_strict_tls_proxy_trusted);
+
+    if (trusted->len == 0 && file) {
+        *trusted = *file;
+    }
+
+    *armed = 1;
+
+    return NGX_OK;
+}
+
+
+/*
+ * No directive leads to it, but it lies behind the last of those that are set
+ * by "proxy_ssl_..." directives, and it is one that the pool will clean up:
+ * nothing else can be mistaken for it.
+ */
+
+static ngx_ssl_t *
+ngx_stream_strict_tls_proxy_ssl(ngx_conf_t *cf, ngx_module_t *module,
+    void *pscf)
+{
+    void                **p;
+    size_t                last;
+    ngx_uint_t            i;
+    ngx_command_t        *cmd;
+    ngx_pool_cleanup_t   *cln;
+
+    last = 0;
+
+    for (cmd = module->commands; cmd->name.len; cmd++) {
+
+        if (ngx_strncmp(cmd->name.data, "proxy_ssl_", sizeof("proxy_ssl_") - 1)
+            == 0)
+        {
+            last = ngx_max(last, cmd->offset);
+        }
+    }
+
+    p = (void **) ((u_char *) pscf + last);
+
+    /* its own value, the ngx_ssl_t, and two members more */
+
+    for (i = 1; i <= 3; i++) {
+
+        for (cln = cf->pool->cleanup; cln; cln = cln->next) {
+
+            if (cln->handler == ngx_ssl_cleanup_ctx && cln->data == p[i]) {
+                return p[i];
+            }
+        }
+    }
+
+    return NULL;
+}

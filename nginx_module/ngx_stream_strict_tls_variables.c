@@ -1,0 +1,100 @@
+/*
+ * What a session knows about its last upstream peer: the result kept with the
+ * session, and the variables that show it.
+ */
+
+#include "ngx_stream_strict_tls.h"
+
+
+static void ngx_stream_strict_tls_cleanup_ctx(void *data);
+static ngx_int_t ngx_stream_strict_tls_variable(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data);
+
+
+static ngx_stream_variable_t  ngx_stream_strict_tls_vars[] = {
+
+    { ngx_string("strict_tls_verdict"), NULL,
+      ngx_stream_strict_tls_variable, NGX_STRICT_TLS_VERDICT,
+      NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("strict_tls_reason"), NULL,
+      ngx_stream_strict_tls_variable, NGX_STRICT_TLS_REASON,
+      NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("strict_tls_report"), NULL,
+      ngx_stream_strict_tls_variable, NGX_STRICT_TLS_REPORT_JSON,
+      NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+      ngx_stream_null_variable
+};
+
+
+ngx_int_t
+ngx_stream_strict_tls_add_variables(ngx_conf_t *cf)
+{
+    ngx_stream_variable_t  *var, *v;
+
+    for (v = ngx_stream_strict_tls_vars; v->name.len; v++) {
+        var = ngx_stream_add_variable(cf, &v->name, v->flags);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
+
+        var->get_handler = v->get_handler;
+        var->data = v->data;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_stream_strict_tls_ctx_t *
+ngx_stream_strict_tls_add_ctx(ngx_stream_session_t *s)
+{
+    ngx_pool_cleanup_t           *cln;
+    ngx_stream_strict_tls_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_strict_tls_module);
+
+    if (ctx) {
+        return ctx;
+    }
+
+    cln = ngx_pool_cleanup_add(s->connection->pool,
+                               sizeof(ngx_stream_strict_tls_ctx_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    ctx = cln->data;
+    ngx_memzero(ctx, sizeof(ngx_stream_strict_tls_ctx_t));
+
+    ctx->session = s;
+    cln->handler = ngx_stream_strict_tls_cleanup_ctx;
+
+    ngx_stream_set_ctx(s, ctx, ngx_stream_strict_tls_module);
+
+    return ctx;
+}
+
+
+static void
+ngx_stream_strict_tls_cleanup_ctx(void *data)
+{
+    ngx_stream_strict_tls_ctx_t *ctx = data;
+
+    ngx_strict_tls_leave_conn(&ctx->owner);
+}
+
+
+static ngx_int_t
+ngx_stream_strict_tls_variable(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data)
+{
+    ngx_stream_strict_tls_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_strict_tls_module);
+
+    return ngx_strict_tls_variable(s->connection->pool, v,
+                                   ctx ? ctx->owner.result : NULL, data);
+}
