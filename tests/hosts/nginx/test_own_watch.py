@@ -1,5 +1,8 @@
 """Own chains while nginx runs: one worker asks about their revocation and tells of news."""
 import json
+import os
+import signal
+from datetime import datetime
 
 import pytest
 
@@ -109,6 +112,38 @@ def test_news_in_both_directions(stage):
     front.reload()  # the new worker has nothing to add
     net.wait_until(lambda: owns(port)[0]["state"] == "good", "the page after a reload", 30)
     assert len(lines(front)) == 2
+
+
+def test_threshold(stage):
+    """An expiry threshold that is reached while nginx runs is told by the worker, once."""
+    server, _ = own_server(stage, "ageing", starts=-80.0, days=90.0)
+    stage.open()
+    cert = stage.lab.pki["ageing"].cert
+    left_s = int((cert.not_valid_after - datetime.utcnow()).total_seconds())
+    # A threshold applies if it is at most a third of the certificate's life.
+    front, port = start(stage, server.replace("server {", "server { strict_tls_expiry_warn_s "
+                                              f"{left_s - 15};"),
+                        policy=POLICY + "strict_tls_verdict_max_age_s 1;\n")
+    wait_for(front, ("warn", "chain.expiring"), "the warning")
+    line, = (line for line in front.errors().splitlines() if "chain.expiring" in line)
+    assert f" {front.worker_pids()[0]}#" in line
+    checked_at_s = owns(port)[0]["checked_at_s"]
+    net.wait_until(lambda: owns(port)[0]["checked_at_s"] > checked_at_s + 2, "more checks", 30)
+    assert lines(front) == [("warn", "chain.expiring")]
+    assert owns(port)[0]["state"] == "warning"
+
+
+def test_failed_reload(stage):
+    """With fail a broken chain does not get into service: the old configuration stays."""
+    server, chain = own_server(stage, "renewed")
+    stage.open()
+    front, port = start(stage, server, policy=POLICY + "strict_tls_self_check fail;\n")
+    worker, = front.worker_pids()
+    chain.write_bytes(stage.lab.pki["renewed"].pem)
+    os.kill(front.pid, signal.SIGHUP)
+    wait_for(front, ("emerg", "chain.incomplete"), "the refusal")
+    assert front.worker_pids() == [worker]
+    assert owns(port)[0]["state"] == "good"
 
 
 def test_off(stage):
