@@ -35,6 +35,7 @@ typedef struct ngx_strict_tls_conn_s    ngx_strict_tls_conn_t;
 typedef struct ngx_strict_tls_job_s     ngx_strict_tls_job_t;
 typedef struct ngx_strict_tls_fetch_s   ngx_strict_tls_fetch_t;
 typedef struct ngx_strict_tls_crl_work_s  ngx_strict_tls_crl_work_t;
+typedef struct ngx_strict_tls_crl_file_s  ngx_strict_tls_crl_file_t;
 
 
 /* ---- configuration ---- */
@@ -65,6 +66,7 @@ typedef struct {
     ngx_module_t                   *module;
     ngx_array_t                     anchors;   /* ngx_strict_tls_anchors_t */
     ngx_array_t                     policies;  /* stls_policy * */
+    ngx_array_t                     crl_files; /* ngx_strict_tls_crl_file_t * */
 
     ngx_shm_zone_t                 *zone;
     ngx_path_t                     *crl_path;  /* NULL: none are kept on disk */
@@ -103,6 +105,7 @@ typedef struct {
     /* only where there are TLS peers to be strict about, else NULL */
     stls_policy                    *policy;
     stls_anchors                   *anchors;
+    ngx_strict_tls_crl_file_t      *crl_file;  /* NULL: none */
 
     ngx_resolver_t                 *resolver;
     ngx_msec_t                      fetch_total;
@@ -139,6 +142,7 @@ struct ngx_strict_tls_worker_s {
     size_t                          crls_len;
     ngx_queue_t                     crl_writes;
     ngx_uint_t                      crl_serial;  /* of files being written */
+    ngx_event_t                     crl_file_timer;
 
     ngx_atomic_uint_t               epoch;     /* revocations seen so far */
     unsigned                        started:1;
@@ -209,6 +213,7 @@ struct ngx_strict_tls_conn_s {
     stls_result                    *result;
     stls_result                    *inherited; /* with the offered session */
     ngx_atomic_uint_t               epoch;     /* when result was true */
+    ngx_uint_t                      crl_file_generation;  /* likewise */
 
     u_char                          key[STLS_ID_LEN];      /* of verdicts */
     ngx_str_t                       session_key;
@@ -509,6 +514,15 @@ ngx_int_t ngx_strict_tls_crl_load(ngx_strict_tls_fetch_t *fetch);
 void ngx_strict_tls_crl_save(ngx_strict_tls_fetch_t *fetch);
 void ngx_strict_tls_crl_discard(ngx_strict_tls_fetch_t *fetch);
 void ngx_strict_tls_crl_cancel(ngx_strict_tls_fetch_t *fetch);
+
+/* ngx_strict_tls_crl_file.c */
+ngx_strict_tls_crl_file_t *ngx_strict_tls_crl_file(ngx_conf_t *cf,
+    ngx_strict_tls_main_conf_t *mcf, stls_policy *policy);
+stls_crl_file *ngx_strict_tls_crl_file_get0(ngx_strict_tls_scope_t *scope);
+ngx_uint_t ngx_strict_tls_crl_file_generation(ngx_strict_tls_scope_t *scope);
+void ngx_strict_tls_crl_file_start(ngx_strict_tls_worker_t *worker);
+void ngx_strict_tls_crl_file_stop(ngx_strict_tls_worker_t *worker);
+void ngx_strict_tls_crl_file_cleanup(ngx_strict_tls_main_conf_t *mcf);
 
 /* ngx_strict_tls_exchange.c */
 void ngx_strict_tls_exchange(ngx_strict_tls_fetch_t *fetch);

@@ -41,6 +41,13 @@ ngx_strict_tls_create_main_conf(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
+    if (ngx_array_init(&mcf->crl_files, cf->pool, 1,
+                       sizeof(ngx_strict_tls_crl_file_t *))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     mcf->module = module;
     mcf->max_verdicts = NGX_CONF_UNSET;
     mcf->max_sessions = NGX_CONF_UNSET;
@@ -116,6 +123,8 @@ ngx_strict_tls_cleanup_conf(void *data)
     ngx_uint_t                  i;
     stls_policy               **policies;
     ngx_strict_tls_anchors_t   *anchors;
+
+    ngx_strict_tls_crl_file_cleanup(mcf);
 
     policies = mcf->policies.elts;
 
@@ -250,6 +259,13 @@ ngx_strict_tls_build(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
     scope->policy = ngx_strict_tls_policy(cf, mcf, scope, level, name);
     if (scope->policy == NULL) {
         return NGX_ERROR;
+    }
+
+    if (*stls_policy_get0_text(scope->policy, STLS_KEY_CRL_FILE) != '\0') {
+        scope->crl_file = ngx_strict_tls_crl_file(cf, mcf, scope->policy);
+        if (scope->crl_file == NULL) {
+            return NGX_ERROR;
+        }
     }
 
     scope->report = (scope->mode == NGX_STRICT_TLS_REPORT);

@@ -72,6 +72,7 @@ ngx_strict_tls_create_conn(ngx_connection_t *c,
 
     ngx_strict_tls_sync(worker);
     conn->epoch = worker->epoch;
+    conn->crl_file_generation = ngx_strict_tls_crl_file_generation(scope);
 
     if (host->begin(conn) != NGX_OK
         || SSL_set_ex_data(c->ssl->connection, ngx_strict_tls_ssl_index, conn)

@@ -47,6 +47,9 @@ ngx_strict_tls_judge_trust(ngx_strict_tls_conn_t *conn,
         && stls_verdict_key(conn->key, scope->policy, scope->anchors,
                             scope->role, (char *) conn->name.data,
                             conn->name.len, certs)
+           == STLS_OK
+        && stls_verdict_key_crl_file(conn->key, conn->key,
+                                     ngx_strict_tls_crl_file_get0(scope))
            == STLS_OK)
     {
         conn->has_key = 1;
@@ -135,7 +138,9 @@ ngx_strict_tls_judge_resumed(ngx_strict_tls_conn_t *conn)
 
     if (result
         && (stls_result_verdict(result) != STLS_ACCEPT
-            || stls_result_valid_until_s(result) < ngx_time()))
+            || stls_result_valid_until_s(result) < ngx_time()
+            || conn->crl_file_generation
+               != ngx_strict_tls_crl_file_generation(conn->scope)))
     {
         result = NULL;
     }
@@ -200,6 +205,19 @@ ngx_strict_tls_judge_full(ngx_strict_tls_conn_t *conn)
     if (len <= 0) {
         staple = NULL;
         len = 0;
+    }
+
+    if (conn->crl_file_generation
+        != ngx_strict_tls_crl_file_generation(scope))
+    {
+        /* not what the key and the check of the trust phase speak of */
+
+        conn->crl_file_generation = ngx_strict_tls_crl_file_generation(scope);
+        conn->has_key = 0;
+        conn->has_staple_key = 0;
+
+        stls_check_free(conn->check);
+        conn->check = NULL;
     }
 
     if (conn->has_key
@@ -291,9 +309,11 @@ ngx_strict_tls_outdated(ngx_strict_tls_conn_t *conn)
 {
     if (conn->result == NULL
         || stls_result_reason(conn->result) != STLS_REASON_NONE
-        || !ngx_strict_tls_cache_revoked_since(conn->main_conf->zone,
-                                               conn->epoch,
-                                               conn->result))
+        || (conn->crl_file_generation
+            == ngx_strict_tls_crl_file_generation(conn->scope)
+            && !ngx_strict_tls_cache_revoked_since(conn->main_conf->zone,
+                                                   conn->epoch,
+                                                   conn->result)))
     {
         return 0;
     }
@@ -340,6 +360,8 @@ ngx_strict_tls_check(ngx_strict_tls_scope_t *scope, ngx_str_t *name,
     if (certs) {
         (void) stls_check_add_certs(check, certs);
     }
+
+    (void) stls_check_set_crl_file(check, ngx_strict_tls_crl_file_get0(scope));
 
     return check;
 }
@@ -448,6 +470,12 @@ ngx_strict_tls_reusable(ngx_strict_tls_conn_t *conn)
     ngx_strict_tls_worker_t  *worker;
 
     if (conn->phase != ngx_strict_tls_accepted || conn->result == NULL) {
+        return NGX_DECLINED;
+    }
+
+    if (conn->crl_file_generation
+        != ngx_strict_tls_crl_file_generation(conn->scope))
+    {
         return NGX_DECLINED;
     }
 

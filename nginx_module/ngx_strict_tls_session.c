@@ -35,11 +35,12 @@ ngx_strict_tls_session_key(ngx_strict_tls_conn_t *conn,
 {
     u_char  *p;
     size_t   lens[3];
-    void    *objects[3];
+    void    *objects[4];
 
     objects[0] = conn->scope->policy;
     objects[1] = conn->scope->anchors;
     objects[2] = conn->ssl_ctx;
+    objects[3] = (void *) (uintptr_t) conn->crl_file_generation;
 
     lens[0] = pc->socklen;
     lens[1] = conn->name.len;

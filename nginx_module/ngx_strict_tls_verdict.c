@@ -36,6 +36,8 @@ ngx_strict_tls_get_worker(ngx_strict_tls_main_conf_t *mcf)
         ngx_queue_init(&worker->crl_writes);
 
         worker->epoch = ngx_strict_tls_cache_epoch(mcf->zone);
+
+        ngx_strict_tls_crl_file_start(worker);
     }
 
     return worker;
@@ -77,6 +79,7 @@ ngx_strict_tls_stop(void *data)
                      ngx_queue_data(q, ngx_strict_tls_fetch_t, queue));
     }
 
+    ngx_strict_tls_crl_file_stop(worker);
     ngx_strict_tls_crl_stop(worker);
     ngx_strict_tls_session_clear(worker);
 

@@ -1,0 +1,162 @@
+"""strict_tls_crl_file: the administrator's own CRLs, read again when they change."""
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.hosts.nginx.test_bypass import ALIVE, keepalive_pool
+from tests.hosts.nginx.test_crl import ACCEPT, verdict
+from tests.lab import crl, fronts, net
+
+REVOKED = ("reject", "crl.revoked")
+
+
+@pytest.fixture
+def file(stage, tmp_path):
+    return crl.CrlFile(stage.lab, tmp_path / "crls.pem")
+
+
+def policy(file, **more):
+    return {"short_lived_s": "0", "crl_file": str(file.path), **more}
+
+
+def becomes(port, expected, path="/"):
+    net.wait_until(lambda: verdict(net.get(port, path)) == expected, f"{expected}", 15, 0.1)
+
+
+def test_rung(stage, file):
+    """Asked first, or alone; about what it does not cover the responder is asked."""
+    good, revoked = stage.peer("good"), stage.peer("revoked")
+    silent = stage.peer("silent", ocsp="none")
+    stage.open()
+    file.write(revoked.leaf)
+    only_leaf = file.path.with_name("leaf.pem")
+    only_leaf.write_text(crl.pem(crl.build(stage.lab.pki["issuing"])))
+    alone = policy(file, revocation_sources="file")
+    _, port = stage.front([
+        fronts.location("/good", good, strict=True, policy=policy(file)),
+        fronts.location("/revoked", revoked, strict=True, policy=policy(file)),
+        fronts.location("/alone", revoked, strict=True, policy=alone),
+        fronts.location("/soft", revoked, strict=True, policy={**alone, "revocation": "soft"}),
+        fronts.location("/silent", silent, strict=True, policy=policy(file)),
+        fronts.location("/part", good, strict=True,
+                        policy=policy(file, crl_file=str(only_leaf))),
+        fronts.location("/part_alone", good, strict=True,
+                        policy={**alone, "crl_file": str(only_leaf)})])
+    before = len(stage.responder.hits)
+    for _ in range(2):
+        assert verdict(net.get(port, "/good")) == ACCEPT
+        assert verdict(net.get(port, "/silent")) == ACCEPT
+        for path in ("/revoked", "/alone", "/soft"):
+            assert verdict(net.get(port, path)) == REVOKED
+    assert len(stage.responder.hits) == before
+    assert verdict(net.get(port, "/part")) == ACCEPT
+    assert verdict(net.get(port, "/part_alone")) == ("reject", "revocation.inconclusive")
+
+
+@pytest.mark.parametrize("what", ["absent", "text", "folder"])
+def test_unusable(what, stage, tmp_path):
+    peer = stage.peer("good")
+    stage.open()
+    (tmp_path / "text").write_text("no CRL\n")
+    (tmp_path / "folder").mkdir()
+    front, _ = stage.front([fronts.location("/", peer, strict=True,
+                                            policy={"crl_file": str(tmp_path / what)})],
+                           start=False)
+    status, output = front.test()
+    assert status != 0 and f'strict_tls_crl_file "{tmp_path / what}"' in output, output
+
+
+def test_without_its_rung(stage, file):
+    peer = stage.peer("good")
+    stage.open()
+    front, _ = stage.front([fronts.location("/", peer, strict=True,
+                                            policy=policy(file, revocation_sources="ocsp"))],
+                           start=False)
+    status, output = front.test()
+    assert status != 0 and "crl_file needs file in revocation_sources" in output, output
+
+
+def test_change(stage, file):
+    """Verdicts, sessions and kept-alive connections that rest on the old content are not used."""
+    peer = stage.peer("good")
+    stage.open()
+    strict = {"strict": True, "policy": policy(file)}
+    front, port = stage.front(
+        [fronts.location("/fresh", peer, **strict),
+         fronts.location("/kept", peer, target="pool", extra=ALIVE, **strict)],
+        http=keepalive_pool(peer), workers=2)
+    for _ in range(2):
+        for path in ("/fresh", "/kept"):
+            for _ in range(4):
+                assert verdict(net.get(port, path)) == ACCEPT
+        file.write(peer.leaf)
+        for path in ("/fresh", "/kept"):
+            becomes(port, REVOKED, path)
+        # Each worker reads for itself; none goes back.
+        net.wait_until(lambda: {verdict(net.get(port, path)) for path in ("/fresh", "/kept")
+                                for _ in range(8)} == {REVOKED}, "all workers", 15, 0.2)
+        file.write(next_update_s=7200)
+        becomes(port, ACCEPT, "/fresh")
+        net.wait_until(lambda: {verdict(net.get(port, path)) for path in ("/fresh", "/kept")
+                                for _ in range(8)} == {ACCEPT}, "all workers", 15, 0.2)
+    assert "CRLs read from" in front.new_errors()
+
+
+def test_kept_connections_survive_what_is_the_same(stage, file):
+    peer = stage.peer("good")
+    stage.open()
+    front, port = stage.front([fronts.location("/", peer, target="pool", extra=ALIVE, strict=True,
+                                               policy=policy(file))], http=keepalive_pool(peer))
+    first = net.get(port)
+    file.path.with_name("copy").write_bytes(file.path.read_bytes())
+    file.path.with_name("copy").replace(file.path)
+    for _ in range(15):
+        answer = net.get(port)
+        assert verdict(answer) == ACCEPT
+        assert answer.headers["x-connection"] == first.headers["x-connection"]
+        time.sleep(0.1)
+
+
+def test_becomes_unusable(stage, file):
+    """What was read before stays, and the log says so once."""
+    peer, other = stage.peer("good"), stage.peer("other")
+    stage.open()
+    file.write(peer.leaf)
+    front, port = stage.front([fronts.location("/", peer, strict=True, policy=policy(file)),
+                               fronts.location("/other", other, strict=True,
+                                               policy=policy(file))])
+    assert verdict(net.get(port)) == REVOKED
+    file.path.with_name("spoiled").write_text("-----BEGIN X509 CRL-----\n")
+    file.path.with_name("spoiled").replace(file.path)
+    net.wait_until(lambda: net.get(port) and "the CRLs read before stay" in front.new_errors(),
+                   "the log line", 15, 0.1)
+    file.path.unlink()
+    net.wait_until(lambda: net.get(port)
+                   and front.new_errors().count("the CRLs read before stay") == 2,
+                   "the other log line", 15, 0.1)
+    for _ in range(5):
+        assert verdict(net.get(port)) == REVOKED
+        assert verdict(net.get(port, "/other")) == ACCEPT
+    assert front.new_errors().count("the CRLs read before stay") == 2
+    file.write()
+    becomes(port, ACCEPT)
+
+
+def test_a_large_one_holds_nobody_up(stage, file):
+    peer = stage.peer("good")
+    stage.open()
+    staged = file.stage(peer.leaf, entries=crl.many(200000))
+    assert staged.stat().st_size > 12_000_000
+    _, port = stage.front([fronts.location("/strict", peer, strict=True, policy=policy(file)),
+                           "location /plain { return 200; }\n"])
+    assert verdict(net.get(port, "/strict")) == ACCEPT
+    staged.replace(file.path)
+    slowest = 0
+    with ThreadPoolExecutor(1) as pool:
+        changed = pool.submit(becomes, port, REVOKED, "/strict")
+        while not changed.done():
+            slowest = max(slowest, net.get(port, "/plain").seconds)
+        changed.result()
+    # Generous: both run on what this machine has to spare.
+    assert slowest < 0.5
