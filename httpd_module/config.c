@@ -82,6 +82,12 @@ const char *mst_set_value(cmd_parms *cmd, mst_dir_conf *conf, const char *arg)
         return apr_psprintf(cmd->pool, "%s: %s", cmd->cmd->name, said);
     }
     conf->value[info->key] = apr_pstrdup(cmd->pool, arg);
+    if (info->key == STLS_KEY_CRL_FILE && arg[0]) {
+        conf->value[info->key] = ap_server_root_relative(cmd->pool, arg);
+        said = conf->value[info->key]
+            ? mst_crl_file_load(cmd->temp_pool, conf->value[info->key]) : "invalid path";
+        return said ? apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", said, NULL) : NULL;
+    }
     return NULL;
 }
 
@@ -325,6 +331,7 @@ int mst_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     is_wanted = 0;
     apr_pool_cleanup_register(pconf, NULL, drop_anchors, apr_pool_cleanup_null);
     mst_client_pre_config();
+    mst_crl_file_pre_config(pconf);
     mst_cache_pre_config(pconf);
     mst_verdict_pre_config();
     mst_own_pre_config();
@@ -501,6 +508,7 @@ static mst_runtime *make_runtime(const mst_dir_conf *conf)
         }
         return rt;
     }
+    rt->crl_file = mst_crl_file_of(rt->policy);
     rt->nonce = !strcmp(stls_policy_get0_text(rt->policy, STLS_KEY_OCSP_NONCE), "on");
     rt->fetch_total = apr_time_from_msec(stls_policy_get_int(rt->policy, STLS_KEY_FETCH_TOTAL_MS));
     rt->negative_ttl_s = stls_policy_get_int(rt->policy, STLS_KEY_NEGATIVE_TTL_S);

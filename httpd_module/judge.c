@@ -14,6 +14,7 @@ stls_check *mst_new_check(mst_runtime *rt, const char *name, const STACK_OF(X509
 {
     stls_check *check = rt->policy
         ? stls_check_new(rt->policy, rt->anchors, rt->role) : NULL;
+    stls_crl_file *crl_file;
 
     if (check == NULL) {
         return NULL;
@@ -25,6 +26,9 @@ stls_check *mst_new_check(mst_runtime *rt, const char *name, const STACK_OF(X509
     if (certs != NULL) {
         (void) stls_check_add_certs(check, certs);
     }
+    crl_file = mst_crl_file_get1(rt);
+    (void) stls_check_set_crl_file(check, crl_file);
+    stls_crl_file_free(crl_file);
     return check;
 }
 
@@ -38,10 +42,13 @@ stls_verdict mst_judge_trust(mst_conn *conn, STACK_OF(X509) *certs)
 
     conn->trust_judged = 1;
     conn->epoch = mst_epoch();
+    stls_crl_file_free(conn->crl_file);
+    conn->crl_file = mst_crl_file_get1(rt);
     if (rt->policy && !rt->nonce
         && stls_verdict_key(conn->key, rt->policy, rt->anchors, rt->role,
                             conn->name ? conn->name : "", conn->name ? strlen(conn->name) : 0,
-                            certs) == STLS_OK) {
+                            certs) == STLS_OK
+        && stls_verdict_key_crl_file(conn->key, conn->key, conn->crl_file) == STLS_OK) {
         conn->has_key = 1;
         result = mst_verdict_get1(conn->key, now());
         if (result != NULL) {
@@ -205,7 +212,8 @@ stls_result *mst_judge_current(mst_conn *conn)
     apr_uint32_t epoch = mst_epoch(), since = apr_atomic_read32(&conn->epoch);
     stls_result *newer;
 
-    if (conn->state != MST_ACCEPTED_PEER || conn->rt == NULL || conn->result == NULL) {
+    if (conn->state != MST_ACCEPTED_PEER || conn->rt == NULL || conn->result == NULL
+        || !mst_crl_file_is_current(conn->rt, conn->crl_file)) {
         return NULL;
     }
     if (since != epoch) {
@@ -252,10 +260,12 @@ void mst_conn_clear(mst_conn *conn)
 {
     stls_check_free(conn->check);
     stls_result_free(conn->result);
+    stls_crl_file_free(conn->crl_file);
     sk_X509_pop_free(conn->certs, X509_free);
     OPENSSL_free(conn->staple);
     conn->check = NULL;
     conn->result = NULL;
+    conn->crl_file = NULL;
     conn->certs = NULL;
     conn->staple = NULL;
     conn->staple_len = 0;

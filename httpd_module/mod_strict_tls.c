@@ -391,6 +391,7 @@ static void child_init(apr_pool_t *p, server_rec *s)
 {
     mst_fetch_child_init(p);
     mst_config_child_init(p);
+    mst_crl_file_child_init(p);
     mst_verdict_child_init(p);
     mst_cache_child_init(p);
     mst_peers_child_init(p);

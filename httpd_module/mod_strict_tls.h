@@ -65,12 +65,15 @@ typedef struct {
     long status_access; /* StrictTLSStatus */
 } mst_dir_conf;
 
+typedef struct mst_crl_file mst_crl_file;
+
 /* A directory configuration made ready for use; lives as long as the process. */
 typedef struct {
     mst_dir_conf conf;
     stls_role role;
     stls_policy *policy; /* NULL: could not be made, which rejects */
     stls_anchors *anchors;
+    mst_crl_file *crl_file; /* NULL: none */
     int report;
     int nonce;
     apr_interval_time_t fetch_total;
@@ -205,6 +208,18 @@ stls_crl *mst_crl_get1(const unsigned char *question, apr_time_t now_s, int for_
 void mst_crl_put(const unsigned char *question, stls_crl *crl, apr_time_t until_s,
                  apr_time_t refresh_at_s, apr_size_t max_bytes);
 
+/* ---- crl_file.c: the administrator's CRLs ------------------------------------ */
+
+void mst_crl_file_pre_config(apr_pool_t *pconf);
+void mst_crl_file_child_init(apr_pool_t *p);
+/* While the configuration is read: NULL, or what is wrong with it. */
+const char *mst_crl_file_load(apr_pool_t *p, const char *path);
+/* The policy's, which was loaded; NULL: it has none. */
+mst_crl_file *mst_crl_file_of(const stls_policy *policy);
+/* What it holds now, up_ref'd; NULL: the runtime has none. */
+stls_crl_file *mst_crl_file_get1(const mst_runtime *rt);
+int mst_crl_file_is_current(const mst_runtime *rt, const stls_crl_file *file);
+
 /* ---- verdict.c: what was decided before, what all processes must know ------- */
 
 void mst_verdict_pre_config(void);
@@ -262,6 +277,7 @@ typedef struct {
     stls_check *check; /* awaits the staple */
     stls_result *result;
     volatile apr_uint32_t epoch; /* when result was true */
+    stls_crl_file *crl_file;     /* what it rests on; NULL: nothing of that kind */
     int is_prepared; /* mod_ssl's handshake will be ours to judge */
     int trust_judged;
     int has_key;

@@ -1,0 +1,100 @@
+"""StrictTLSCRLFile: the administrator's own CRLs, read again when they change."""
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.hosts.httpd.conftest import ACCEPT, verdict, where
+from tests.lab import crl, net
+
+REVOKED = ("reject", "crl.revoked")
+
+
+@pytest.fixture
+def file(stage):
+    with tempfile.TemporaryDirectory(prefix="strict-tls-crls-") as folder:
+        Path(folder).chmod(0o755)  # the children, who have dropped root, read it again
+        yield crl.CrlFile(stage.lab, Path(folder) / "crls.pem")
+
+
+def policy(file, **more):
+    return {"short_lived_s": "0", "crl_file": str(file.path), **more}
+
+
+def becomes(port, expected, path="/"):
+    """All children, and for good."""
+    net.wait_until(lambda: {verdict(net.get(port, path)) for _ in range(8)} == {expected},
+                   f"{expected}", 20, 0.1)
+
+
+def test_rung(stage, file):
+    """Asked first, or alone; about what it does not cover the responder is asked."""
+    good, revoked = stage.peer("good"), stage.peer("revoked")
+    silent = stage.peer("silent", ocsp="none")
+    stage.open()
+    file.write(revoked.leaf)
+    only_leaf = file.path.with_name("leaf.pem")
+    only_leaf.write_text(crl.pem(crl.build(stage.lab.pki["issuing"])))
+    alone = policy(file, revocation_sources="file")
+    _, port = stage.front([
+        where(good, "/good", policy=policy(file)),
+        where(revoked, "/revoked", policy=policy(file)),
+        where(revoked, "/alone", policy=alone),
+        where(revoked, "/soft", policy={**alone, "revocation": "soft"}),
+        where(silent, "/silent", policy=policy(file)),
+        where(good, "/part", policy=policy(file, crl_file=str(only_leaf))),
+        where(good, "/part_alone", policy={**alone, "crl_file": str(only_leaf)})])
+    before = len(stage.responder.hits)
+    for _ in range(2):
+        assert verdict(net.get(port, "/good")) == ACCEPT
+        assert verdict(net.get(port, "/silent")) == ACCEPT
+        for path in ("/revoked", "/alone", "/soft"):
+            assert verdict(net.get(port, path)) == REVOKED
+    assert len(stage.responder.hits) == before
+    assert verdict(net.get(port, "/part")) == ACCEPT
+    assert verdict(net.get(port, "/part_alone")) == ("reject", "revocation.inconclusive")
+
+
+@pytest.mark.parametrize("what", ["absent", "text", "folder"])
+def test_unusable(what, stage, tmp_path):
+    peer = stage.peer("good")
+    stage.open()
+    (tmp_path / "text").write_text("no CRL\n")
+    (tmp_path / "folder").mkdir()
+    front, _ = stage.front([where(peer, policy={"crl_file": str(tmp_path / what)})], start=False)
+    status, output = front.test()
+    assert status != 0 and "StrictTLSCRLFile" in output and str(tmp_path / what) in output, output
+
+
+def test_change(stage, file):
+    """Verdicts and pooled connections that rest on the old content are not used."""
+    peer = stage.peer("good")
+    stage.open()
+    front, port = stage.front([where(peer, policy=policy(file))])
+    for _ in range(2):
+        for _ in range(8):
+            assert verdict(net.get(port)) == ACCEPT
+        file.write(peer.leaf)
+        becomes(port, REVOKED)
+        file.write(next_update_s=7200)
+        becomes(port, ACCEPT)
+    assert "CRLs read from" in front.new_errors()
+
+
+def test_becomes_unusable(stage, file):
+    """What was read before stays."""
+    peer, other = stage.peer("good"), stage.peer("other")
+    stage.open()
+    file.write(peer.leaf)
+    front, port = stage.front([where(peer, policy=policy(file)),
+                               where(other, "/other", policy=policy(file))])
+    assert verdict(net.get(port)) == REVOKED
+    file.path.with_name("spoiled").write_text("-----BEGIN X509 CRL-----\n")
+    file.path.with_name("spoiled").replace(file.path)
+    net.wait_until(lambda: net.get(port) and "the CRLs read before stay" in front.new_errors(),
+                   "the log line", 15, 0.1)
+    for _ in range(5):
+        assert verdict(net.get(port)) == REVOKED
+        assert verdict(net.get(port, "/other")) == ACCEPT
+    file.write()
+    becomes(port, ACCEPT)
