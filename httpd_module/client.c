@@ -14,8 +14,8 @@
 
 #include <openssl/sha.h>
 
-#define BOUND_VERSION 1
-#define BOUND_LEN (1 + 2 * STLS_ID_LEN)
+#define BOUND_VERSION 2
+#define BOUND_LEN (1 + 3 * STLS_ID_LEN)
 #define MARGIN_S 5 /* a resumed session lacks the chain that a verdict could be renewed from */
 #define MAX_TICKET_CERT_LEN 32768 /* OpenSSL fails where a ticket would exceed 64 KiB */
 #define REFUSED "strict-tls-client-refused"
@@ -139,7 +139,19 @@ static stls_verdict judge(client_conn *client, mst_runtime *rt, STACK_OF(X509) *
     return rt->report ? STLS_ACCEPT : verdict;
 }
 
-/* The session names its verdict and its virtual host; NULL: it names none. */
+/* What names the content of a crl_file in a session; zeros where there is none. */
+static void name_crl_file(const stls_crl_file *file, unsigned char *id)
+{
+    memset(id, 0, STLS_ID_LEN);
+    if (file != NULL) {
+        memcpy(id, stls_crl_file_get0_id(file), STLS_ID_LEN);
+    }
+}
+
+/*
+ * The session names its verdict, its virtual host and the CRLs of the
+ * administrator's that the verdict rests on; NULL: it names none.
+ */
 static void bind_session(SSL *ssl, const context *at, const mst_conn *peer)
 {
     SSL_SESSION *session = SSL_get_session(ssl);
@@ -153,6 +165,7 @@ static void bind_session(SSL *ssl, const context *at, const mst_conn *peer)
         bound[0] = BOUND_VERSION;
         memcpy(bound + 1, at->id, STLS_ID_LEN);
         memcpy(bound + 1 + STLS_ID_LEN, peer->key, STLS_ID_LEN);
+        name_crl_file(peer->crl_file, bound + 1 + 2 * STLS_ID_LEN);
         SSL_SESSION_set1_ticket_appdata(session, bound, sizeof(bound));
     }
 }
@@ -197,14 +210,19 @@ static int verify(X509_STORE_CTX *store, void *data)
 /* ---- sessions --------------------------------------------------------------------------------- */
 
 /* The verdict that this session was made under, if it may serve here. */
-static stls_result *verdict_of(SSL_SESSION *session, const context *at, unsigned char **key)
+static stls_result *verdict_of(SSL_SESSION *session, const context *at,
+                               const stls_crl_file *crl_file, unsigned char **key)
 {
-    unsigned char *bound = NULL;
+    unsigned char *bound = NULL, crls[STLS_ID_LEN];
     stls_result *result;
     size_t len = 0;
 
     if (!SSL_SESSION_get0_ticket_appdata(session, (void **) &bound, &len) || len != BOUND_LEN
         || bound[0] != BOUND_VERSION || memcmp(bound + 1, at->id, STLS_ID_LEN)) {
+        return NULL;
+    }
+    name_crl_file(crl_file, crls);
+    if (memcmp(bound + 1 + 2 * STLS_ID_LEN, crls, STLS_ID_LEN)) {
         return NULL;
     }
     *key = bound + 1 + STLS_ID_LEN;
@@ -226,6 +244,7 @@ static int may_resume(SSL *ssl, SSL_SESSION *session)
     mst_runtime *rt = at ? mst_get_client_conf(at->s)->rt : NULL;
     apr_uint32_t epoch = mst_epoch();
     unsigned char *key = NULL;
+    stls_crl_file *crl_file;
     stls_result *result;
     X509 *leaf;
 
@@ -239,11 +258,14 @@ static int may_resume(SSL *ssl, SSL_SESSION *session)
     if (leaf == NULL) {
         return !(SSL_get_verify_mode(ssl) & SSL_VERIFY_FAIL_IF_NO_PEER_CERT);
     }
-    result = verdict_of(session, at, &key);
+    crl_file = mst_crl_file_get1(rt);
+    result = verdict_of(session, at, crl_file, &key);
     if (result == NULL) {
+        stls_crl_file_free(crl_file);
         return 0;
     }
     forget_verdict(client);
+    client->peer.crl_file = crl_file;
     X509_up_ref(leaf);
     client->leaf = leaf;
     client->peer.rt = rt;

@@ -1,13 +1,15 @@
 """No client gets past the verdict: by resumption, across virtual hosts, by authenticating late."""
 import itertools
 import subprocess
+import tempfile
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from tests.hosts.httpd.conftest import ACCEPT, Door, verdict
-from tests.lab import net
+from tests.lab import crl, net
 from tests.lab.lab import Lab
 from tests.lab.tls_client import VERSIONS, Answer, get_http2
 
@@ -57,6 +59,8 @@ def vhosts(door):
             vhost("soft", policy={"revocation": "soft", **SHORT}),
             vhost("soft_too", policy={"revocation": "soft", **SHORT}),
             vhost("hard", policy=SHORT),
+            vhost("crls", policy={"crl_file": str(door.crl_file.path),
+                                  "revocation_sources": "file"}),
             # where a certificate is asked for later
             vhost("late_require", verify=None, extra=PRIVATE("require")),
             vhost("late_optional", verify=None, extra=PRIVATE("optional")),
@@ -72,6 +76,9 @@ def houses(tmp_path_factory):
         made = {}
         for sni, lines in SNI_POLICIES.items():
             door = Door(lab)
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="strict-tls-crls-"))
+            Path(folder).chmod(0o755)  # the children, who have dropped root, read it again
+            door.crl_file = crl.CrlFile(lab, Path(folder) / "crls.pem")
             door.start(stack, tmp_path_factory.mktemp(sni), *vhosts(door), main=lines, processes=1)
             made[sni] = door
         yield made
@@ -176,6 +183,31 @@ def test_not_resumed_where_answers_must_be_fresh(kept, house):
     assert not reused
     assert (answer.status, *verdict(answer)) == (200, *ACCEPT)
     assert house.lab.responder.count(good.place) == 2
+
+
+@pytest.mark.parametrize("kept", KEPT)
+def test_crl_file_changes(kept, house):
+    """Neither a session nor a kept connection outlives a revocation in the administrator's file."""
+    good = visitor(house)
+    options, ending = KEPT[kept]
+    client = house.client(good, **options)
+    house.crl_file.write()
+    session = session_of(client, house, "crls" + ending)
+    answer, reused = again(client, house, "crls" + ending, session)
+    assert reused and (answer.status, *verdict(answer)) == (200, *ACCEPT)
+    with client.connect(house.port, NAME("crls" + ending)) as connection:
+        assert connection.get().status == 200
+        house.crl_file.write(next_update_s=7200)  # another content that says the same
+        for _ in range(5):
+            assert connection.get().status == 200
+            time.sleep(0.4)
+        house.crl_file.write(good.leaf)
+        found = net.wait_until(lambda: (got := connection.get()).status != 200 and got,
+                               "the revocation", 15, 0.3)
+        assert (found.status, *verdict(found)) == (403, "reject", "crl.revoked")
+    answer, reused = again(client, house, "crls" + ending, session)
+    assert not reused and not answer.status
+    assert {line.reason for line in house.front.verdicts()} == {"crl.revoked"}
 
 
 @pytest.mark.parametrize("kept", KEPT)
