@@ -430,6 +430,7 @@ stls_verdict stls_check_start(stls_check *check, int64_t now_s)
         stls_must_staple_judge(check->policy, sk_X509_value(check->path.certs, 0),
                                sk_X509_value(check->path.certs, 1), check->staples,
                                check->num_staples, now_s, &check->findings);
+        stls_must_staple_judge_issuers(check->policy, &check->path, &check->findings);
         if (!had_error && stls_findings_have_error(&check->findings)) {
             return finish(check);
         }

@@ -14,4 +14,8 @@ void stls_must_staple_judge(const stls_policy *policy, X509 *leaf, X509 *issuer,
                             const stls_staple *staples, size_t num_staples, int64_t now_s,
                             stls_findings *findings);
 
+/* Whether each certificate carries the TLS features that its issuer carries (section 4.2.2). */
+void stls_must_staple_judge_issuers(const stls_policy *policy, const stls_path *path,
+                                    stls_findings *findings);
+
 #endif

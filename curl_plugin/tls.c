@@ -174,12 +174,14 @@ static int verify(X509_STORE_CTX *store_ctx, void *arg)
 
 static void judge_revocation(connection *conn, SSL *ssl)
 {
-    unsigned char *staple = NULL;
-    long staple_len = SSL_get_tlsext_status_ocsp_resp(ssl, &staple);
+    unsigned char *staples;
+    size_t len;
 
-    if (staple_len > 0) {
-        (void)stls_check_add_staple(conn->check, 0, staple, (size_t)staple_len);
+    if (stls_staples_get1(ssl, &staples, &len) != STLS_OK
+        || (len > 0 && stls_check_add_staples(conn->check, staples, len) == STLS_ERR_MEMORY)) {
+        (void)stls_check_fail(conn->check, STLS_REASON_INTERNAL_MEMORY, NULL, (int64_t)time(NULL));
     }
+    OPENSSL_free(staples);
     stls_curl_depth++;
     finish(conn, judge(conn));
     stls_curl_depth--;

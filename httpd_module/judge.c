@@ -81,7 +81,7 @@ stls_verdict mst_judge_trust(mst_conn *conn, STACK_OF(X509) *certs)
 }
 
 stls_verdict mst_judge_revocation(mst_conn *conn, STACK_OF(X509) *certs,
-                                  const unsigned char *staple, apr_size_t staple_len)
+                                  const unsigned char *staples, apr_size_t staples_len)
 {
     static const char revoked_meanwhile[] = "another check learned of a revocation meanwhile";
     mst_runtime *rt = conn->rt;
@@ -89,13 +89,13 @@ stls_verdict mst_judge_revocation(mst_conn *conn, STACK_OF(X509) *certs,
     stls_check *check;
 
     conn->certs = X509_chain_up_ref(certs);
-    if (staple != NULL) {
-        conn->staple = OPENSSL_memdup(staple, staple_len);
-        conn->staple_len = conn->staple ? staple_len : 0;
+    if (staples != NULL) {
+        conn->staples = OPENSSL_memdup(staples, staples_len);
+        conn->staples_len = conn->staples ? staples_len : 0;
     }
     conn->epoch = mst_epoch();
     if (conn->has_key
-        && stls_verdict_key_staple(conn->key, conn->key, staple, staple_len) == STLS_OK) {
+        && stls_verdict_key_staple(conn->key, conn->key, staples, staples_len) == STLS_OK) {
         conn->has_staple_key = 1;
         result = mst_verdict_get1(conn->key, now());
         if (result != NULL && stls_result_verdict(result) != STLS_PENDING) {
@@ -115,9 +115,7 @@ stls_verdict mst_judge_revocation(mst_conn *conn, STACK_OF(X509) *certs,
         }
     }
     /* a staple that could not be added has driven the check to its end */
-    if (staple != NULL) {
-        (void) stls_check_add_staple(check, 0, staple, staple_len);
-    }
+    (void) stls_check_add_staples(check, staples, staples_len);
     (void) mst_run_check(rt, check, 0);
     conn->result = stls_check_get1_result(check);
     stls_check_free(check);
@@ -136,20 +134,21 @@ stls_verdict mst_judge_revocation(mst_conn *conn, STACK_OF(X509) *certs,
 
 stls_verdict mst_judge(mst_conn *conn, SSL *ssl)
 {
-    unsigned char *staple = NULL;
-    long staple_len = SSL_get_tlsext_status_ocsp_resp(ssl, &staple);
+    unsigned char *staples;
+    stls_verdict verdict;
+    size_t len;
 
-    if (staple_len <= 0 || staple == NULL) {
-        staple = NULL;
-        staple_len = 0;
-    }
     if (SSL_session_reused(ssl)) { /* mod_ssl offers no session */
         mst_judge_fail(conn, STLS_REASON_SESSION_UNVERIFIED,
                        "it was not offered by a strict connection");
         return conn->result ? stls_result_verdict(conn->result) : STLS_REJECT;
     }
-    return mst_judge_revocation(conn, SSL_get_peer_cert_chain(ssl), staple,
-                                (apr_size_t) staple_len);
+    if (stls_staples_get1(ssl, &staples, &len) != STLS_OK) {
+        return STLS_REJECT;
+    }
+    verdict = mst_judge_revocation(conn, SSL_get_peer_cert_chain(ssl), staples, len);
+    OPENSSL_free(staples);
+    return verdict;
 }
 
 stls_result *mst_failed_result(mst_runtime *rt, const char *name, stls_reason reason,
@@ -181,9 +180,7 @@ stls_result *mst_judge_anew(mst_conn *conn)
     if (check == NULL) {
         return NULL;
     }
-    if (conn->staple != NULL) {
-        (void) stls_check_add_staple(check, 0, conn->staple, conn->staple_len);
-    }
+    (void) stls_check_add_staples(check, conn->staples, conn->staples_len);
     (void) mst_run_check(conn->rt, check, 0);
     result = stls_check_get1_result(check);
     stls_check_free(check);
@@ -262,13 +259,13 @@ void mst_conn_clear(mst_conn *conn)
     stls_result_free(conn->result);
     stls_crl_file_free(conn->crl_file);
     sk_X509_pop_free(conn->certs, X509_free);
-    OPENSSL_free(conn->staple);
+    OPENSSL_free(conn->staples);
     conn->check = NULL;
     conn->result = NULL;
     conn->crl_file = NULL;
     conn->certs = NULL;
-    conn->staple = NULL;
-    conn->staple_len = 0;
+    conn->staples = NULL;
+    conn->staples_len = 0;
     conn->has_key = 0;
     conn->has_staple_key = 0;
     conn->trust_judged = 0;

@@ -284,8 +284,8 @@ typedef struct {
     int has_staple_key;
     int wants_stock;         /* SSLProxyVerify demands mod_ssl's verification too */
     STACK_OF(X509) *certs;   /* as presented, for a later refresh */
-    unsigned char *staple;
-    apr_size_t staple_len;
+    unsigned char *staples; /* as stls_staples_get1() gives them */
+    apr_size_t staples_len;
     const mst_request *user; /* who rides it now; compared, never looked into */
     unsigned char key[STLS_ID_LEN];
 } mst_conn;
@@ -294,7 +294,7 @@ typedef struct {
 stls_verdict mst_judge_trust(mst_conn *conn, STACK_OF(X509) *certs);
 /* Behind that, on the same certificates; blocks no longer than fetch_total_ms. */
 stls_verdict mst_judge_revocation(mst_conn *conn, STACK_OF(X509) *certs,
-                                  const unsigned char *staple, apr_size_t staple_len);
+                                  const unsigned char *staples, apr_size_t staples_len);
 /* The same after a handshake with a backend, by what it sent. */
 stls_verdict mst_judge(mst_conn *conn, SSL *ssl);
 /* Replaces conn->result by a reject of the host's own making. */

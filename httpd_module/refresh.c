@@ -200,8 +200,8 @@ typedef struct task {
     mst_runtime *rt;
     char *name;
     STACK_OF(X509) *certs;
-    unsigned char *staple;
-    apr_size_t staple_len;
+    unsigned char *staples;
+    apr_size_t staples_len;
     unsigned char key[STLS_ID_LEN];
 } task;
 
@@ -213,7 +213,7 @@ static int num_queued;
 static void free_task(task *t)
 {
     sk_X509_pop_free(t->certs, X509_free);
-    OPENSSL_free(t->staple);
+    OPENSSL_free(t->staples);
     free(t->name);
     free(t);
 }
@@ -236,9 +236,9 @@ void mst_refresh(mst_conn *conn, apr_time_t now_s)
     memcpy(t->key, conn->key, STLS_ID_LEN);
     t->certs = X509_chain_up_ref(conn->certs);
     t->name = conn->name ? strdup(conn->name) : NULL;
-    if (conn->staple != NULL) {
-        t->staple = OPENSSL_memdup(conn->staple, conn->staple_len);
-        t->staple_len = t->staple ? conn->staple_len : 0;
+    if (conn->staples != NULL) {
+        t->staples = OPENSSL_memdup(conn->staples, conn->staples_len);
+        t->staples_len = t->staples ? conn->staples_len : 0;
     }
     apr_thread_mutex_lock(mutex);
     if (num_queued < MAX_QUEUED && t->certs != NULL) {
@@ -263,9 +263,7 @@ static void carry_out(task *t)
     if (check == NULL) {
         return;
     }
-    if (t->staple != NULL) {
-        (void) stls_check_add_staple(check, 0, t->staple, t->staple_len);
-    }
+    (void) stls_check_add_staples(check, t->staples, t->staples_len);
     mst_count(MST_REFRESHES);
     (void) mst_run_check(t->rt, check, 1);
     result = stls_check_get1_result(check);

@@ -180,9 +180,9 @@ ngx_strict_tls_judge_resumed(ngx_strict_tls_conn_t *conn)
 static stls_verdict
 ngx_strict_tls_judge_full(ngx_strict_tls_conn_t *conn)
 {
-    long                      len;
     SSL                      *ssl;
-    u_char                   *staple;
+    size_t                    len;
+    u_char                   *staples;
     stls_check               *check;
     stls_result              *result;
     stls_verdict              verdict;
@@ -199,12 +199,8 @@ ngx_strict_tls_judge_full(ngx_strict_tls_conn_t *conn)
     ngx_strict_tls_sync(worker);
     conn->epoch = worker->epoch;
 
-    staple = NULL;
-    len = SSL_get_tlsext_status_ocsp_resp(ssl, &staple);
-
-    if (len <= 0) {
-        staple = NULL;
-        len = 0;
+    if (stls_staples_get1(ssl, &staples, &len) != STLS_OK) {
+        return STLS_REJECT;
     }
 
     if (conn->crl_file_generation
@@ -221,7 +217,7 @@ ngx_strict_tls_judge_full(ngx_strict_tls_conn_t *conn)
     }
 
     if (conn->has_key
-        && stls_verdict_key_staple(conn->key, conn->key, staple, len)
+        && stls_verdict_key_staple(conn->key, conn->key, staples, len)
            == STLS_OK)
     {
         conn->has_staple_key = 1;
@@ -233,6 +229,7 @@ ngx_strict_tls_judge_full(ngx_strict_tls_conn_t *conn)
                                         STLS_FIGURE_VERDICT_CACHE_HITS);
 
             conn->result = stls_result_up_ref(result);
+            OPENSSL_free(staples);
 
             ngx_strict_tls_refresh(conn);
 
@@ -249,15 +246,15 @@ ngx_strict_tls_judge_full(ngx_strict_tls_conn_t *conn)
         check = ngx_strict_tls_check(scope, &conn->name,
                                      SSL_get_peer_cert_chain(ssl));
         if (check == NULL) {
+            OPENSSL_free(staples);
             return STLS_REJECT;
         }
     }
 
     /* a staple that could not be added has driven the check to its end */
 
-    if (staple) {
-        (void) stls_check_add_staple(check, 0, staple, len);
-    }
+    (void) stls_check_add_staples(check, staples, len);
+    OPENSSL_free(staples);
 
     conn->job = ngx_strict_tls_job_create(worker, scope, check,
                                       conn->has_staple_key ? conn->key : NULL);
@@ -526,9 +523,9 @@ static void
 ngx_strict_tls_refresh(ngx_strict_tls_conn_t *conn)
 {
     SSL                      *ssl;
-    long                      len;
+    size_t                    len;
     time_t                    now;
-    u_char                   *staple;
+    u_char                   *staples;
     stls_check               *check;
     STACK_OF(X509)           *certs;
     ngx_strict_tls_job_t     *job;
@@ -568,10 +565,9 @@ ngx_strict_tls_refresh(ngx_strict_tls_conn_t *conn)
      * hand: its certificates are then judged by what a responder says.
      */
 
-    len = SSL_get_tlsext_status_ocsp_resp(ssl, &staple);
-
-    if (len > 0) {
-        (void) stls_check_add_staple(check, 0, staple, len);
+    if (stls_staples_get1(ssl, &staples, &len) == STLS_OK) {
+        (void) stls_check_add_staples(check, staples, len);
+        OPENSSL_free(staples);
     }
 
     job = ngx_strict_tls_job_create(worker, conn->scope, check, conn->key);

@@ -24,7 +24,7 @@ static void describe_connection(json_t *diagnosis, const doctor_capture *capture
         diagnosis, "connection",
         json_pack("{s:o, s:o, s:o, s:b, s:b, s:o}", "address", optional(capture->address),
                   "tls_version", optional(capture->tls_version),
-                  "cipher", optional(capture->cipher), "stapled", capture->staple != NULL,
+                  "cipher", optional(capture->cipher), "stapled", capture->staples != NULL,
                   "handshake_completed", capture->is_complete, "error",
                   optional(capture->error)));
 }
@@ -174,8 +174,8 @@ json_t *doctor_check(const doctor_context *context, const char *host, const char
         const doctor_peer peer = {.role = STLS_ROLE_SERVER,
                                   .certs = capture.certs,
                                   .name = target.name,
-                                  .staple = capture.staple,
-                                  .staple_len = capture.staple_len};
+                                  .staples = capture.staples,
+                                  .staples_len = capture.staples_len};
         doctor_diagnosis_judge(diagnosis, &context->trust, &peer, context->online);
         name_repair(diagnosis, context->options, &target, name);
         describe_client(diagnosis, context, &capture);

@@ -103,8 +103,8 @@ typedef struct {
     STACK_OF(X509) *certs; /* as presented */
     unsigned char *message; /* the Certificate message, as it came */
     size_t message_len;
-    unsigned char *staple;
-    size_t staple_len;
+    unsigned char *staples; /* as stls_staples_get1() gives them */
+    size_t staples_len;
     int is_connected; /* a handshake was begun */
     int is_complete;  /* the handshake was completed, and the peer did not object afterwards */
     int is_over;      /* libcurl was content, too: the protocol behind STARTTLS went on */
@@ -129,8 +129,8 @@ typedef struct {
     stls_role role;
     const STACK_OF(X509) *certs;
     const char *name; /* NULL: not compared */
-    const unsigned char *staple;
-    size_t staple_len;
+    const unsigned char *staples;
+    size_t staples_len;
     const unsigned char *message; /* in place of `certs`, where OpenSSL could not decode them */
     size_t message_len;
     int is_tls13;

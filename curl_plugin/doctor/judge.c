@@ -59,9 +59,7 @@ stls_result *doctor_judge(const doctor_trust *trust, const doctor_peer *peer)
     if (peer->name != NULL) {
         (void)stls_check_set_name(check, peer->name, strlen(peer->name));
     }
-    if (peer->staple != NULL) {
-        (void)stls_check_add_staple(check, 0, peer->staple, peer->staple_len);
-    }
+    (void)stls_check_add_staples(check, peer->staples, peer->staples_len);
     stls_error err;
     stls_crl_file *crl_file = stls_curl_crl_file_get1(trust->policy, &err);
     (void)stls_curl_judge(check, trust->policy, crl_file);

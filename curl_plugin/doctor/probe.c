@@ -28,19 +28,12 @@ static int keep_chain(X509_STORE_CTX *store_ctx, void *arg)
     return 1;
 }
 
-static int keep_staple(SSL *ssl, void *arg)
+static int keep_staples(SSL *ssl, void *arg)
 {
     doctor_capture *capture = arg;
-    const unsigned char *der = NULL;
-    long len = SSL_get_tlsext_status_ocsp_resp(ssl, &der);
 
-    free(capture->staple);
-    capture->staple = NULL;
-    capture->staple_len = 0;
-    if (der != NULL && len > 0 && (capture->staple = malloc((size_t)len)) != NULL) {
-        memcpy(capture->staple, der, (size_t)len);
-        capture->staple_len = (size_t)len;
-    }
+    OPENSSL_free(capture->staples);
+    (void)stls_staples_get1(ssl, &capture->staples, &capture->staples_len);
     return 1;
 }
 
@@ -116,7 +109,7 @@ CURLcode doctor_probe_prepare(CURL *curl, void *ssl_ctx, void *arg)
     }
     SSL_CTX_set_cert_verify_callback(ctx, keep_chain, arg);
     SSL_CTX_set_tlsext_status_type(ctx, TLSEXT_STATUSTYPE_ocsp);
-    SSL_CTX_set_tlsext_status_cb(ctx, keep_staple);
+    SSL_CTX_set_tlsext_status_cb(ctx, keep_staples);
     SSL_CTX_set_tlsext_status_arg(ctx, arg);
     SSL_CTX_set_cert_cb(ctx, keep_acceptable_cas, arg);
     SSL_CTX_set_msg_callback(ctx, keep_messages);
@@ -292,7 +285,7 @@ void doctor_probe(doctor_capture *capture, const doctor_target *target,
 void doctor_capture_free(doctor_capture *capture)
 {
     sk_X509_pop_free(capture->certs, X509_free);
-    free(capture->staple);
+    OPENSSL_free(capture->staples);
     free(capture->message);
     json_decref(capture->acceptable_cas);
     memset(capture, 0, sizeof(*capture));

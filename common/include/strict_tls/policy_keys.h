@@ -39,7 +39,7 @@
     X(CRL_FILE, "crl_file", STR, "", "FILE", "CRLs given by the administrator: PEM, one behind the other, or one in DER; read again when it changes") \
     X(NO_REVOCATION_SOURCE, "no_revocation_source", ENUM, "fail", "fail,allow", "what to do with a certificate that names no responder and no CRL") \
     X(SHORT_LIVED_S, "short_lived_s", INT, "604800", "0..31536000", "leaf certificates living no longer than this need no revocation answer; 0 exempts none") \
-    X(MUST_STAPLE, "must_staple", ENUM, "enforce", "enforce,ignore", "RFC 7633: a leaf that demands a stapled answer must come with one that proves something; not asked with revocation off") \
+    X(MUST_STAPLE, "must_staple", ENUM, "enforce", "enforce,ignore", "RFC 7633: a leaf that demands a stapled answer must come with one that proves something, and what an issuer demands of its certificates they must demand; not asked with revocation off") \
     X(OCSP_NONCE, "ocsp_nonce", ENUM, "off", "off,on", "send a nonce and demand it back; cached and stapled answers are then refused") \
     X(OCSP_NETWORK_ERROR, "ocsp_network_error", ENUM, "fail", "fail,tolerate", "tolerate accepts, and reports, a certificate whose responder could not be reached, unless a CRL was to be had and failed, too") \
     X(OCSP_MAX_AGE_S, "ocsp_max_age_s", INT, "604800", "60..31536000", "how long an OCSP answer without nextUpdate is good, from thisUpdate") \

@@ -246,6 +246,19 @@ stls_verdict stls_check_trust(stls_check *check, int64_t now_s);
 stls_status stls_check_add_staple(stls_check *check, size_t cert_index, const unsigned char *der,
                                   size_t der_len);
 
+/*
+ * Everything that the peer has stapled on this connection, as a run of bytes
+ * that stls_check_add_staples() and stls_verdict_key_staple() take: with
+ * OpenSSL 3.6 and TLS 1.3 an answer for each certificate, otherwise the leaf's.
+ * The caller frees it by OPENSSL_free(); NULL and 0 where there is none.  On a
+ * client's side of the connection, once the certificates are there.
+ */
+stls_status stls_staples_get1(SSL *ssl, unsigned char **staples, size_t *staples_len);
+
+/* All of these (NULL, 0: none), each for the certificate that it is about. After the certificates. */
+stls_status stls_check_add_staples(stls_check *check, const unsigned char *staples,
+                                   size_t staples_len);
+
 /* A CRL that is at hand anyway, walked through. Takes a reference. Before start. */
 stls_status stls_check_add_crl(stls_check *check, stls_crl *crl);
 
@@ -432,7 +445,7 @@ stls_status stls_verdict_key(unsigned char key[STLS_ID_LEN], const stls_policy *
                              const stls_anchors *anchors, stls_role role, const char *name,
                              size_t name_len, const STACK_OF(X509) *certs);
 
-/* The key of the same presentation with this staple (NULL, 0: none); in and out may be the same. */
+/* The key of the same presentation with these staples (NULL, 0: none); in and out may be the same. */
 stls_status stls_verdict_key_staple(unsigned char out[STLS_ID_LEN],
                                     const unsigned char in[STLS_ID_LEN],
                                     const unsigned char *staple, size_t staple_len);
