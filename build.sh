@@ -18,7 +18,7 @@ help() {
 ./build.sh WORD
 
   demo [--keep]     stock and strict nginx and httpd side by side; --keep leaves them running
-  test [SUITE]      every test, or one suite: checks unit asan valgrind pkits vectors oracle lab nginx httpd curl doctor soak
+  test [SUITE]      every test, or one suite: checks unit asan valgrind pkits vectors oracle lab nginx httpd curl doctor soak servers-valgrind
   build             the core and everything that uses it, into build/
   deps              install the Debian packages that are missing
   bench [--quick]   strict beside stock beside unverified; bench core: the core alone
@@ -271,6 +271,13 @@ suite_doctor() {
         tests/hosts/doctor/test_repair.py
 }
 
+# Both servers under valgrind, over the scenario tables; among all suites a short form.
+suite_servers-valgrind() {
+    one "nginx module builds" make nginx
+    one "httpd module builds" make httpd
+    python_tests "servers under valgrind" tests/hosts/test_valgrind.py
+}
+
 suite_soak() {
     one "nginx module builds" make nginx
     one "httpd module builds" make httpd
@@ -282,7 +289,10 @@ suite_soak() {
 tests() {
     local suites=${1:-all} suite
     deps
-    [ "$suites" != all ] || suites="checks unit asan valgrind pkits vectors oracle lab nginx httpd curl doctor"
+    if [ "$suites" = all ]; then
+        suites="checks unit asan valgrind pkits vectors oracle lab nginx httpd curl doctor servers-valgrind"
+        export STRICT_TLS_VALGRIND=short
+    fi
     for suite in $suites; do
         declare -F "suite_$suite" > /dev/null || die "no suite '$suite'; see ./build.sh help"
     done

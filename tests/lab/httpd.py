@@ -46,8 +46,10 @@ def httpd_verdict(line):
 
 class Httpd:
     def __init__(self, folder, name="httpd", *, module=None, mpm="event", modules=(), hosts=(),
-                 level="info", preload=(), env=None, processes=1, threads=16, ready_s=15.0):
-        """module: load this .so; hosts: names that resolve to loopback."""
+                 level="info", preload=(), env=None, processes=1, threads=16, ready_s=15.0,
+                 wrap=()):
+        """module: load this .so; hosts: names that resolve to loopback; wrap: command words
+        before httpd, such as valgrind's."""
         self.folder = Path(folder)
         self.name = name
         self.module = module
@@ -59,6 +61,7 @@ class Httpd:
         self.error_log = self.folder / "error.log"
         self.conf = self.folder / "httpd.conf"
         self._preload = list(preload)
+        self._wrap = list(wrap)
         self._env = dict(env or {})
         self._ready_s = ready_s
         self._process = None
@@ -109,9 +112,9 @@ class Httpd:
 
     def start(self, ports=()):
         try:
-            self._process = Process(self._command("-DFOREGROUND"), folder=self.folder,
-                                    name=self.name, ports=ports, ready_s=self._ready_s,
-                                    env=self._environment())
+            self._process = Process([*self._wrap, *self._command("-DFOREGROUND")],
+                                    folder=self.folder, name=self.name, ports=ports,
+                                    ready_s=self._ready_s, env=self._environment())
             self._process.wait_ready()
         except RuntimeError as failure:
             raise RuntimeError(f"{failure}\n{self.errors()[-4000:]}") from None

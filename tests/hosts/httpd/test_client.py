@@ -1,4 +1,5 @@
 """Clients' certificates: the inbound table through httpd, and what stands around it."""
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -269,6 +270,22 @@ def test_every_mpm(mpm, door):
     assert sorted(line.reason for line in front.verdicts()) == ["chain.incomplete"] * 6 + [
         "ocsp.revoked"] * 6
     assert "exit signal" not in front.errors()
+
+
+def test_figures(door):
+    """mod_status counts clients; the status page shows them and why they were refused."""
+    who = visitors(door.lab)
+    door.open(door.vhost("a", extra='<Location "/peers.json">\nSetHandler strict-tls-status\n'
+                         "</Location>\n"))
+    for visitor in who.values():
+        door.get(visitor, "a")
+    text = door.get(who["good"], "a", "/?auto").body.decode()
+    assert "StrictTLSClientAccepted: 2\n" in text
+    assert "StrictTLSClientRejected: 2\n" in text
+    page = json.loads(door.get(who["good"], "a", "/peers.json").body)
+    found = {peer["report"]["certs"][0]["subject"].split(",")[0]: (peer["direction"], peer["reason"])
+             for peer in page["peers"]}
+    assert found == {f"CN=client_{name}": ("inbound", reason) for name, reason in REASONS.items()}
 
 
 # ---- connections that live on ------------------------------------------------------------------
