@@ -232,8 +232,8 @@ suite_vectors() {
 suite_oracle() {
     local which=()
     one "vectors build" make -j"$(nproc)" vectors
-    if ! command -v javac > /dev/null; then
-        echo "no javac (package default-jdk-headless): Java is not asked"
+    if ! "$PYTHON" -m tests.vectors.oracle java; then
+        echo "no OpenJDK 17 (package default-jdk-headless): Java is not asked"
         which=(-k "not java")
     fi
     python_tests "oracle" tests/vectors/test_oracle.py "${which[@]}"

@@ -335,6 +335,32 @@ static int look_up(const stls_crl *base, const stls_crl *delta, X509 *cert, stls
     return stls_crl_find(base, cert, entry);
 }
 
+static void tell_revoked(judgement *j, const stls_crl_entry *entry)
+{
+    fail(j, AT_ENTRY, STLS_REASON_CRL_REVOKED, "revoked%s%s", entry->reason >= 0 ? ", reason " : "",
+         entry->reason >= 0 ? OCSP_crl_reason_str(entry->reason) : "");
+    j->answer->revoked_at_s = entry->revoked_at_s;
+    j->answer->revocation_reason = entry->reason;
+}
+
+/*
+ * Revocation is for good, so that a CRL past its time still proves it, though
+ * nothing else; only a hold may have been lifted since (section 5.3.1).
+ */
+static void examine_stale(judgement *j, const stls_crl *crl)
+{
+    stls_crl_entry entry = {0, -1};
+    judgement quiet = *j;
+    stls_ocsp_answer ignored;
+
+    quiet.answer = &ignored;
+    if (crl->this_update_s <= j->in->now_s && find_signer(&quiet, crl) != NULL
+        && stls_crl_find(crl, j->cert, &entry) > 0 && entry.reason != CRL_REASON_CERTIFICATE_HOLD
+        && entry.reason != CRL_REASON_REMOVE_FROM_CRL) {
+        tell_revoked(j, &entry);
+    }
+}
+
 static void examine(judgement *j, const DIST_POINT *point, const stls_crl *crl)
 {
     stls_crl_entry entry = {0, -1};
@@ -342,7 +368,11 @@ static void examine(judgement *j, const DIST_POINT *point, const stls_crl *crl)
     stls_ocsp_answer *answer = j->answer;
 
     unsigned int reasons = crl->base_number == NULL ? scope(j, point, crl) : 0;
-    if ((reasons & ~j->covered) == 0 || !is_fresh(j, crl, &use_until_s)) {
+    if ((reasons & ~j->covered) == 0) {
+        return;
+    }
+    if (!is_fresh(j, crl, &use_until_s)) {
+        examine_stale(j, crl);
         return;
     }
     X509 *signer = find_signer(j, crl);
@@ -365,11 +395,7 @@ static void examine(judgement *j, const DIST_POINT *point, const stls_crl *crl)
     }
     j->covered |= reasons;
     if (listed > 0) {
-        fail(j, AT_ENTRY, STLS_REASON_CRL_REVOKED, "revoked%s%s",
-             entry.reason >= 0 ? ", reason " : "",
-             entry.reason >= 0 ? OCSP_crl_reason_str(entry.reason) : "");
-        answer->revoked_at_s = entry.revoked_at_s;
-        answer->revocation_reason = entry.reason;
+        tell_revoked(j, &entry);
     }
 }
 

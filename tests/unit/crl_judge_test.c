@@ -123,6 +123,39 @@ static void freshness(void **state)
     }
 }
 
+/* Revoked for good: an old CRL still proves that, and only that; a hold may be over. */
+static void stale_and_listed(void **state)
+{
+    X509 *leaf = aid_usual_pki()->leaf, *other = aid_usual_pki()->responder;
+    static const struct {
+        int reason;
+        stls_reason wanted;
+    } rows[] = {
+        {0, STLS_REASON_CRL_REVOKED},
+        {CRL_REASON_KEY_COMPROMISE, STLS_REASON_CRL_REVOKED},
+        {CRL_REASON_CERTIFICATE_HOLD, STLS_REASON_CRL_STALE},
+        {CRL_REASON_REMOVE_FROM_CRL, STLS_REASON_CRL_STALE},
+    };
+    aid_crl spec = {.this_update_s = NOW_S - 9 * DAY_S, .next_update_s = NOW_S - DAY_S};
+    (void)state;
+    spec.revoked[0] = leaf;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        spec.reason = rows[i].reason;
+        assert_int_equal(judge_one(&spec, NULL), rows[i].wanted);
+    }
+    spec.reason = 0;
+    spec.revoked[0] = other;
+    assert_int_equal(judge_one(&spec, NULL), STLS_REASON_CRL_STALE);
+    spec.revoked[0] = leaf; /* by another key it proves nothing, and it is old all the same */
+    spec.issuer = aid_usual_pki()->inter;
+    spec.issuer_key = 6;
+    assert_int_equal(judge_one(&spec, NULL), STLS_REASON_CRL_STALE);
+    spec.issuer_key = 1; /* nor does one that is not valid yet */
+    spec.this_update_s = NOW_S + DAY_S;
+    spec.next_update_s = NOW_S + 2 * DAY_S;
+    assert_int_equal(judge_one(&spec, NULL), STLS_REASON_CRL_STALE);
+}
+
 static void whose_signature(void **state)
 {
     const aid_pki *pki = aid_usual_pki();
@@ -381,6 +414,7 @@ int main(void)
         cmocka_unit_test(listed_or_not),
         cmocka_unit_test(revocation_is_dated),
         cmocka_unit_test(freshness),
+        cmocka_unit_test(stale_and_listed),
         cmocka_unit_test(whose_signature),
         cmocka_unit_test(too_weak_a_digest),
         cmocka_unit_test(trap_13_kinds_of_certificates),
