@@ -12,6 +12,7 @@ PACKAGES="apache2 apache2-dev apache2-ssl-dev build-essential ca-certificates cu
           git libcurl4-openssl-dev libengine-pkcs11-openssl libjansson-dev libnginx-mod-stream libnss-wrapper libssl-dev
           man-db mandoc memcached nginx nginx-dev openssl php-cli php-curl python3 python3-cryptography
           python3-cryptography-vectors python3-pycurl python3-pytest redis-server softhsm2 valgrind"
+PACKAGES="$PACKAGES chromium" # what people see is looked at in a browser
 
 help() {
     cat <<'END'

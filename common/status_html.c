@@ -39,7 +39,8 @@ static const char style[] =
     ".unneeded .kind{color:var(--warn)}.bad-text{color:var(--bad)}.subject{font-weight:600}\n"
     "ul{list-style:none;margin:.6rem 0 0;padding:0}ul>li{padding:.4rem 0;"
     "border-top:1px solid var(--line)}\n"
-    ".reason{font-family:ui-monospace,monospace;font-size:.9em;font-weight:600}\n"
+    ".whole{white-space:nowrap}.reason{font-family:ui-monospace,monospace;font-size:.9em;font-"
+    "weight:600}\n"
     "dl{display:grid;grid-template-columns:1fr max-content;gap:.2rem 1rem;margin:0}"
     "dt{color:var(--dim)}dd{margin:0;text-align:right;font-variant-numeric:tabular-nums}\n"
     ".columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(18rem,1fr));gap:.6rem}\n"
@@ -160,7 +161,8 @@ static void own_one(stls_text *out, const json_t *own, int64_t now_s)
     }
     stls_text_put(out, equals(own, "role", "client") ? "as client" : "as server");
     if (json_is_integer(days)) {
-        stls_text_printf(out, " &middot; %lld days left", (long long)json_integer_value(days));
+        stls_text_printf(out, " &middot; <span class=\"whole\">%lld days left</span>",
+                         (long long)json_integer_value(days));
     }
     stls_text_put(out, "</span></summary>\n");
     line(out, "dim", "", stls_json_text(own, "where"));
@@ -225,8 +227,12 @@ static void peer_one(stls_text *out, const json_t *peer, int64_t now_s)
     }
     span_text(now_s - stls_json_int(peer, "last_s"), span);
     stls_text_printf(out, " &middot; %s ago</span></summary>\n", span);
-    stls_text_printf(out, "<div class=\"dim\">seen %lld times</div>\n",
-                     (long long)stls_json_int(peer, "count"));
+    long long count = stls_json_int(peer, "count");
+    if (count == 1) {
+        stls_text_put(out, "<div class=\"dim\">seen once</div>\n");
+    } else {
+        stls_text_printf(out, "<div class=\"dim\">seen %lld times</div>\n", count);
+    }
     report_of(out, peer);
     stls_text_put(out, "</details>\n");
 }
