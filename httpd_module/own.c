@@ -7,14 +7,15 @@
 #include <apr_shm.h>
 #include <http_main.h>
 
-#define AGAIN_S 3600      /* a good chain is looked at so often at least */
-#define AGAIN_SOON_S 60   /* one that is not */
+#define AGAIN_S 3600  /* a good chain is looked at so often at least */
+#define TURN_S 900    /* who took a turn and was not heard of again is given up */
 
 static apr_array_header_t *chains; /* mst_own *, of the configuration in use */
 
 /* Shared by all processes: whose turn a chain is, and what was last told about it. */
 typedef struct {
     volatile apr_uint32_t next_s; /* 0: at once; its taker puts it off */
+    int is_told;
     unsigned char news[STLS_ID_LEN];
 } turn;
 
@@ -60,6 +61,7 @@ static stls_own_chain describe(const mst_own *own)
 typedef struct {
     const mst_own *own;
     server_rec *s;
+    int is_running; /* else the configuration is only tested */
     int num_errors;
 } listener;
 
@@ -70,7 +72,7 @@ static void hear(void *baton, stls_severity severity, const char *line)
 
     if (severity == STLS_ERROR) {
         l->num_errors++;
-        level = l->own->mode == MST_SELF_FAIL ? APLOG_ERR : APLOG_WARNING;
+        level = l->is_running || l->own->mode == MST_SELF_FAIL ? APLOG_ERR : APLOG_WARNING;
     }
     ap_log_error(APLOG_MARK, level, 0, l->s, STLSLOGNO(60) "%s in=\"%s\"", line, l->own->where);
 }
@@ -84,7 +86,7 @@ static int judge(const mst_own *own, server_rec *s, apr_pool_t *ptemp)
     stls_error err = {{0}};
     stls_anchors *anchors = mst_get0_anchors(&own->conf, ptemp);
     stls_policy *policy = mst_make_policy(&own->conf, &err);
-    listener l = {own, s, 0};
+    listener l = {own, s, 0, 0};
     stls_result *result;
 
     if (anchors == NULL || policy == NULL) {
@@ -163,8 +165,10 @@ const mst_own *mst_own_get(int index)
 static void tell_news(const mst_own *own, turn *mine, const stls_result *result)
 {
     unsigned char news[STLS_ID_LEN];
-    listener l = {own, ap_server_conf, 0};
+    listener l = {own, ap_server_conf, 1, 0};
+    int is_first = mine->is_told == 0;
 
+    mine->is_told = 1;
     if (stls_own_chain_news_id(result, news) == STLS_OK) {
         if (!memcmp(news, mine->news, STLS_ID_LEN)) {
             return;
@@ -172,8 +176,8 @@ static void tell_news(const mst_own *own, turn *mine, const stls_result *result)
         memcpy(mine->news, news, STLS_ID_LEN);
     }
     if (stls_own_chain_tell(result, own->file, STLS_WARNING, hear, &l) == 0) {
-        ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf, STLSLOGNO(63)
-                     "strict-tls: self_check file=\"%s\" is good, and not revoked", own->file);
+        ap_log_error(APLOG_MARK, is_first ? APLOG_INFO : APLOG_NOTICE, 0, ap_server_conf,
+                     STLSLOGNO(63) "strict-tls: self_check file=\"%s\" is good", own->file);
     }
 }
 
@@ -195,13 +199,12 @@ static void watch(int index)
     now_s = apr_time_sec(apr_time_now());
     tell_news(own, &turns[index], result);
     mst_peers_note_own(index, own->file, result, now_s);
-    if (result != NULL && stls_result_reason(result) == STLS_REASON_NONE) {
+    again_s = rt ? rt->negative_ttl_s : 0;
+    if (result != NULL && stls_result_reason(result) == STLS_REASON_NONE
+        && stls_result_refresh_at_s(result) - now_s > again_s) {
         again_s = stls_result_refresh_at_s(result) - now_s;
-        again_s = again_s < AGAIN_SOON_S ? AGAIN_SOON_S : again_s > AGAIN_S ? AGAIN_S : again_s;
     }
-    else {
-        again_s = AGAIN_SOON_S;
-    }
+    again_s = again_s < 1 ? 1 : again_s > AGAIN_S ? AGAIN_S : again_s;
     apr_atomic_set32(&turns[index].next_s, (apr_uint32_t) (now_s + again_s));
     stls_result_free(result);
     ERR_clear_error();
@@ -215,9 +218,8 @@ void mst_own_tick(void)
 
     for (i = 0; turns != NULL && i < mst_own_num(); i++) {
         next_s = apr_atomic_read32(&turns[i].next_s);
-        /* whoever takes it has some minutes: should he die, another one does it */
         if (next_s <= now_s
-            && apr_atomic_cas32(&turns[i].next_s, now_s + AGAIN_S / 4, next_s) == next_s) {
+            && apr_atomic_cas32(&turns[i].next_s, now_s + TURN_S, next_s) == next_s) {
             watch(i);
             return;
         }

@@ -358,9 +358,17 @@ static void add_machine(finder *f, const scope *sc, server_rec *s, const char *w
 
 /* ---- servers --------------------------------------------------------------------------------- */
 
+/* mod_macro puts quotes into its file names. */
 static const char *where_of(finder *f, const ap_directive_t *dir)
 {
-    return apr_psprintf(f->pool, "%s:%d", dir->filename, dir->line_num);
+    char *where = apr_psprintf(f->pool, "%s:%d", dir->filename, dir->line_num), *p;
+
+    for (p = where; *p; p++) {
+        if (*p == '"') {
+            *p = '\'';
+        }
+    }
+    return where;
 }
 
 static void read_managed(finder *f, const ap_directive_t *dir)
@@ -439,6 +447,47 @@ static void read_servers(finder *f, server_rec *main_s)
     }
 }
 
+/* ---- all of them ------------------------------------------------------------------------------ */
+
+static int same_text(const char *one, const char *other)
+{
+    return one == other || (one && other && !strcmp(one, other));
+}
+
+static int same_chain(const mst_own *one, const mst_own *other)
+{
+    return one->role == other->role && one->mode == other->mode
+        && same_text(one->file, other->file) && same_text(one->key_file, other->key_file)
+        && same_text(one->chain_file, other->chain_file)
+        && !memcmp(&one->conf, &other->conf, sizeof(one->conf))
+        && (one->certs == NULL) == (other->certs == NULL)
+        && (one->certs == NULL || !X509_cmp(sk_X509_value(one->certs, 0),
+                                            sk_X509_value(other->certs, 0)));
+}
+
+/* What several servers present is judged once, under all of their names. */
+static apr_array_header_t *merge(finder *f)
+{
+    apr_array_header_t *merged = apr_array_make(f->pool, f->chains->nelts + 1, sizeof(mst_own *));
+    int i, k;
+
+    for (i = 0; i < f->chains->nelts; i++) {
+        mst_own *own = APR_ARRAY_IDX(f->chains, i, mst_own *), *first = NULL;
+
+        for (k = 0; k < merged->nelts && first == NULL; k++) {
+            first = APR_ARRAY_IDX(merged, k, mst_own *);
+            first = same_chain(first, own) ? first : NULL;
+        }
+        if (first != NULL) {
+            first->names = apr_array_append(f->pool, first->names, own->names);
+        }
+        else {
+            APR_ARRAY_PUSH(merged, mst_own *) = own;
+        }
+    }
+    return merged;
+}
+
 apr_array_header_t *mst_own_find(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *main_s)
 {
     finder f = {pconf, ptemp, NULL, NULL, "md"};
@@ -446,5 +495,5 @@ apr_array_header_t *mst_own_find(apr_pool_t *pconf, apr_pool_t *ptemp, server_re
     f.chains = apr_array_make(pconf, 8, sizeof(mst_own *));
     f.managed = apr_array_make(ptemp, 4, sizeof(managed));
     read_servers(&f, main_s);
-    return f.chains;
+    return merge(&f);
 }

@@ -136,7 +136,14 @@ def test_address_sanitizer(mpm, stage, tmp_path):
     body = [where(peer, f"/{fault}", policy=short) for fault, peer in peers.items()] + [
         where(good, "/ok"), where(bad, "/bad"), where(bad, "/lax", strict="off"),
         where(bad, "/report", strict="report"),
-        "<Location /server-status>\nSetHandler server-status\n</Location>\n"]
+        "<Location /server-status>\nSetHandler server-status\n</Location>\n",
+        "<Location /strict-tls>\nSetHandler strict-tls-status\n</Location>\n"]
+    # A chain of its own, judged with the configuration and by the watchdog.
+    own = stage.lab.issue(f"own_{mpm}", ocsp="good")
+    pem = stage.lab.bundle("own", [own.label, "root"])
+    main = (f"Listen {net.HOST}:{(own_port := net.free_port())}\n"
+            f"<VirtualHost {net.HOST}:{own_port}>\nServerName own.lab.test\nSSLEngine on\n"
+            f"SSLCertificateFile {pem}\nSSLCertificateKeyFile {own.key_path}\n</VirtualHost>\n")
     # Children that have dropped root write here.
     folder = tmp_path / "reports"
     folder.mkdir()
@@ -151,6 +158,9 @@ def test_address_sanitizer(mpm, stage, tmp_path):
         assert answers["/ok"].status == answers["/lax"].status == 200
         assert answers["/bad"].status == 502
         assert "StrictTLSAccepted" in net.get(port, "/server-status?auto").text
+        for suffix, words in ((".html", "chain.incomplete"), (".json", '"peers"'),
+                              (".prom", "strict_tls_peer_accepted{")):
+            assert words in net.get(port, f"/strict-tls/x{suffix}").text
 
     round_trip()
     front.graceful()

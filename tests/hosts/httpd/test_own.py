@@ -204,6 +204,35 @@ def test_inheritance_and_several_certificates(own, site):
     assert own.test(server(good, site.key_path), main=main)[:2] == (0, [])
 
 
+def test_what_several_servers_present_is_told_once(own, site):
+    pem = own.pem("shared.pem", "site")
+    other = net.free_port()
+    second = (f"<VirtualHost {net.HOST}:{other}>\nServerName b.own.test\n"
+              f"{server(pem, site.key_path)}</VirtualHost>\n")
+    _, found, output = own.test(server(pem, site.key_path), vhost=second)
+    assert told(found) == ["error chain.incomplete", "error name.mismatch"], output
+    _, found, _ = own.test(server(pem, site.key_path) + "StrictTLSSelfCheck off", vhost=second)
+    assert told(found) == ["error chain.incomplete", "error name.mismatch"]
+
+
+def test_wherever_it_is_configured(own, site):
+    """Containers that httpd resolves while it reads leave no trace."""
+    pem = own.pem("nested.pem", "site")
+    lines = server(pem, site.key_path)
+    vhost = f"<VirtualHost {net.HOST}:{net.free_port()}>\nServerName {NAME}\n{lines}</VirtualHost>\n"
+    include = own.folder / "include.conf"
+    include.write_text(vhost)
+    for inside, outside in (
+            (f"<IfModule mod_ssl.c>\n{lines}</IfModule>\n", ""),
+            ("", f"<IfModule mod_ssl.c>\n<IfDefine !X>\n{vhost}</IfDefine>\n</IfModule>\n"),
+            ("", f"Include {include}\n"),
+            ("", f"Define PEM {pem}\n" + vhost.replace(str(pem), "${PEM}")),
+            ("", f"<Macro Site $n>\n{vhost}</Macro>\nUse Site x\nUndefMacro Site\n")):
+        _, found, output = own.test(inside, vhost=outside, modules=("macro",))
+        assert told(found) == ["error chain.incomplete"], output
+        assert re.search(r' in="[^"]+"$', found[0][2])
+
+
 def test_managed_by_mod_md(own, site):
     store = own.folder / "md"
     folder = store / "domains" / NAME
@@ -263,7 +292,7 @@ def log_of(httpd, word):
     ({"ocsp": "revoked"}, "reason=ocsp.revoked"),
     ({"ocsp": "silent"}, "reason=fetch.timeout"),
     ({"ocsp": "refused"}, "reason=fetch.network"),
-    ({"ocsp": "good"}, "is good, and not revoked"),
+    ({"ocsp": "good"}, "is good"),
 ], ids=("revoked", "silent", "refused", "good"))
 def test_revocation_in_the_background(fields, word, own):
     label = "watched_" + fields["ocsp"]
