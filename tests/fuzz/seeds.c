@@ -134,6 +134,12 @@ int main(int argc, char **argv)
     put_text("policy", "numbers", "max_chain_len=3 short_lived_s=0 cert_policies=1.2.3,2.5.29.32.0 "
                                   "ocsp_responder=http://[::1]:8080/x");
 
+    aid_case gap = {.certs = aid_stack(pki->leaf, pki->root, NULL)}, whole = {.policy = ""};
+    size_t report_len;
+    put_text("report", "gap", stls_result_get0_report(aid_judge(&gap), &report_len));
+    put_text("report", "whole", stls_result_get0_report(aid_judge(&whole), &report_len));
+    put_text("report", "accept", "text/html;q=0.5, application/json;q=0.4, text/plain");
+
     put("check", "good", "\x00\x01\x01\x05\x01\x0d\x02", 7);
     put("check", "cached", "\x00\x01\x01\x25\x01\x2d\x02", 7);
     put("check", "staple", "\x04\x00\x0c\x01\x00", 5);
