@@ -22,7 +22,7 @@ help() {
   test [SUITE]      every test, or one suite: checks unit asan valgrind pkits vectors oracle lab nginx httpd curl doctor soak servers-valgrind
   build             the core and everything that uses it, into build/
   deps              install the Debian packages that are missing
-  bench [--quick]   strict beside stock beside unverified; bench core: the core alone
+  bench [--quick]   strict beside stock beside unverified; bench core|curl: that alone
   lint              clang-format and cppcheck, where installed
   fuzz [SECONDS]    each fuzz target for so long (default 60)
   install [--prefix DIR] [--destdir DIR]
