@@ -22,7 +22,7 @@ def test_a_loop_asks_once(version, peers, curls):
          *map(str, [STRICT_CURL, *words])],
         env=environment(curls.folder, STRICT_TLS_POLICY=policy_text(),
                         STRICT_TLS_REPORT=str(curls.reports)),
-        capture_output=True, text=True, timeout=1200)
+        capture_output=True, text=True, timeout=3600)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "200\n" * CALLS
     reasons = [report["reason"] for report in curls.read_reports()]
