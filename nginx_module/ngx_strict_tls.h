@@ -62,8 +62,13 @@ typedef char *(*ngx_strict_tls_set_pt)(ngx_conf_t *cf, ngx_command_t *cmd,
  * The http and the stream module have one each, and a worker and a zone.
  */
 
-typedef struct {
+typedef struct ngx_strict_tls_main_conf_s  ngx_strict_tls_main_conf_t;
+
+struct ngx_strict_tls_main_conf_s {
+    size_t                          size;      /* of this: is it the same? */
     ngx_module_t                   *module;
+    ngx_strict_tls_main_conf_t     *sibling;   /* the other module's, or NULL */
+
     ngx_array_t                     anchors;   /* ngx_strict_tls_anchors_t */
     ngx_array_t                     policies;  /* stls_policy * */
     ngx_array_t                     crl_files; /* ngx_strict_tls_crl_file_t * */
@@ -85,7 +90,7 @@ typedef struct {
     unsigned                        resolver_sought:1;
     unsigned                        resolver_warned:1;
     unsigned                        strict:1;  /* some scope is */
-} ngx_strict_tls_main_conf_t;
+};
 
 
 /*

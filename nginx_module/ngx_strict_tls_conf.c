@@ -11,6 +11,8 @@ static ngx_int_t ngx_strict_tls_push_own(ngx_array_t *settings,
 static stls_policy *ngx_strict_tls_policy(ngx_conf_t *cf,
     ngx_strict_tls_main_conf_t *mcf, ngx_strict_tls_scope_t *scope,
     const char *level, ngx_str_t *name);
+static void ngx_strict_tls_find_sibling(ngx_conf_t *cf,
+    ngx_strict_tls_main_conf_t *mcf, const char *core, const char *name);
 static void ngx_strict_tls_cleanup_conf(void *data);
 
 
@@ -48,7 +50,14 @@ ngx_strict_tls_create_main_conf(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
+    mcf->size = sizeof(ngx_strict_tls_main_conf_t);
     mcf->module = module;
+
+    ngx_strict_tls_find_sibling(cf, mcf, "ngx_http_module",
+                                "ngx_http_strict_tls_module");
+    ngx_strict_tls_find_sibling(cf, mcf, "ngx_stream_module",
+                                "ngx_stream_strict_tls_module");
+
     mcf->max_verdicts = NGX_CONF_UNSET;
     mcf->max_sessions = NGX_CONF_UNSET;
 
@@ -61,6 +70,41 @@ ngx_strict_tls_create_main_conf(ngx_conf_t *cf,
     cln->data = mcf;
 
     return NGX_OK;
+}
+
+
+/*
+ * One status page tells about http and stream: the one that is read second
+ * finds the other.  Both module contexts begin with their main_conf.
+ */
+
+static void
+ngx_strict_tls_find_sibling(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
+    const char *core, const char *name)
+{
+    void                       ***ctx;
+    ngx_module_t                 *core_module, *module;
+    ngx_strict_tls_main_conf_t   *sibling;
+
+    core_module = ngx_strict_tls_find_module(cf->cycle, core);
+    module = ngx_strict_tls_find_module(cf->cycle, name);
+
+    if (core_module == NULL || module == NULL || module == mcf->module) {
+        return;
+    }
+
+    ctx = (void ***) cf->cycle->conf_ctx[core_module->index];
+
+    if (ctx == NULL || ctx[0] == NULL) {
+        return;
+    }
+
+    sibling = ctx[0][module->ctx_index];
+
+    if (sibling && sibling->size == mcf->size) {
+        mcf->sibling = sibling;
+        sibling->sibling = mcf;
+    }
 }
 
 

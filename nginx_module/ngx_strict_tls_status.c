@@ -52,6 +52,8 @@ static ngx_int_t ngx_strict_tls_status_fill_own(stls_status_page *page,
     stls_report_table *table, ngx_strict_tls_own_t *own);
 static void ngx_strict_tls_status_gauges(ngx_strict_tls_main_conf_t *mcf,
     uint64_t *figures);
+static ngx_shm_zone_t *ngx_strict_tls_status_zone(
+    ngx_strict_tls_main_conf_t *mcf);
 
 
 char *
@@ -198,6 +200,7 @@ static ngx_int_t
 ngx_strict_tls_status_init_owns(ngx_shm_zone_t *zone,
     ngx_strict_tls_main_conf_t *mcf)
 {
+    ngx_uint_t                n;
     ngx_slab_pool_t          *shpool;
     stls_report_table        *table, *old;
     ngx_strict_tls_status_t  *sh;
@@ -205,17 +208,19 @@ ngx_strict_tls_status_init_owns(ngx_shm_zone_t *zone,
     shpool = (ngx_slab_pool_t *) zone->shm.addr;
     sh = shpool->data;
 
-    if (mcf->owns.nelts <= sh->nowns) {
+    n = mcf->owns.nelts + (mcf->sibling ? mcf->sibling->owns.nelts : 0);
+
+    if (n <= sh->nowns) {
         return NGX_OK;
     }
 
-    table = ngx_strict_tls_status_table(shpool, mcf->owns.nelts);
+    table = ngx_strict_tls_status_table(shpool, n);
 
     if (table == NULL) {
         ngx_log_error(NGX_LOG_WARN, zone->shm.log, 0,
                       "zone \"%V\" has no room for %ui chains of our own: "
                       "the status page knows what \"nginx -t\" knows of them",
-                      &zone->shm.name, mcf->owns.nelts);
+                      &zone->shm.name, n);
         return NGX_OK;
     }
 
@@ -223,7 +228,7 @@ ngx_strict_tls_status_init_owns(ngx_shm_zone_t *zone,
 
     old = sh->owns;
     sh->owns = table;
-    sh->nowns = mcf->owns.nelts;
+    sh->nowns = n;
 
     if (old) {
         ngx_slab_free_locked(shpool, old);
@@ -257,11 +262,14 @@ ngx_strict_tls_status_note(ngx_strict_tls_main_conf_t *mcf,
     stls_result *result)
 {
     u_char                    text[2][256];
+    ngx_shm_zone_t           *zone;
     ngx_slab_pool_t          *shpool;
     stls_report_table        *table;
     ngx_strict_tls_status_t  *sh;
 
-    if (mcf->status_zone == NULL) {
+    zone = ngx_strict_tls_status_zone(mcf);
+
+    if (zone == NULL) {
         return;
     }
 
@@ -271,7 +279,7 @@ ngx_strict_tls_status_note(ngx_strict_tls_main_conf_t *mcf,
 
     (void) ngx_cpystrn(text[1], addr->data, ngx_min(addr->len, 255) + 1);
 
-    shpool = (ngx_slab_pool_t *) mcf->status_zone->shm.addr;
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
     sh = shpool->data;
 
     ngx_shmtx_lock(&shpool->mutex);
@@ -292,17 +300,33 @@ void
 ngx_strict_tls_status_count(ngx_strict_tls_main_conf_t *mcf,
     stls_figure figure)
 {
+    ngx_shm_zone_t           *zone;
     ngx_slab_pool_t          *shpool;
     ngx_strict_tls_status_t  *sh;
 
-    if (mcf->status_zone == NULL) {
+    zone = ngx_strict_tls_status_zone(mcf);
+
+    if (zone == NULL) {
         return;
     }
 
-    shpool = (ngx_slab_pool_t *) mcf->status_zone->shm.addr;
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
     sh = shpool->data;
 
     (void) ngx_atomic_fetch_add(&sh->figures[figure], 1);
+}
+
+
+/* http's, which has the page. */
+
+static ngx_shm_zone_t *
+ngx_strict_tls_status_zone(ngx_strict_tls_main_conf_t *mcf)
+{
+    if (mcf->status_zone || mcf->sibling == NULL) {
+        return mcf->status_zone;
+    }
+
+    return mcf->sibling->status_zone;
 }
 
 
@@ -402,24 +426,28 @@ static ngx_int_t
 ngx_strict_tls_status_fill(ngx_strict_tls_main_conf_t *mcf,
     stls_status_page *page, ngx_strict_tls_status_copy_t *copy)
 {
-    ngx_uint_t              i;
-    ngx_strict_tls_own_t  **owns;
+    ngx_uint_t                   i;
+    ngx_strict_tls_own_t       **owns;
+    ngx_strict_tls_main_conf_t  *one;
 
-    owns = mcf->owns.elts;
+    for (one = mcf; one; one = (one == mcf) ? mcf->sibling : NULL) {
 
-    for (i = 0; i < mcf->owns.nelts; i++) {
-        if (ngx_strict_tls_status_fill_own(page, copy->owns, owns[i])
-            != NGX_OK)
-        {
-            return NGX_ERROR;
+        owns = one->owns.elts;
+
+        for (i = 0; i < one->owns.nelts; i++) {
+            if (ngx_strict_tls_status_fill_own(page, copy->owns, owns[i])
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
         }
+
+        ngx_strict_tls_status_gauges(one, copy->figures);
     }
 
     if (stls_status_page_add_table(page, copy->peers) != STLS_OK) {
         return NGX_ERROR;
     }
-
-    ngx_strict_tls_status_gauges(mcf, copy->figures);
 
     for (i = 0; i < STLS_NUM_FIGURES; i++) {
         if (stls_status_page_add_figure(page, i, copy->figures[i]) != STLS_OK)
@@ -485,13 +513,13 @@ ngx_strict_tls_status_gauges(ngx_strict_tls_main_conf_t *mcf,
 
     worker = ngx_strict_tls_get_worker(mcf);
 
-    figures[STLS_FIGURE_ANSWER_CACHE_ENTRIES] =
+    figures[STLS_FIGURE_ANSWER_CACHE_ENTRIES] +=
                                       ngx_strict_tls_cache_count(mcf->zone);
-    figures[STLS_FIGURE_VERDICT_CACHE_ENTRIES] = worker->verdicts
+    figures[STLS_FIGURE_VERDICT_CACHE_ENTRIES] += worker->verdicts
                                ? stls_verdict_cache_count(worker->verdicts) : 0;
-    figures[STLS_FIGURE_FETCHES_IN_FLIGHT] = worker->nfetches;
-    figures[STLS_FIGURE_SESSIONS_KEPT] = worker->nsessions;
-    figures[STLS_FIGURE_CRL_BYTES] = worker->crls_len;
+    figures[STLS_FIGURE_FETCHES_IN_FLIGHT] += worker->nfetches;
+    figures[STLS_FIGURE_SESSIONS_KEPT] += worker->nsessions;
+    figures[STLS_FIGURE_CRL_BYTES] += worker->crls_len;
 
     for (q = ngx_queue_head(&worker->crls_lru);
          q != ngx_queue_sentinel(&worker->crls_lru);

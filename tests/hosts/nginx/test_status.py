@@ -1,4 +1,5 @@
 """strict_tls_status: what the page knows from all workers, in three formats, and who may see it."""
+import http.client
 import json
 import re
 import socket
@@ -6,9 +7,9 @@ from contextlib import closing
 
 import pytest
 
-from tests.lab import fronts, net
+from tests.lab import fronts, net, stream_fronts
 from tests.lab.lab import Lab
-from tests.lab.nginx import MODULE, Nginx
+from tests.lab.nginx import MODULE, STREAM_HOST, STREAM_MODULE, Nginx
 
 WORKERS = 4
 
@@ -197,6 +198,32 @@ def test_proxy_protocol(client, scene):
     """Whoever speaks it speaks for somebody else."""
     with closing(socket.create_connection((net.HOST, scene[3]), 20)) as connection:
         assert raw(connection, f"PROXY TCP4 {client} 127.0.0.1 1 2\r\n") == 403
+
+
+# ---- stream -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("http_first", [False, True], ids=["stream first", "http first"])
+def test_stream(http_first, stage, tmp_path):
+    """One page for both modules, whichever is read first."""
+    peer = stage.peer("gap", serve="leaf")
+    stage.open()
+    front = Nginx(tmp_path / "both", "both", module=[MODULE, STREAM_HOST, STREAM_MODULE])
+    port, relay = net.free_port(), net.free_port()
+    stream = (f"stream {{\nserver {{\nlisten {net.HOST}:{relay};\n"
+              f"{stream_fronts.server(peer, strict=True)}}}\n}}\n")
+    front.configure(fronts.http(fronts.server(port, [
+        "location /status { strict_tls_status; }\n"])), main="" if http_first else stream)
+    if http_first:
+        front.conf.write_text(front.conf.read_text() + stream)
+    with front.start([port]):
+        with pytest.raises((OSError, http.client.HTTPException)):
+            net.get(relay, "/")
+        row, = json.loads(net.get(port, "/status.json").text)["peers"]
+        assert (row["direction"], row["reason"]) == ("outbound", "chain.incomplete")
+        assert row["address"] == peer.backend.address
+        front.reload()
+        assert len(json.loads(net.get(port, "/status.json").text)["peers"]) == 1
 
 
 # ---- bounds and mistakes ------------------------------------------------------------------
