@@ -195,7 +195,8 @@ def test_documented_example(where_, block, tmp_path, lab):
                        ("private/api.example.com.key", lab.front.key_path),
                        ("clients-root.pem", lab.pki["root"].cert_path)):
         block = block.replace(f"/etc/ssl/{name}", str(path))
-    modules = [name for name in ("socache_redis",) if "redis:" in block]
+    modules = [name for name, word in (("socache_redis", "redis:"), ("authz_host", "Require ip"))
+               if word in block]
     httpd = Httpd(tmp_path / "t", module=MODULE, modules=modules)
     httpd.configure(block)
     status, output = httpd.test()

@@ -7,7 +7,6 @@ import pytest
 from tests.hosts.httpd.conftest import Stage, where
 from tests.lab import chromium, httpd_fronts, net
 from tests.lab.httpd import MODULE, Httpd
-from tests.lab.nginx import ROOT
 from tests.lab.scenarios import NAME
 
 HOSTILE = '<script>alert(1)</script>"\'\\'
@@ -176,14 +175,3 @@ def test_wrong_directives(main, words, tmp_path):
     httpd.configure(httpd_fronts.vhost(net.free_port(), [""]), main=main)
     status, output = httpd.test()
     assert status != 0 and all(word in output for word in words), output
-
-
-def test_documented_examples(tmp_path):
-    text = (ROOT / "docs/own_chains.md").read_text()
-    examples = re.findall(r"^```apache\n(.*?)^```$", text, re.M | re.S)
-    assert len(examples) == 2
-    for example in examples:
-        httpd = Httpd(tmp_path / "d", module=MODULE, modules=("authz_host",))
-        httpd.configure(httpd_fronts.vhost(net.free_port(), [example]))
-        status, output = httpd.test()
-        assert status == 0, output
