@@ -140,6 +140,10 @@ ngx_strict_tls_own_ask(ngx_strict_tls_main_conf_t *mcf,
         return NGX_ERROR;
     }
 
+    /* whatever fails here drives the verdict to a reject */
+    (void) stls_check_set_crl_file(check,
+                                   ngx_strict_tls_crl_file_get0(own->scope));
+
     job = ngx_strict_tls_job_create(ngx_strict_tls_get_worker(mcf), own->scope,
                                     check, NULL);
     if (job == NULL) {

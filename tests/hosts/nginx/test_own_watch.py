@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from tests.lab import net
+from tests.lab import crl, net
 from tests.lab.nginx import parse_fields
 
 NAME = "own.lab.test"
@@ -85,6 +85,23 @@ def test_a_whole_chain_is_asked_about(stage):
     stage.open()
     front, port = start(stage, server)
     wait_for(front, ("error", "ocsp.revoked"), "the intermediate's revocation")
+
+
+def test_crl_file(stage, tmp_path):
+    """The administrator's CRLs count for own chains as they do for peers."""
+    revoked, chain = own_server(stage, "listed", ocsp="none")
+    good, _ = own_server(stage, "unlisted", ocsp="none")
+    stage.open()
+    file = crl.CrlFile(stage.lab, tmp_path / "crls.pem")
+    file.write(stage.lab.pki["listed"])
+    front, port = start(stage, revoked, good,
+                        policy=POLICY + f"strict_tls_crl_file {file.path};\n")
+    wait_for(front, ("error", "crl.revoked"), "the revocation")
+    net.wait_until(lambda: sorted(own["state"] for own in owns(port)) == ["bad", "good"]
+                   and all(own["report"]["certs"][0]["revocation"] for own in owns(port)),
+                   "both answers", 30)
+    assert [own["file"] for own in owns(port) if own["state"] == "bad"] == [str(chain)]
+    assert lines(front) == [("error", "crl.revoked")]
 
 
 def test_client_certificate(stage):
