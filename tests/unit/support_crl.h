@@ -5,16 +5,16 @@
 #include "support.h"
 
 typedef struct {
-  X509 *issuer; /* NULL: the usual intermediate, with its key */
-  size_t issuer_key;
-  int64_t this_update_s; /* 0: an hour ago */
-  int64_t next_update_s; /* 0: in a day; -1: absent */
-  X509 *revoked[4];
-  int reason;            /* CRLReason of all of them; 0: none is given */
-  size_t num_others;     /* entries about nobody, before them */
-  const char *extension; /* "critical,DER:..." of an unknown one */
-  const char *digest; /* NULL: SHA256 */
-  void (*shape)(X509_CRL *crl); /* adds whatever else, before it is signed */
+    X509 *issuer; /* NULL: the usual intermediate, with its key */
+    size_t issuer_key;
+    int64_t this_update_s; /* 0: an hour ago */
+    int64_t next_update_s; /* 0: in a day; -1: absent */
+    X509 *revoked[4];
+    int reason;                   /* CRLReason of all of them; 0: none is given */
+    size_t num_others;            /* entries about nobody, before them */
+    const char *extension;        /* "critical,DER:..." of an unknown one */
+    const char *digest;           /* NULL: SHA256 */
+    void (*shape)(X509_CRL *crl); /* adds whatever else, before it is signed */
 } aid_crl;
 
 /* DER, kept until aid_end(). */
@@ -23,8 +23,7 @@ aid_bytes aid_make_crl(const aid_crl *spec);
 aid_bytes aid_crl_pem(aid_bytes der);
 aid_bytes aid_join(const aid_bytes *parts, size_t num);
 
-/* Read through and ready, in steps of `budget`; NULL and why if it cannot be.
- * Kept. */
+/* Read through and ready, in steps of `budget`; NULL and why if it cannot be. Kept. */
 stls_crl_file *aid_crl_file(aid_bytes bytes, size_t budget, stls_error *err);
 
 #endif
