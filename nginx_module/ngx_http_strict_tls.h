@@ -29,6 +29,11 @@ typedef struct {
 
 
 typedef struct {
+    ngx_strict_tls_scope_t          client;
+} ngx_http_strict_tls_srv_conf_t;
+
+
+typedef struct {
     ngx_strict_tls_scope_t          upstream;
     ngx_uint_t                      self_check;
 
@@ -52,6 +57,9 @@ typedef struct {
     ngx_event_get_peer_pt           original_get_peer;
     ngx_event_free_peer_pt          original_free_peer;
     ngx_event_notify_peer_pt        original_notify;
+
+    ngx_strict_tls_waiter_t         waiter;    /* for the client's verdict */
+    stls_result                    *client;
 } ngx_http_strict_tls_ctx_t;
 
 
@@ -78,6 +86,13 @@ ngx_int_t ngx_http_strict_tls_own_upstreams(ngx_conf_t *cf,
 char *ngx_http_strict_tls_set_status(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
+/* ngx_http_strict_tls_client.c */
+char *ngx_http_strict_tls_merge_client(ngx_conf_t *cf,
+    ngx_http_strict_tls_srv_conf_t *prev,
+    ngx_http_strict_tls_srv_conf_t *conf);
+ngx_int_t ngx_http_strict_tls_arm_servers(ngx_conf_t *cf,
+    ngx_http_strict_tls_main_conf_t *mcf);
+
 /* ngx_http_strict_tls_upstream.c */
 extern const ngx_strict_tls_host_t  ngx_http_strict_tls_upstream;
 ngx_int_t ngx_http_strict_tls_client_cert(ngx_http_request_t *r,
@@ -91,6 +106,8 @@ ngx_int_t ngx_http_strict_tls_wrap_upstreams(ngx_conf_t *cf,
 ngx_int_t ngx_http_strict_tls_add_variables(ngx_conf_t *cf);
 ngx_http_strict_tls_ctx_t *ngx_http_strict_tls_get_ctx(ngx_http_request_t *r);
 ngx_http_strict_tls_ctx_t *ngx_http_strict_tls_add_ctx(ngx_http_request_t *r);
+void ngx_http_strict_tls_set_client(ngx_http_strict_tls_ctx_t *ctx,
+    stls_result *result);
 
 #pragma GCC visibility pop
 

@@ -1,6 +1,7 @@
 /*
  * strict-tls for nginx: judges the TLS upstreams of proxy_pass, grpc_pass and
- * uwsgi_pass.  This file: directives, configuration, the module itself.
+ * uwsgi_pass, and the clients of servers that ask for certificates.  This file:
+ * directives, configuration, the module itself.
  */
 
 #include "ngx_http_strict_tls.h"
@@ -11,6 +12,9 @@ static ngx_int_t ngx_http_strict_tls_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_strict_tls_postconfiguration(ngx_conf_t *cf);
 static void *ngx_http_strict_tls_create_main_conf(ngx_conf_t *cf);
 static char *ngx_http_strict_tls_init_main_conf(ngx_conf_t *cf, void *conf);
+static void *ngx_http_strict_tls_create_srv_conf(ngx_conf_t *cf);
+static char *ngx_http_strict_tls_merge_srv_conf(ngx_conf_t *cf,
+    void *parent, void *child);
 static void *ngx_http_strict_tls_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_strict_tls_merge_loc_conf(ngx_conf_t *cf,
     void *parent, void *child);
@@ -41,10 +45,32 @@ static void ngx_http_strict_tls_exit_process(ngx_cycle_t *cycle);
       STLS_KEY_##sym,                                                         \
       (void *) offsetof(ngx_http_strict_tls_loc_conf_t, upstream) },
 
+/* The same about clients: "strict_tls_client" and "strict_tls_client_KEY". */
+#define NGX_HTTP_STRICT_TLS_CLIENT_COMMAND(sym, key, type, def, values, doc)  \
+    { { (STLS_KEY_##sym == STLS_KEY_MODE)                                     \
+        ? sizeof("strict_tls_client") - 1                                     \
+        : sizeof("strict_tls_client_" key) - 1,                               \
+        (u_char *) ((STLS_KEY_##sym == STLS_KEY_MODE)                         \
+                    ? "strict_tls_client" : "strict_tls_client_" key) },      \
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_CONF_TAKE1,                    \
+      ngx_strict_tls_set_key,                                                 \
+      NGX_HTTP_SRV_CONF_OFFSET,                                               \
+      STLS_KEY_##sym,                                                         \
+      (void *) offsetof(ngx_http_strict_tls_srv_conf_t, client) },
+
 
 static ngx_command_t  ngx_http_strict_tls_commands[] = {
 
     STLS_POLICY_KEYS(NGX_HTTP_STRICT_TLS_COMMAND)
+
+    STLS_POLICY_KEYS(NGX_HTTP_STRICT_TLS_CLIENT_COMMAND)
+
+    { ngx_string("strict_tls_client_trusted_certificate"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      offsetof(ngx_http_strict_tls_srv_conf_t, client.trusted_certificate),
+      &ngx_strict_tls_not_empty },
 
     { ngx_string("strict_tls_trusted_certificate"),
       NGX_HTTP_STRICT_TLS_LEVELS|NGX_CONF_TAKE1,
@@ -120,8 +146,8 @@ static ngx_http_module_t  ngx_http_strict_tls_module_ctx = {
     ngx_http_strict_tls_create_main_conf,  /* create main configuration */
     ngx_http_strict_tls_init_main_conf,    /* init main configuration */
 
-    NULL,                                  /* create server configuration */
-    NULL,                                  /* merge server configuration */
+    ngx_http_strict_tls_create_srv_conf,   /* create server configuration */
+    ngx_http_strict_tls_merge_srv_conf,    /* merge server configuration */
 
     ngx_http_strict_tls_create_loc_conf,   /* create location configuration */
     ngx_http_strict_tls_merge_loc_conf     /* merge location configuration */
@@ -147,7 +173,9 @@ ngx_module_t  ngx_http_strict_tls_module = {
 static ngx_int_t
 ngx_http_strict_tls_preconfiguration(ngx_conf_t *cf)
 {
-    if (ngx_strict_tls_handshake_init(cf->log) != NGX_OK) {
+    if (ngx_strict_tls_handshake_init(cf->log) != NGX_OK
+        || ngx_strict_tls_client_init(cf->log) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -162,6 +190,10 @@ ngx_http_strict_tls_postconfiguration(ngx_conf_t *cf)
     ngx_http_strict_tls_main_conf_t  *mcf;
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_strict_tls_module);
+
+    if (ngx_http_strict_tls_arm_servers(cf, mcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     if (ngx_http_strict_tls_own_servers(cf) != NGX_OK
         || ngx_strict_tls_own_judge(cf, &mcf->main) != NGX_OK)
@@ -225,6 +257,29 @@ ngx_http_strict_tls_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_strict_tls_init_main_conf(&mcf->main);
 
     return NGX_CONF_OK;
+}
+
+
+static void *
+ngx_http_strict_tls_create_srv_conf(ngx_conf_t *cf)
+{
+    ngx_http_strict_tls_srv_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool, sizeof(ngx_http_strict_tls_srv_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    ngx_strict_tls_init_scope(&conf->client, STLS_ROLE_CLIENT);
+
+    return conf;
+}
+
+
+static char *
+ngx_http_strict_tls_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    return ngx_http_strict_tls_merge_client(cf, parent, child);
 }
 
 

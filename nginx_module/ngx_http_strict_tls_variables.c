@@ -1,6 +1,6 @@
 /*
- * What a request knows about its last upstream peer: the result kept with the
- * request, and the variables that show it.
+ * What a request knows about its last upstream peer and about its client: the
+ * results kept with the request, and the variables that show them.
  */
 
 #include "ngx_http_strict_tls.h"
@@ -8,6 +8,8 @@
 
 static void ngx_http_strict_tls_cleanup_ctx(void *data);
 static ngx_int_t ngx_http_strict_tls_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_strict_tls_client_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 
 
@@ -23,6 +25,18 @@ static ngx_http_variable_t  ngx_http_strict_tls_vars[] = {
 
     { ngx_string("strict_tls_report"), NULL,
       ngx_http_strict_tls_variable, NGX_STRICT_TLS_REPORT_JSON,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("strict_tls_client_verdict"), NULL,
+      ngx_http_strict_tls_client_variable, NGX_STRICT_TLS_VERDICT,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("strict_tls_client_reason"), NULL,
+      ngx_http_strict_tls_client_variable, NGX_STRICT_TLS_REASON,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("strict_tls_client_report"), NULL,
+      ngx_http_strict_tls_client_variable, NGX_STRICT_TLS_REPORT_JSON,
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
@@ -114,6 +128,24 @@ ngx_http_strict_tls_cleanup_ctx(void *data)
     ngx_http_strict_tls_ctx_t *ctx = data;
 
     ngx_strict_tls_leave_conn(&ctx->owner);
+
+    ngx_strict_tls_client_leave(&ctx->waiter);
+
+    stls_result_free(ctx->client);
+    ctx->client = NULL;
+}
+
+
+void
+ngx_http_strict_tls_set_client(ngx_http_strict_tls_ctx_t *ctx,
+    stls_result *result)
+{
+    if (result) {
+        (void) stls_result_up_ref(result);
+    }
+
+    stls_result_free(ctx->client);
+    ctx->client = result;
 }
 
 
@@ -127,4 +159,29 @@ ngx_http_strict_tls_variable(ngx_http_request_t *r,
 
     return ngx_strict_tls_variable(r->pool, v,
                                    ctx ? ctx->owner.result : NULL, data);
+}
+
+
+/* The verdict that let this request in, or that nginx has refused it for. */
+
+static ngx_int_t
+ngx_http_strict_tls_client_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    stls_result                     *result;
+    ngx_http_strict_tls_ctx_t       *ctx;
+    ngx_http_strict_tls_srv_conf_t  *scf;
+
+    ctx = ngx_http_strict_tls_get_ctx(r->main);
+
+    result = ctx ? ctx->client : NULL;
+
+    if (result == NULL) {
+        scf = ngx_http_get_module_srv_conf(r->main,
+                                           ngx_http_strict_tls_module);
+
+        result = ngx_strict_tls_client_result(r->connection, &scf->client);
+    }
+
+    return ngx_strict_tls_variable(r->pool, v, result, data);
 }

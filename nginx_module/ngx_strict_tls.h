@@ -42,6 +42,7 @@ typedef struct ngx_strict_tls_crl_file_s  ngx_strict_tls_crl_file_t;
 
 typedef struct {
     ngx_str_t                       file;
+    ngx_str_t                       more;      /* another one, or empty */
     stls_anchors                   *anchors;
 } ngx_strict_tls_anchors_t;
 
@@ -105,6 +106,7 @@ typedef struct {
     ngx_array_t                    *own;       /* settings of this level */
     ngx_array_t                    *settings;  /* with those of all above */
     ngx_str_t                       trusted_certificate;
+    ngx_str_t                       also_trusted;  /* another file */
     ngx_array_t                    *http_proxy;  /* ngx_addr_t; NULL: off */
 
     /* only where there are TLS peers to be strict about, else NULL */
@@ -227,12 +229,42 @@ struct ngx_strict_tls_conn_s {
     ngx_connection_handler_pt       handler;   /* nginx's */
     ngx_uint_t                      rejudged;
 
+    /* of a client's: the certificates that came, leaf first */
+    STACK_OF(X509)                 *certs;
+    ngx_queue_t                     waiters;   /* ngx_strict_tls_waiter_t */
+    ngx_strict_tls_conn_t          *next;      /* under another scope */
+
     unsigned                        stock_verify:1;  /* nginx's is on, too */
     unsigned                        trust_judged:1;
     unsigned                        has_key:1;
     unsigned                        has_staple_key:1;
     unsigned                        save_session:1;
     unsigned                        closed:1;  /* by the peer, meanwhile */
+};
+
+
+/* ---- one client's connection ---- */
+
+/* What a client's verdict must know about the servers of its address. */
+
+typedef struct {
+    /* of the server that nginx has chosen; NULL where nobody is strict */
+    ngx_strict_tls_scope_t       *(*scope)(ngx_connection_t *c);
+
+    /* of the server that it will choose for this name, which may be empty */
+    ngx_strict_tls_scope_t       *(*find)(ngx_connection_t *c,
+                                          ngx_str_t *server_name);
+} ngx_strict_tls_server_t;
+
+
+/* Who waits for a client's verdict; called once, and must not free anything. */
+
+typedef struct ngx_strict_tls_waiter_s  ngx_strict_tls_waiter_t;
+
+struct ngx_strict_tls_waiter_s {
+    ngx_queue_t                     queue;     /* in conn->waiters */
+    void                          (*handler)(ngx_strict_tls_waiter_t *waiter);
+    unsigned                        waiting:1;
 };
 
 
@@ -397,6 +429,8 @@ ngx_int_t ngx_strict_tls_create_worker(ngx_conf_t *cf,
 void ngx_strict_tls_init_scope(ngx_strict_tls_scope_t *scope, stls_role role);
 ngx_int_t ngx_strict_tls_inherit(ngx_conf_t *cf, ngx_strict_tls_scope_t *prev,
     ngx_strict_tls_scope_t *scope);
+ngx_int_t ngx_strict_tls_begin_with(ngx_conf_t *cf,
+    ngx_strict_tls_scope_t *scope, ngx_strict_tls_scope_t *base);
 ngx_int_t ngx_strict_tls_build(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
     ngx_strict_tls_scope_t *scope, ngx_str_t *trusted,
     ngx_resolver_t *resolver, const char *level, ngx_str_t *name);
@@ -409,7 +443,7 @@ ngx_str_t *ngx_strict_tls_conf_str(ngx_module_t *module, void *conf,
 
 /* ngx_strict_tls_anchors.c */
 stls_anchors *ngx_strict_tls_anchors(ngx_conf_t *cf,
-    ngx_strict_tls_main_conf_t *mcf, ngx_str_t *trusted,
+    ngx_strict_tls_main_conf_t *mcf, ngx_str_t *trusted, ngx_str_t *more,
     ngx_uint_t level);
 
 /* ngx_strict_tls_resolver.c */
@@ -421,6 +455,9 @@ ngx_int_t ngx_strict_tls_find_resolver(ngx_conf_t *cf,
 ngx_int_t ngx_strict_tls_handshake_init(ngx_log_t *log);
 ngx_int_t ngx_strict_tls_install(SSL_CTX *ssl_ctx,
     const ngx_strict_tls_host_t *host, ngx_log_t *log);
+stls_reason ngx_strict_tls_alert_reason(const char **detail);
+int ngx_strict_tls_stock_verify(X509_STORE_CTX *store);
+ngx_uint_t ngx_strict_tls_has_crls(SSL_CTX *ssl_ctx);
 
 /* ngx_strict_tls_conn.c */
 ngx_int_t ngx_strict_tls_conn_init(ngx_log_t *log);
@@ -432,10 +469,30 @@ ngx_int_t ngx_strict_tls_set_upstream(ngx_strict_tls_conn_t *conn,
     ngx_str_t *name, ngx_str_t *client, ngx_peer_connection_t *pc);
 ngx_strict_tls_conn_t *ngx_strict_tls_ssl_conn(SSL *ssl);
 ngx_strict_tls_conn_t *ngx_strict_tls_get_conn(ngx_connection_t *c);
+ngx_strict_tls_conn_t *ngx_strict_tls_create_client(ngx_connection_t *c,
+    ngx_strict_tls_scope_t *scope, STACK_OF(X509) *certs);
+ngx_int_t ngx_strict_tls_set_session_key(ngx_strict_tls_conn_t *conn,
+    const u_char *key, size_t len);
 void ngx_strict_tls_cancel(ngx_strict_tls_conn_t *conn);
 void ngx_strict_tls_leave_conn(ngx_strict_tls_owner_t *owner);
 void ngx_strict_tls_set_result(ngx_strict_tls_owner_t *owner,
     stls_result *result);
+
+/* ngx_strict_tls_client.c */
+ngx_int_t ngx_strict_tls_client_init(ngx_log_t *log);
+ngx_int_t ngx_strict_tls_client_install(SSL_CTX *ssl_ctx,
+    const ngx_strict_tls_server_t *server, ngx_uint_t strict,
+    size_t max_cert_list, ngx_log_t *log);
+
+/* ngx_strict_tls_gate.c */
+ngx_strict_tls_conn_t *ngx_strict_tls_client_conn(ngx_connection_t *c,
+    ngx_strict_tls_scope_t *scope);
+stls_verdict ngx_strict_tls_client_judge(ngx_strict_tls_conn_t *conn);
+void ngx_strict_tls_client_wait(ngx_strict_tls_conn_t *conn,
+    ngx_strict_tls_waiter_t *waiter);
+void ngx_strict_tls_client_leave(ngx_strict_tls_waiter_t *waiter);
+stls_result *ngx_strict_tls_client_result(ngx_connection_t *c,
+    ngx_strict_tls_scope_t *scope);
 
 /* ngx_strict_tls_suspend.c */
 void ngx_strict_tls_handler(ngx_connection_t *c);
@@ -443,7 +500,10 @@ void ngx_strict_tls_handler(ngx_connection_t *c);
 /* ngx_strict_tls_judge.c */
 stls_verdict ngx_strict_tls_judge_trust(ngx_strict_tls_conn_t *conn,
     STACK_OF(X509) *certs);
+ngx_int_t ngx_strict_tls_key(ngx_strict_tls_scope_t *scope, ngx_str_t *name,
+    STACK_OF(X509) *certs, u_char *key);
 stls_verdict ngx_strict_tls_judge(ngx_strict_tls_conn_t *conn);
+ngx_uint_t ngx_strict_tls_accepts(ngx_strict_tls_conn_t *conn);
 stls_check *ngx_strict_tls_check(ngx_strict_tls_scope_t *scope,
     ngx_str_t *name, STACK_OF(X509) *certs);
 void ngx_strict_tls_fail(ngx_strict_tls_conn_t *conn,
@@ -477,6 +537,9 @@ void ngx_strict_tls_session_offer(ngx_strict_tls_conn_t *conn,
     ngx_ssl_conn_t *ssl_conn);
 void ngx_strict_tls_session_save(ngx_connection_t *c);
 void ngx_strict_tls_session_drop(ngx_strict_tls_conn_t *conn);
+void ngx_strict_tls_session_keep_client(ngx_strict_tls_conn_t *conn);
+ngx_strict_tls_conn_t *ngx_strict_tls_session_find_client(ngx_connection_t *c,
+    ngx_strict_tls_scope_t *scope, const u_char *key, size_t len);
 void ngx_strict_tls_session_drop_question(
     ngx_strict_tls_worker_t *worker, const u_char *question);
 void ngx_strict_tls_session_clear(ngx_strict_tls_worker_t *worker);

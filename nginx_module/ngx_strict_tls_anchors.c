@@ -7,22 +7,29 @@
 
 
 static ngx_int_t ngx_strict_tls_system_store(ngx_str_t *file);
+static ngx_uint_t ngx_strict_tls_same_file(ngx_str_t *one, ngx_str_t *two);
 static stls_anchors *ngx_strict_tls_load_anchors(ngx_conf_t *cf,
-    ngx_str_t *file, ngx_uint_t level);
+    ngx_str_t *file, ngx_str_t *more, ngx_uint_t level);
+static stls_status ngx_strict_tls_load_file(ngx_conf_t *cf,
+    stls_anchors *anchors, ngx_str_t *file, ngx_uint_t level, stls_error *err);
 
 
-/* `trusted` is empty: the system's.  What is wrong is told at `level`. */
+/*
+ * `trusted` is empty: the system's.  `more` is another file, or empty.  What is
+ * wrong is told at `level`.
+ */
 
 stls_anchors *
 ngx_strict_tls_anchors(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
-    ngx_str_t *trusted, ngx_uint_t level)
+    ngx_str_t *trusted, ngx_str_t *more, ngx_uint_t level)
 {
-    ngx_str_t                  file;
+    ngx_str_t                  file, second;
     ngx_uint_t                 i;
     stls_anchors              *anchors;
     ngx_strict_tls_anchors_t  *known;
 
     file = *trusted;
+    second = *more;
 
     if (file.len == 0) {
 
@@ -38,17 +45,21 @@ ngx_strict_tls_anchors(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
         return NULL;
     }
 
+    if (second.len && ngx_conf_full_name(cf->cycle, &second, 1) != NGX_OK) {
+        return NULL;
+    }
+
     known = mcf->anchors.elts;
 
     for (i = 0; i < mcf->anchors.nelts; i++) {
-        if (known[i].file.len == file.len
-            && ngx_strncmp(known[i].file.data, file.data, file.len) == 0)
+        if (ngx_strict_tls_same_file(&known[i].file, &file)
+            && ngx_strict_tls_same_file(&known[i].more, &second))
         {
             return known[i].anchors;
         }
     }
 
-    anchors = ngx_strict_tls_load_anchors(cf, &file, level);
+    anchors = ngx_strict_tls_load_anchors(cf, &file, &second, level);
     if (anchors == NULL) {
         return NULL;
     }
@@ -60,9 +71,18 @@ ngx_strict_tls_anchors(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
     }
 
     known->file = file;
+    known->more = second;
     known->anchors = anchors;
 
     return anchors;
+}
+
+
+static ngx_uint_t
+ngx_strict_tls_same_file(ngx_str_t *one, ngx_str_t *two)
+{
+    return one->len == two->len
+           && ngx_strncmp(one->data, two->data, one->len) == 0;
 }
 
 
@@ -88,44 +108,67 @@ ngx_strict_tls_system_store(ngx_str_t *file)
 
 
 static stls_anchors *
-ngx_strict_tls_load_anchors(ngx_conf_t *cf, ngx_str_t *file,
+ngx_strict_tls_load_anchors(ngx_conf_t *cf, ngx_str_t *file, ngx_str_t *more,
     ngx_uint_t level)
 {
-    BIO           *bio;
+    ngx_str_t     *blamed;
     stls_error     err;
     stls_status    status;
     stls_anchors  *anchors;
 
-    bio = BIO_new_file((char *) file->data, "r");
-    if (bio == NULL) {
-        ngx_conf_log_error(level, cf, ngx_errno,
-                           "cannot open trusted certificates \"%V\"", file);
-        ERR_clear_error();
-        return NULL;
-    }
-
     anchors = stls_anchors_new(NULL);
     if (anchors == NULL) {
-        BIO_free(bio);
         return NULL;
     }
 
     err.text[0] = '\0';
-    status = stls_anchors_load(anchors, bio, &err);
+    blamed = file;
+    status = ngx_strict_tls_load_file(cf, anchors, file, level, &err);
+
+    if (status == STLS_OK && more->len) {
+        blamed = more;
+        status = ngx_strict_tls_load_file(cf, anchors, more, level, &err);
+    }
 
     if (status == STLS_OK) {
         status = stls_anchors_freeze(anchors, &err);
     }
 
-    BIO_free(bio);
     ERR_clear_error();
 
     if (status != STLS_OK) {
-        ngx_conf_log_error(level, cf, 0,
-                           "trusted certificates \"%V\": %s", file, err.text);
+
+        if (err.text[0] != '\0') {
+            ngx_conf_log_error(level, cf, 0,
+                               "trusted certificates \"%V\": %s", blamed,
+                               err.text);
+        }
+
         stls_anchors_free(anchors);
         return NULL;
     }
 
     return anchors;
+}
+
+
+static stls_status
+ngx_strict_tls_load_file(ngx_conf_t *cf, stls_anchors *anchors,
+    ngx_str_t *file, ngx_uint_t level, stls_error *err)
+{
+    BIO          *bio;
+    stls_status   status;
+
+    bio = BIO_new_file((char *) file->data, "r");
+    if (bio == NULL) {
+        ngx_conf_log_error(level, cf, ngx_errno,
+                           "cannot open trusted certificates \"%V\"", file);
+        return STLS_ERR_ARGUMENT;
+    }
+
+    status = stls_anchors_load(anchors, bio, err);
+
+    BIO_free(bio);
+
+    return status;
 }

@@ -240,6 +240,39 @@ ngx_strict_tls_inherit(ngx_conf_t *cf, ngx_strict_tls_scope_t *prev,
 }
 
 
+/*
+ * A scope that has been merged begins with what is in effect in another one;
+ * its own settings, of all levels, come after that.
+ */
+
+ngx_int_t
+ngx_strict_tls_begin_with(ngx_conf_t *cf, ngx_strict_tls_scope_t *scope,
+    ngx_strict_tls_scope_t *base)
+{
+    ngx_array_t  *settings;
+
+    settings = ngx_array_create(cf->pool,
+                                base->settings->nelts + scope->settings->nelts
+                                + 1,
+                                sizeof(ngx_strict_tls_setting_t));
+    if (settings == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(ngx_array_push_n(settings, base->settings->nelts),
+               base->settings->elts,
+               base->settings->nelts * sizeof(ngx_strict_tls_setting_t));
+    ngx_memcpy(ngx_array_push_n(settings, scope->settings->nelts),
+               scope->settings->elts,
+               scope->settings->nelts * sizeof(ngx_strict_tls_setting_t));
+
+    scope->settings = settings;
+    scope->http_proxy = base->http_proxy;
+
+    return NGX_OK;
+}
+
+
 /* The preset resets what came before it, so it goes before its own level. */
 
 static ngx_int_t
@@ -291,7 +324,9 @@ ngx_strict_tls_build(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
 {
     scope->main_conf = mcf;
 
-    scope->anchors = ngx_strict_tls_anchors(cf, mcf, trusted, NGX_LOG_EMERG);
+    scope->anchors = ngx_strict_tls_anchors(cf, mcf, trusted,
+                                            &scope->also_trusted,
+                                            NGX_LOG_EMERG);
     if (scope->anchors == NULL) {
         return NGX_ERROR;
     }

@@ -147,6 +147,86 @@ ngx_strict_tls_copy(ngx_str_t *dst, ngx_str_t *src, ngx_log_t *log)
 }
 
 
+/*
+ * A client of a server with this scope.  `certs`, leaf first, may be NULL:
+ * nobody knows them any more.
+ */
+
+ngx_strict_tls_conn_t *
+ngx_strict_tls_create_client(ngx_connection_t *c, ngx_strict_tls_scope_t *scope,
+    STACK_OF(X509) *certs)
+{
+    SSL                      *ssl;
+    ngx_strict_tls_conn_t    *conn;
+    ngx_strict_tls_worker_t  *worker;
+
+    ssl = c->ssl->connection;
+
+    conn = ngx_calloc(sizeof(ngx_strict_tls_conn_t), c->log);
+    if (conn == NULL) {
+        return NULL;
+    }
+
+    conn->connection = c;
+    conn->scope = scope;
+    conn->main_conf = scope->main_conf;
+    conn->ssl_ctx = c->ssl->session_ctx;
+    conn->crl_file_generation = ngx_strict_tls_crl_file_generation(scope);
+
+    ngx_queue_init(&conn->waiters);
+
+    worker = ngx_strict_tls_get_worker(conn->main_conf);
+
+    ngx_strict_tls_sync(worker);
+    conn->epoch = worker->epoch;
+
+    if (certs) {
+        conn->certs = X509_chain_up_ref(certs);
+        if (conn->certs == NULL) {
+            goto failed;
+        }
+    }
+
+    if (ngx_strict_tls_copy(&conn->addr, &c->addr_text, c->log) != NGX_OK) {
+        goto failed;
+    }
+
+    conn->next = ngx_strict_tls_ssl_conn(ssl);
+
+    if (SSL_set_ex_data(ssl, ngx_strict_tls_ssl_index, conn) == 0) {
+        conn->next = NULL;
+        goto failed;
+    }
+
+    return conn;
+
+failed:
+
+    ngx_strict_tls_free_conn(NULL, conn, NULL, 0, 0, NULL);
+
+    return NULL;
+}
+
+
+ngx_int_t
+ngx_strict_tls_set_session_key(ngx_strict_tls_conn_t *conn, const u_char *key,
+    size_t len)
+{
+    ngx_str_t  name;
+
+    if (conn->session_key.data) {
+        ngx_free(conn->session_key.data);
+        ngx_str_null(&conn->session_key);
+    }
+
+    name.data = (u_char *) key;
+    name.len = len;
+
+    return ngx_strict_tls_copy(&conn->session_key, &name,
+                               conn->connection->log);
+}
+
+
 /* Nobody waits for the verdict any more. */
 
 void
@@ -215,7 +295,11 @@ ngx_strict_tls_free_conn(void *parent, void *ptr, CRYPTO_EX_DATA *ad,
         return;
     }
 
+    ngx_strict_tls_free_conn(NULL, conn->next, NULL, 0, 0, NULL);
+
     ngx_strict_tls_cancel(conn);
+
+    sk_X509_pop_free(conn->certs, X509_free);
 
     stls_check_free(conn->check);
     stls_result_free(conn->result);

@@ -23,7 +23,6 @@ static long ngx_strict_tls_read_once(BIO *bio, int oper,
 static void ngx_strict_tls_done(SSL *ssl);
 static void ngx_strict_tls_alert(SSL *ssl);
 static int ngx_strict_tls_verify(X509_STORE_CTX *store, void *data);
-static int ngx_strict_tls_stock_verify(X509_STORE_CTX *store);
 static ngx_uint_t ngx_strict_tls_wants_stock(
     ngx_strict_tls_conn_t *conn);
 static ngx_strict_tls_scope_t *ngx_strict_tls_handshake_scope(SSL *ssl);
@@ -320,7 +319,7 @@ ngx_strict_tls_verify(X509_STORE_CTX *store, void *data)
 }
 
 
-static int
+int
 ngx_strict_tls_stock_verify(X509_STORE_CTX *store)
 {
     return X509_verify_cert(store) > 0;
@@ -336,17 +335,20 @@ ngx_strict_tls_stock_verify(X509_STORE_CTX *store)
 static ngx_uint_t
 ngx_strict_tls_wants_stock(ngx_strict_tls_conn_t *conn)
 {
-    X509_STORE  *store;
-
     if (!conn->stock_verify) {
         return 0;
     }
 
-    if (conn->scope->report) {
-        return 1;
-    }
+    return conn->scope->report || ngx_strict_tls_has_crls(conn->ssl_ctx);
+}
 
-    store = SSL_CTX_get_cert_store(conn->ssl_ctx);
+
+ngx_uint_t
+ngx_strict_tls_has_crls(SSL_CTX *ssl_ctx)
+{
+    X509_STORE  *store;
+
+    store = SSL_CTX_get_cert_store(ssl_ctx);
 
     return (X509_VERIFY_PARAM_get_flags(X509_STORE_get0_param(store))
             & X509_V_FLAG_CRL_CHECK)
@@ -412,7 +414,8 @@ failed:
 static void
 ngx_strict_tls_alert(SSL *ssl)
 {
-    unsigned long           err;
+    stls_reason             reason;
+    const char             *detail;
     ngx_strict_tls_conn_t  *conn;
 
     conn = ngx_strict_tls_ssl_conn(ssl);
@@ -426,37 +429,49 @@ ngx_strict_tls_alert(SSL *ssl)
         return;
     }
 
-    err = ERR_peek_last_error();
+    reason = ngx_strict_tls_alert_reason(&detail);
 
-    if (ERR_GET_LIB(err) != ERR_LIB_SSL) {
+    if (reason == STLS_REASON_NONE) {
         return;
     }
 
     ERR_set_mark();
-
-    switch (ERR_GET_REASON(err)) {
-
-    case SSL_R_EXCESSIVE_MESSAGE_SIZE:
-        ngx_strict_tls_fail(conn, STLS_REASON_CHAIN_TOO_LONG,
-                            "the certificates exceed max_chain_bytes "
-                            "by far and were not read");
-        break;
-
-    case ERR_R_ASN1_LIB:
-    case SSL_R_LENGTH_MISMATCH:
-    case SSL_R_CERT_LENGTH_MISMATCH:
-        ngx_strict_tls_fail(conn, STLS_REASON_CHAIN_MALFORMED,
-                            "the Certificate message cannot be decoded");
-        break;
-
-    default:
-        ERR_pop_to_mark();
-        return;
-    }
-
+    ngx_strict_tls_fail(conn, reason, detail);
     ERR_pop_to_mark();
 
     conn->phase = ngx_strict_tls_rejected;
 
     ngx_strict_tls_record(conn);
+}
+
+
+/* In a state in which a Certificate is read: what is wrong with the message. */
+
+stls_reason
+ngx_strict_tls_alert_reason(const char **detail)
+{
+    unsigned long  err;
+
+    err = ERR_peek_last_error();
+
+    if (ERR_GET_LIB(err) != ERR_LIB_SSL) {
+        return STLS_REASON_NONE;
+    }
+
+    switch (ERR_GET_REASON(err)) {
+
+    case SSL_R_EXCESSIVE_MESSAGE_SIZE:
+        *detail = "the certificates exceed max_chain_bytes by far and were "
+                  "not read";
+        return STLS_REASON_CHAIN_TOO_LONG;
+
+    case ERR_R_ASN1_LIB:
+    case SSL_R_LENGTH_MISMATCH:
+    case SSL_R_CERT_LENGTH_MISMATCH:
+        *detail = "the Certificate message cannot be decoded";
+        return STLS_REASON_CHAIN_MALFORMED;
+
+    default:
+        return STLS_REASON_NONE;
+    }
 }

@@ -14,6 +14,9 @@ static stls_verdict ngx_strict_tls_judge_resumed(
     ngx_strict_tls_conn_t *conn);
 static stls_verdict ngx_strict_tls_judge_full(
     ngx_strict_tls_conn_t *conn);
+static STACK_OF(X509) *ngx_strict_tls_certs(ngx_strict_tls_conn_t *conn);
+static stls_status ngx_strict_tls_staples(ngx_strict_tls_conn_t *conn,
+    u_char **staples, size_t *len);
 static void ngx_strict_tls_refresh(ngx_strict_tls_conn_t *conn);
 
 
@@ -43,15 +46,7 @@ ngx_strict_tls_judge_trust(ngx_strict_tls_conn_t *conn,
     /* the key of an offered session's verdict, if any, is of no use now */
     conn->has_staple_key = 0;
 
-    if (!scope->nonce
-        && stls_verdict_key(conn->key, scope->policy, scope->anchors,
-                            scope->role, (char *) conn->name.data,
-                            conn->name.len, certs)
-           == STLS_OK
-        && stls_verdict_key_crl_file(conn->key, conn->key,
-                                     ngx_strict_tls_crl_file_get0(scope))
-           == STLS_OK)
-    {
+    if (ngx_strict_tls_key(scope, &conn->name, certs, conn->key) == NGX_OK) {
         conn->has_key = 1;
 
         result = ngx_strict_tls_verdict_get0(worker, conn->key);
@@ -96,6 +91,27 @@ ngx_strict_tls_judge_trust(ngx_strict_tls_conn_t *conn,
 }
 
 
+/* What a verdict without staples is remembered by; NGX_DECLINED: it is not. */
+
+ngx_int_t
+ngx_strict_tls_key(ngx_strict_tls_scope_t *scope, ngx_str_t *name,
+    STACK_OF(X509) *certs, u_char *key)
+{
+    if (scope->nonce
+        || stls_verdict_key(key, scope->policy, scope->anchors, scope->role,
+                            (char *) name->data, name->len, certs)
+           != STLS_OK
+        || stls_verdict_key_crl_file(key, key,
+                                     ngx_strict_tls_crl_file_get0(scope))
+           != STLS_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
 /*
  * After the handshake.  PENDING: conn->job goes on; otherwise conn->result
  * says why, unless there was no memory for it.
@@ -106,7 +122,11 @@ ngx_strict_tls_judge(ngx_strict_tls_conn_t *conn)
 {
     stls_verdict  verdict;
 
-    if (SSL_session_reused(conn->connection->ssl->connection)) {
+    /* a client's certificates are at hand however the connection was made */
+
+    if (conn->certs == NULL
+        && SSL_session_reused(conn->connection->ssl->connection))
+    {
         verdict = ngx_strict_tls_judge_resumed(conn);
 
     } else {
@@ -180,7 +200,6 @@ ngx_strict_tls_judge_resumed(ngx_strict_tls_conn_t *conn)
 static stls_verdict
 ngx_strict_tls_judge_full(ngx_strict_tls_conn_t *conn)
 {
-    SSL                      *ssl;
     size_t                    len;
     u_char                   *staples;
     stls_check               *check;
@@ -190,7 +209,6 @@ ngx_strict_tls_judge_full(ngx_strict_tls_conn_t *conn)
     ngx_strict_tls_scope_t   *scope;
 
     scope = conn->scope;
-    ssl = conn->connection->ssl->connection;
     worker = ngx_strict_tls_get_worker(conn->main_conf);
 
     stls_result_free(conn->inherited);
@@ -199,7 +217,7 @@ ngx_strict_tls_judge_full(ngx_strict_tls_conn_t *conn)
     ngx_strict_tls_sync(worker);
     conn->epoch = worker->epoch;
 
-    if (stls_staples_get1(ssl, &staples, &len) != STLS_OK) {
+    if (ngx_strict_tls_staples(conn, &staples, &len) != STLS_OK) {
         return STLS_REJECT;
     }
 
@@ -244,7 +262,7 @@ ngx_strict_tls_judge_full(ngx_strict_tls_conn_t *conn)
 
     if (check == NULL) {
         check = ngx_strict_tls_check(scope, &conn->name,
-                                     SSL_get_peer_cert_chain(ssl));
+                                     ngx_strict_tls_certs(conn));
         if (check == NULL) {
             OPENSSL_free(staples);
             return STLS_REJECT;
@@ -277,6 +295,49 @@ ngx_strict_tls_judge_full(ngx_strict_tls_conn_t *conn)
     }
 
     return conn->result ? stls_result_verdict(conn->result) : STLS_REJECT;
+}
+
+
+/* Whether what was decided lets the peer in; without memory for it, nobody. */
+
+ngx_uint_t
+ngx_strict_tls_accepts(ngx_strict_tls_conn_t *conn)
+{
+    if (conn->result == NULL) {
+        return conn->scope->report;
+    }
+
+    return stls_result_verdict(conn->result) == STLS_ACCEPT;
+}
+
+
+/* A server's chain begins with its leaf, a client's is kept apart. */
+
+static STACK_OF(X509) *
+ngx_strict_tls_certs(ngx_strict_tls_conn_t *conn)
+{
+    if (conn->scope->role == STLS_ROLE_CLIENT) {
+        return conn->certs;
+    }
+
+    return SSL_get_peer_cert_chain(conn->connection->ssl->connection);
+}
+
+
+/* Clients staple nothing: on a server's SSL this would be its own answer. */
+
+static stls_status
+ngx_strict_tls_staples(ngx_strict_tls_conn_t *conn, u_char **staples,
+    size_t *len)
+{
+    if (conn->scope->role == STLS_ROLE_CLIENT) {
+        *staples = NULL;
+        *len = 0;
+
+        return STLS_OK;
+    }
+
+    return stls_staples_get1(conn->connection->ssl->connection, staples, len);
 }
 
 
@@ -397,14 +458,16 @@ ngx_strict_tls_record(ngx_strict_tls_conn_t *conn)
     ngx_log_t   *log;
     ngx_uint_t   level;
 
-    if (conn->owner == NULL) {
+    if (conn->owner) {
+        ngx_strict_tls_set_result(conn->owner, conn->result);
+
+    } else if (conn->scope->role == STLS_ROLE_SERVER) {
         return;
     }
 
     log = conn->connection->log;
     level = conn->scope->report ? NGX_LOG_WARN : NGX_LOG_ERR;
 
-    ngx_strict_tls_set_result(conn->owner, conn->result);
     ngx_strict_tls_status_note(conn->main_conf,
                                conn->scope->role == STLS_ROLE_CLIENT
                                ? STLS_INBOUND : STLS_OUTBOUND,
@@ -412,9 +475,9 @@ ngx_strict_tls_record(ngx_strict_tls_conn_t *conn)
                                conn->result);
 
     if (conn->result == NULL) {
-        ngx_log_error(level, log, 0, "strict-tls: %s peer=%V reason=%s",
+        ngx_log_error(level, log, 0, "strict-tls: %s peer=%s reason=%s",
                       conn->scope->report ? "would_reject" : "reject",
-                      &conn->name,
+                      conn->name.len ? (char *) conn->name.data : "-",
                       stls_reason_id(STLS_REASON_INTERNAL_MEMORY));
         return;
     }
@@ -432,7 +495,7 @@ ngx_strict_tls_record(ngx_strict_tls_conn_t *conn)
 
     ngx_log_error(level, log, 0, "%*s", len, line);
 
-    if (conn->host->hint) {
+    if (conn->host && conn->host->hint) {
         conn->host->hint(conn, level);
     }
 }
@@ -522,7 +585,6 @@ ngx_strict_tls_reusable(ngx_strict_tls_conn_t *conn)
 static void
 ngx_strict_tls_refresh(ngx_strict_tls_conn_t *conn)
 {
-    SSL                      *ssl;
     size_t                    len;
     time_t                    now;
     u_char                   *staples;
@@ -548,8 +610,7 @@ ngx_strict_tls_refresh(ngx_strict_tls_conn_t *conn)
         return;
     }
 
-    ssl = conn->connection->ssl->connection;
-    certs = SSL_get_peer_cert_chain(ssl);
+    certs = ngx_strict_tls_certs(conn);
 
     if (certs == NULL) {
         return;
@@ -565,7 +626,7 @@ ngx_strict_tls_refresh(ngx_strict_tls_conn_t *conn)
      * hand: its certificates are then judged by what a responder says.
      */
 
-    if (stls_staples_get1(ssl, &staples, &len) == STLS_OK) {
+    if (ngx_strict_tls_staples(conn, &staples, &len) == STLS_OK) {
         (void) stls_check_add_staples(check, staples, len);
         OPENSSL_free(staples);
     }

@@ -150,7 +150,7 @@ ngx_strict_tls_own_scope(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
                 ? NGX_LOG_EMERG : NGX_LOG_WARN;
 
     if (ngx_strict_tls_anchors(cf, mcf, &level_scope->trusted_certificate,
-                               log_level)
+                               &level_scope->also_trusted, log_level)
         == NULL)
     {
         ngx_log_error(log_level, cf->log, 0,

@@ -11,13 +11,16 @@ typedef struct {
     ngx_str_node_t                  node;
     ngx_queue_t                     queue;
 
-    SSL_SESSION                    *session;
+    SSL_SESSION                    *session;   /* NULL: a client's ... */
+    STACK_OF(X509)                 *certs;     /* ... whose chain this is */
     stls_result                    *result;
     u_char                          key[STLS_ID_LEN];      /* of verdicts */
     unsigned                        has_key:1;
 } ngx_strict_tls_session_t;
 
 
+static ngx_strict_tls_session_t *ngx_strict_tls_session_add(
+    ngx_strict_tls_conn_t *conn);
 static ngx_strict_tls_session_t *ngx_strict_tls_session_find(
     ngx_strict_tls_worker_t *worker, ngx_str_t *key);
 static void ngx_strict_tls_session_free(
@@ -132,7 +135,6 @@ ngx_strict_tls_session_offer(ngx_strict_tls_conn_t *conn,
 void
 ngx_strict_tls_session_save(ngx_connection_t *c)
 {
-    ngx_str_t                 *key;
     SSL_SESSION               *session;
     ngx_strict_tls_conn_t     *conn;
     ngx_strict_tls_worker_t   *worker;
@@ -170,7 +172,33 @@ ngx_strict_tls_session_save(ngx_connection_t *c)
         return;
     }
 
-    s = ngx_strict_tls_session_find(worker, &conn->session_key);
+    s = ngx_strict_tls_session_add(conn);
+
+    if (s == NULL) {
+        ngx_ssl_free_session(session);
+        return;
+    }
+
+    s->session = session;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, c->log, 0,
+                   "strict tls keeps session %p", session);
+}
+
+
+/* In place of what there was under conn->session_key. */
+
+static ngx_strict_tls_session_t *
+ngx_strict_tls_session_add(ngx_strict_tls_conn_t *conn)
+{
+    ngx_str_t                 *key;
+    ngx_strict_tls_worker_t   *worker;
+    ngx_strict_tls_session_t  *s;
+
+    key = &conn->session_key;
+    worker = ngx_strict_tls_get_worker(conn->main_conf);
+
+    s = ngx_strict_tls_session_find(worker, key);
 
     if (s) {
         ngx_strict_tls_session_free(worker, s);
@@ -181,15 +209,12 @@ ngx_strict_tls_session_save(ngx_connection_t *c)
         ngx_strict_tls_session_free(worker, s);
     }
 
-    key = &conn->session_key;
-
-    s = ngx_calloc(sizeof(ngx_strict_tls_session_t) + key->len, c->log);
+    s = ngx_calloc(sizeof(ngx_strict_tls_session_t) + key->len,
+                   conn->connection->log);
     if (s == NULL) {
-        ngx_ssl_free_session(session);
-        return;
+        return NULL;
     }
 
-    s->session = session;
     s->result = stls_result_up_ref(conn->result);
     s->has_key = conn->has_staple_key;
     ngx_memcpy(s->key, conn->key, STLS_ID_LEN);
@@ -203,8 +228,113 @@ ngx_strict_tls_session_save(ngx_connection_t *c)
     ngx_queue_insert_head(&worker->sessions_lru, &s->queue);
     worker->nsessions++;
 
-    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, c->log, 0,
-                   "strict tls keeps session %p", session);
+    return s;
+}
+
+
+/*
+ * A client's session is kept by nginx, or by the client in a ticket, and names
+ * the verdict's key.  What it lacks is the chain: that is kept here.
+ */
+
+void
+ngx_strict_tls_session_keep_client(ngx_strict_tls_conn_t *conn)
+{
+    ngx_strict_tls_session_t  *s;
+
+    if (conn->certs == NULL
+        || conn->session_key.len == 0
+        || conn->main_conf->max_sessions == 0
+        || ngx_strict_tls_cache_revoked_since(conn->main_conf->zone,
+                                              conn->epoch, conn->result))
+    {
+        return;
+    }
+
+    s = ngx_strict_tls_session_add(conn);
+
+    if (s == NULL) {
+        return;
+    }
+
+    s->certs = X509_chain_up_ref(conn->certs);
+
+    if (s->certs == NULL) {
+        ngx_strict_tls_session_free(
+                            ngx_strict_tls_get_worker(conn->main_conf), s);
+    }
+}
+
+
+/*
+ * The client that has got a session with this key, as accepted under `scope`:
+ * NULL unless that verdict is alive.
+ */
+
+ngx_strict_tls_conn_t *
+ngx_strict_tls_session_find_client(ngx_connection_t *c,
+    ngx_strict_tls_scope_t *scope, const u_char *key, size_t len)
+{
+    u_char                     own[STLS_ID_LEN];
+    ngx_str_t                  name;
+    ngx_strict_tls_conn_t     *conn;
+    ngx_strict_tls_worker_t   *worker;
+    ngx_strict_tls_session_t  *s;
+
+    worker = ngx_strict_tls_get_worker(scope->main_conf);
+
+    ngx_strict_tls_sync(worker);
+
+    name.data = (u_char *) key;
+    name.len = len;
+
+    s = ngx_strict_tls_session_find(worker, &name);
+
+    if (s == NULL || s->certs == NULL) {
+        return NULL;
+    }
+
+    /* the same policy, anchors, role and CRL file as well */
+
+    ngx_str_null(&name);
+
+    if (len != STLS_ID_LEN
+        || ngx_strict_tls_key(scope, &name, s->certs, own) != NGX_OK
+        || ngx_memcmp(own, key, STLS_ID_LEN) != 0)
+    {
+        return NULL;
+    }
+
+    if (stls_result_valid_until_s(s->result) <= ngx_time()
+        && (!s->has_key
+            || ngx_strict_tls_verdict_renew(worker, s->key, &s->result,
+                                            ngx_time())
+               != NGX_OK))
+    {
+        ngx_strict_tls_session_free(worker, s);
+        return NULL;
+    }
+
+    if (stls_result_verdict(s->result) != STLS_ACCEPT) {
+        return NULL;
+    }
+
+    conn = ngx_strict_tls_create_client(c, scope, s->certs);
+
+    if (conn == NULL) {
+        return NULL;
+    }
+
+    if (ngx_strict_tls_set_session_key(conn, key, len) != NGX_OK) {
+        return NULL;
+    }
+
+    conn->result = stls_result_up_ref(s->result);
+    conn->phase = ngx_strict_tls_accepted;
+    conn->has_staple_key = s->has_key;
+    ngx_memcpy(conn->key, s->key, STLS_ID_LEN);
+
+    return conn;
 }
 
 
@@ -291,6 +421,7 @@ ngx_strict_tls_session_free(ngx_strict_tls_worker_t *worker,
     worker->nsessions--;
 
     ngx_ssl_free_session(s->session);
+    sk_X509_pop_free(s->certs, X509_free);
     stls_result_free(s->result);
 
     ngx_free(s);

@@ -164,13 +164,7 @@ ngx_strict_tls_conclude(ngx_strict_tls_conn_t *conn)
 
     ngx_strict_tls_record(conn);
 
-    accept = conn->result
-             ? stls_result_verdict(conn->result) == STLS_ACCEPT
-             : conn->scope->report;
-
-    if (conn->closed) {
-        accept = 0;
-    }
+    accept = !conn->closed && ngx_strict_tls_accepts(conn);
 
     conn->owner->conn = NULL;
     conn->owner = NULL;

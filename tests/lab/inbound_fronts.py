@@ -1,7 +1,7 @@
 """nginx servers that demand client certificates: one virtual host for each row of inbound.py."""
 from . import net
 from .fronts import LAB_POLICY, directives
-from .inbound import server_name
+from .inbound import NO_TICKETS, server_name
 from .nginx import MODULE, Nginx
 
 CLIENT_HEADERS = """
@@ -30,7 +30,9 @@ def server(lab, port, name, trust, *, strict, policy=None, verify="on", responde
         f"ssl_certificate_key {lab.front.key_path};",
     ]
     if verify != "off":
-        lines += [f"ssl_verify_client {verify};", f"ssl_client_certificate {trust};"]
+        lines.append(f"ssl_verify_client {verify};")
+    if verify != "off" and trust:
+        lines.append(f"ssl_client_certificate {trust};")
     text = "".join(f"    {line}\n" for line in lines)
     if strict:
         text += f"    strict_tls_client {'on' if strict is True else strict};\n"
@@ -55,6 +57,7 @@ def inbound_front(lab, folder, *, strict=True, policy=None, module=MODULE, **ngi
     front.configure(http(*[
         server(lab, port, server_name(row.id), lab.client_scenes[row.id].trust, strict=strict,
                policy={**(policy or {}), **row.policy},
+               extra="ssl_session_tickets off;" if row.id in NO_TICKETS else "",
                responder_url=f"http://{net.HOST}:{lab.responder.port}")
         for row in lab.inbound], strict=strict))
     front.start([port])

@@ -5,12 +5,16 @@ long as it trusts none, and checks nothing about them at security level 0.
 """
 import http.client
 import json
+import os
 import socket
 import ssl
 import subprocess
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from . import net
+
+_WEAK = Path(__file__).with_name("weak.cnf")
 
 VERSIONS = {"tls12": ssl.TLSVersion.TLSv1_2, "tls13": ssl.TLSVersion.TLSv1_3}
 
@@ -129,16 +133,13 @@ def get_http2(port, name, chain=None, key=None, *, version="tls13", path="/", ho
 
     A request that needed another connection fails here.
     """
-    words = ["curl"]
+    words = []
     for number, host in enumerate(hosts):
         words += ["--next"] if number else ["--rate", rate] if rate else []
-        words += ["-sS", "-k", "--http2", "--ciphers", "DEFAULT:@SECLEVEL=0", "-o", "/dev/null",
-                  "-w", _WRITE_OUT, "--resolve", f"{name}:{port}:{net.HOST}",
-                  "--tlsv1.2", "--tls-max", {"tls12": "1.2", "tls13": "1.3"}[version]]
-        words += ["--cert", str(chain), "--key", str(key)] if chain else []
+        words += _curl_words(port, name, chain, key, version) + ["-w", _WRITE_OUT]
         words += ["-H", f"Host: {host}"] if host else []
-        words.append(f"https://{name}:{port}{path}")
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        words += ["-o", "/dev/null", f"https://{name}:{port}{path}"]
+    done = _curl(words)
     answers, end = [], 0
     while end < len(done.stdout):
         told, end = json.JSONDecoder().raw_decode(done.stdout, end)
@@ -151,3 +152,25 @@ def get_http2(port, name, chain=None, key=None, *, version="tls13", path="/", ho
                                                in told["headers"].items()}))
     assert len(answers) == len(hosts), done.stderr
     return answers
+
+
+def get_parallel(port, name, chain, key, number):
+    """Statuses of so many requests at the same time over HTTP/2 on one connection."""
+    done = _curl(["--parallel", *_curl_words(port, name, chain, key, "tls13"),
+                  "-w", "%{http_version} %{http_code} %{num_connects}\\n",
+                  *[word for i in range(number)
+                    for word in ("-o", "/dev/null", f"https://{name}:{port}/{i}")]])
+    told = [list(map(int, line.split())) for line in done.stdout.splitlines()]
+    assert [row[0] for row in told] == [2] * number and sum(row[2] for row in told) == 1, done
+    return [row[1] for row in told]
+
+
+def _curl_words(port, name, chain, key, version):
+    return ["-sS", "-k", "--http2", "--resolve", f"{name}:{port}:{net.HOST}",
+            "--tlsv1.2", "--tls-max", {"tls12": "1.2", "tls13": "1.3"}[version],
+            *(["--cert", str(chain), "--key", str(key)] if chain else [])]
+
+
+def _curl(words):
+    return subprocess.run(["curl", *words], capture_output=True, text=True, timeout=60,
+                          env={**os.environ, "OPENSSL_CONF": str(_WEAK)})

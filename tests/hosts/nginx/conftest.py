@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.lab import fronts, net, stream_fronts
+from tests.lab import fronts, inbound_fronts, net, stream_fronts
 from tests.lab.lab import Lab
 from tests.lab.nginx import MODULE, Nginx
 
@@ -78,3 +78,24 @@ class Stage:
         front.start()
         front.mark()
         return front
+
+    def inbound(self, servers, *, http="", workers=1, start=True, **options):
+        """(nginx, port) that demands client certificates.
+
+        servers(port) are its virtual hosts, see inbound_fronts.server();
+        front.rewrite(servers, http) before a reload.
+        """
+        front = Nginx(self._folder / f"front{next(self._numbers)}", "front", module=MODULE,
+                      workers=workers, **options)
+        port = net.free_port()
+        self._stack.callback(front.stop)
+
+        def rewrite(servers, http=http):
+            front.configure(inbound_fronts.http(*servers(port), extra=http))
+
+        rewrite(servers)
+        front.rewrite = rewrite
+        if start:
+            front.start([port])
+            front.mark()
+        return front, port

@@ -1,0 +1,364 @@
+/*
+ * Client certificates: arms the servers that ask for them, and judges each
+ * request under the policy of its own server before anything else is done.
+ */
+
+#include "ngx_http_strict_tls.h"
+
+
+static ngx_strict_tls_scope_t *ngx_http_strict_tls_client_scope(
+    ngx_connection_t *c);
+static ngx_strict_tls_scope_t *ngx_http_strict_tls_client_find(
+    ngx_connection_t *c, ngx_str_t *server_name);
+static ngx_http_core_srv_conf_t *ngx_http_strict_tls_find_server(
+    ngx_http_virtual_names_t *names, ngx_str_t *name);
+static ngx_int_t ngx_http_strict_tls_client_build(ngx_conf_t *cf,
+    ngx_http_strict_tls_main_conf_t *mcf, ngx_http_core_srv_conf_t *cscf);
+static ngx_int_t ngx_http_strict_tls_client_gate(ngx_http_request_t *r);
+static void ngx_http_strict_tls_client_wake(ngx_strict_tls_waiter_t *waiter);
+static ngx_int_t ngx_http_strict_tls_client_deny(ngx_http_request_t *r,
+    ngx_strict_tls_scope_t *scope);
+
+
+static const ngx_strict_tls_server_t  ngx_http_strict_tls_server = {
+    ngx_http_strict_tls_client_scope,
+    ngx_http_strict_tls_client_find
+};
+
+
+/* ---- configuration ---- */
+
+char *
+ngx_http_strict_tls_merge_client(ngx_conf_t *cf,
+    ngx_http_strict_tls_srv_conf_t *prev, ngx_http_strict_tls_srv_conf_t *conf)
+{
+    ngx_uint_t                own;
+    ngx_http_ssl_srv_conf_t  *sscf;
+
+    own = (conf->client.mode != NGX_CONF_UNSET_UINT
+           && conf->client.mode != NGX_STRICT_TLS_OFF);
+
+    if (ngx_strict_tls_inherit(cf, &prev->client, &conf->client) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    sscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_ssl_module);
+
+    if (own && !sscf->verify) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"strict_tls_client\" has nobody to judge: "
+                           "no certificate is asked for without "
+                           "\"ssl_verify_client\"");
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/*
+ * When everything is merged, for the settings about upstreams at the server's
+ * level are what those about its clients begin with.
+ */
+
+ngx_int_t
+ngx_http_strict_tls_arm_servers(ngx_conf_t *cf,
+    ngx_http_strict_tls_main_conf_t *mcf)
+{
+    size_t                           max_cert_list;
+    ngx_uint_t                       i;
+    ngx_http_handler_pt             *h;
+    ngx_http_ssl_srv_conf_t         *sscf;
+    ngx_http_core_srv_conf_t       **cscfp;
+    ngx_http_core_main_conf_t       *cmcf;
+    ngx_http_strict_tls_srv_conf_t  *scf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    cscfp = cmcf->servers.elts;
+
+    max_cert_list = 0;
+
+    for (i = 0; i < cmcf->servers.nelts; i++) {
+
+        if (ngx_http_strict_tls_client_build(cf, mcf, cscfp[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        scf = cscfp[i]->ctx->srv_conf[ngx_http_strict_tls_module.ctx_index];
+
+        max_cert_list = ngx_max(max_cert_list, scf->client.max_cert_list);
+    }
+
+    if (max_cert_list == 0) {
+        return NGX_OK;
+    }
+
+    for (i = 0; i < cmcf->servers.nelts; i++) {
+
+        sscf = cscfp[i]->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
+        scf = cscfp[i]->ctx->srv_conf[ngx_http_strict_tls_module.ctx_index];
+
+        if (sscf->ssl.ctx
+            && ngx_strict_tls_client_install(sscf->ssl.ctx,
+                                             &ngx_http_strict_tls_server,
+                                             scf->client.policy != NULL,
+                                             max_cert_list, cf->log)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_POST_READ_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_strict_tls_client_gate;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_strict_tls_client_build(ngx_conf_t *cf,
+    ngx_http_strict_tls_main_conf_t *mcf, ngx_http_core_srv_conf_t *cscf)
+{
+    ngx_str_t                        trusted;
+    ngx_strict_tls_scope_t          *client, *upstream;
+    ngx_http_ssl_srv_conf_t         *sscf;
+    ngx_http_core_loc_conf_t        *clcf;
+    ngx_http_strict_tls_loc_conf_t  *lcf;
+    ngx_http_strict_tls_srv_conf_t  *scf;
+
+    sscf = cscf->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
+    scf = cscf->ctx->srv_conf[ngx_http_strict_tls_module.ctx_index];
+    lcf = cscf->ctx->loc_conf[ngx_http_strict_tls_module.ctx_index];
+    clcf = cscf->ctx->loc_conf[ngx_http_core_module.ctx_index];
+
+    client = &scf->client;
+    upstream = &lcf->upstream;
+
+    if (client->mode == NGX_STRICT_TLS_OFF || !sscf->verify) {
+        return NGX_OK;
+    }
+
+    if (ngx_strict_tls_begin_with(cf, client, upstream) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    /* nginx trusts both files, and no client because of the system's store */
+
+    trusted = client->trusted_certificate;
+
+    if (trusted.len == 0) {
+        trusted = sscf->client_certificate;
+        client->also_trusted = sscf->trusted_certificate;
+    }
+
+    if (trusted.len == 0) {
+        trusted = client->also_trusted;
+        ngx_str_null(&client->also_trusted);
+    }
+
+    if (trusted.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"strict_tls_client\" in server \"%V\" needs to "
+                           "know whom to trust: set "
+                           "\"ssl_client_certificate\" or "
+                           "\"strict_tls_client_trusted_certificate\"",
+                           &cscf->server_name);
+        return NGX_ERROR;
+    }
+
+    return ngx_strict_tls_build(cf, &mcf->main, client, &trusted, clcf->resolver,
+                                "server", &cscf->server_name);
+}
+
+
+/* ---- what the engine wants to know in a handshake ---- */
+
+static ngx_strict_tls_scope_t *
+ngx_http_strict_tls_client_scope(ngx_connection_t *c)
+{
+    ngx_http_connection_t           *hc;
+    ngx_http_strict_tls_srv_conf_t  *scf;
+
+    hc = c->data;
+
+    scf = ngx_http_get_module_srv_conf(hc->conf_ctx,
+                                       ngx_http_strict_tls_module);
+
+    return scf->client.policy ? &scf->client : NULL;
+}
+
+
+static ngx_strict_tls_scope_t *
+ngx_http_strict_tls_client_find(ngx_connection_t *c, ngx_str_t *server_name)
+{
+    u_char                           buf[256];
+    ngx_str_t                        name;
+    ngx_http_connection_t           *hc;
+    ngx_http_core_srv_conf_t        *cscf;
+    ngx_http_strict_tls_srv_conf_t  *scf;
+
+    hc = c->data;
+    cscf = NULL;
+
+    if (server_name->len && server_name->len <= sizeof(buf)) {
+
+        ngx_strlow(buf, server_name->data, server_name->len);
+
+        name.data = buf;
+        name.len = server_name->len;
+
+        if (name.data[name.len - 1] == '.') {
+            name.len--;
+        }
+
+        cscf = ngx_http_strict_tls_find_server(hc->addr_conf->virtual_names,
+                                               &name);
+    }
+
+    if (cscf == NULL) {
+        return ngx_http_strict_tls_client_scope(c);
+    }
+
+    scf = cscf->ctx->srv_conf[ngx_http_strict_tls_module.ctx_index];
+
+    return scf->client.policy ? &scf->client : NULL;
+}
+
+
+/* What nginx's own function, which is static, will find. */
+
+static ngx_http_core_srv_conf_t *
+ngx_http_strict_tls_find_server(ngx_http_virtual_names_t *names,
+    ngx_str_t *name)
+{
+    ngx_http_core_srv_conf_t  *cscf;
+
+    if (names == NULL) {
+        return NULL;
+    }
+
+    cscf = ngx_hash_find_combined(&names->names,
+                                  ngx_hash_key(name->data, name->len),
+                                  name->data, name->len);
+
+    if (cscf) {
+        return cscf;
+    }
+
+#if (NGX_PCRE)
+    {
+    ngx_uint_t  i;
+
+    for (i = 0; i < names->nregex; i++) {
+
+        if (ngx_regex_exec(names->regex[i].regex->regex, name, NULL, 0) >= 0)
+        {
+            return names->regex[i].server;
+        }
+    }
+    }
+#endif
+
+    return NULL;
+}
+
+
+/* ---- one request ---- */
+
+static ngx_int_t
+ngx_http_strict_tls_client_gate(ngx_http_request_t *r)
+{
+    ngx_connection_t                *c;
+    ngx_strict_tls_conn_t           *conn;
+    ngx_strict_tls_scope_t          *scope;
+    ngx_http_strict_tls_ctx_t       *ctx;
+    ngx_http_strict_tls_srv_conf_t  *scf;
+
+    scf = ngx_http_get_module_srv_conf(r, ngx_http_strict_tls_module);
+    scope = &scf->client;
+
+    c = r->connection;
+
+    if (scope->policy == NULL || c->ssl == NULL) {
+        return NGX_DECLINED;
+    }
+
+    /* nginx itself has seen to it that this server asks for none */
+
+    if (SSL_get0_peer_certificate(c->ssl->connection) == NULL) {
+        return NGX_DECLINED;
+    }
+
+    ctx = ngx_http_strict_tls_add_ctx(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    conn = ngx_strict_tls_client_conn(c, scope);
+    if (conn == NULL) {
+        ngx_log_error(NGX_LOG_ERR, c->log, 0,
+                      "strict-tls: %s peer=- reason=%s",
+                      scope->report ? "would_reject" : "reject",
+                      stls_reason_id(STLS_REASON_INTERNAL_MEMORY));
+
+        return ngx_http_strict_tls_client_deny(r, scope);
+    }
+
+    switch (ngx_strict_tls_client_judge(conn)) {
+
+    case STLS_PENDING:
+        ctx->waiter.handler = ngx_http_strict_tls_client_wake;
+
+        ngx_strict_tls_client_wait(conn, &ctx->waiter);
+
+        r->read_event_handler = ngx_http_test_reading;
+        r->write_event_handler = ngx_http_request_empty_handler;
+
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, c->log, 0,
+                       "strict tls: request waits for the client's verdict");
+
+        return NGX_AGAIN;
+
+    case STLS_ACCEPT:
+        ngx_http_strict_tls_set_client(ctx, conn->result);
+        return NGX_DECLINED;
+
+    default:
+        ngx_http_strict_tls_set_client(ctx, conn->result);
+        return ngx_http_strict_tls_client_deny(r, scope);
+    }
+}
+
+
+/* As nginx answers where its own verification fails: 400. */
+
+static ngx_int_t
+ngx_http_strict_tls_client_deny(ngx_http_request_t *r,
+    ngx_strict_tls_scope_t *scope)
+{
+    return scope->report ? NGX_DECLINED : NGX_HTTPS_CERT_ERROR;
+}
+
+
+/* The phases go on where they stopped: at the gate. */
+
+static void
+ngx_http_strict_tls_client_wake(ngx_strict_tls_waiter_t *waiter)
+{
+    ngx_http_request_t         *r;
+    ngx_http_strict_tls_ctx_t  *ctx;
+
+    ctx = (ngx_http_strict_tls_ctx_t *)
+              ((u_char *) waiter - offsetof(ngx_http_strict_tls_ctx_t, waiter));
+    r = ctx->request;
+
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = ngx_http_core_run_phases;
+
+    ngx_post_event(r->connection->write, &ngx_posted_events);
+}
