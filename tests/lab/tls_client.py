@@ -35,6 +35,8 @@ class Connection:
     def __init__(self, tls, name):
         self.tls = tls
         self.name = name
+        self.reused = tls.session_reused
+        self._session = tls.session
         self._http = http.client.HTTPConnection(net.HOST)
         self._http.sock = tls
         self._http.auto_open = 0
@@ -44,6 +46,7 @@ class Connection:
         try:
             self._http.request("GET", path, headers={"Host": host or self.name, **(headers or {})})
             answer = self._http.getresponse()
+            self._session = self.tls.session  # an answer that closes takes it along
             body = answer.read()
         except (OSError, http.client.HTTPException) as failure:
             return Answer(error=_word(failure))
@@ -55,13 +58,9 @@ class Connection:
         return self.tls.version()
 
     @property
-    def reused(self):
-        return self.tls.session_reused
-
-    @property
     def session(self):
         """For Client.connect(); in TLS 1.3 it is there once something was read."""
-        return self.tls.session
+        return self._session
 
     def close(self):
         self.tls.close()
