@@ -10,7 +10,16 @@
 #include <ngx_core.h>
 #include <ngx_stream.h>
 
+#include <ngx_stream_ssl_module.h>
+
 #include "ngx_strict_tls.h"
+
+
+#if (nginx_version >= 1025005)
+typedef ngx_stream_ssl_srv_conf_t  ngx_stream_strict_tls_ssl_conf_t;
+#else
+typedef ngx_stream_ssl_conf_t      ngx_stream_strict_tls_ssl_conf_t;
+#endif
 
 
 typedef struct {
@@ -20,9 +29,13 @@ typedef struct {
 
 typedef struct {
     ngx_strict_tls_scope_t          upstream;
+    ngx_uint_t                      self_check;
 
-    /* what "proxy_ssl_..." directives are set to, where upstream is strict */
+    /* what "proxy_ssl_..." directives have led to */
+    ngx_ssl_t                      *ssl;       /* NULL: "proxy_ssl off" */
     ngx_flag_t                      ssl_verify;
+    ngx_flag_t                     *ssl_server_name;
+    ngx_str_t                      *ssl_trusted;
     ngx_stream_complex_value_t     *ssl_name;
     ngx_stream_complex_value_t     *ssl_certificate;
     ngx_stream_complex_value_t     *ssl_certificate_key;
@@ -46,6 +59,13 @@ extern ngx_module_t  ngx_stream_strict_tls_module;
 /* ngx_stream_strict_tls_conf.c */
 char *ngx_stream_strict_tls_merge(ngx_conf_t *cf,
     ngx_stream_strict_tls_srv_conf_t *prev,
+    ngx_stream_strict_tls_srv_conf_t *conf);
+
+ngx_int_t ngx_stream_strict_tls_where(ngx_conf_t *cf, ngx_str_t *where);
+
+/* ngx_stream_strict_tls_own.c */
+ngx_int_t ngx_stream_strict_tls_own_servers(ngx_conf_t *cf);
+ngx_int_t ngx_stream_strict_tls_own_upstreams(ngx_conf_t *cf,
     ngx_stream_strict_tls_srv_conf_t *conf);
 
 /* ngx_stream_strict_tls_upstream.c */

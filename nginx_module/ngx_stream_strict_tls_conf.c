@@ -5,11 +5,13 @@
  */
 
 #include "ngx_stream_strict_tls.h"
+#include "ngx_strict_tls_own.h"
 
 
+static ngx_int_t ngx_stream_strict_tls_find_proxy(ngx_conf_t *cf,
+    ngx_stream_strict_tls_srv_conf_t *conf);
 static ngx_int_t ngx_stream_strict_tls_arm(ngx_conf_t *cf,
-    ngx_stream_strict_tls_srv_conf_t *conf, ngx_uint_t *armed,
-    ngx_str_t *trusted);
+    ngx_stream_strict_tls_srv_conf_t *conf);
 static ngx_ssl_t *ngx_stream_strict_tls_proxy_ssl(ngx_conf_t *cf,
     ngx_module_t *module, void *pscf);
 
@@ -35,49 +37,19 @@ ngx_stream_strict_tls_merge(ngx_conf_t *cf,
     ngx_stream_strict_tls_srv_conf_t *prev,
     ngx_stream_strict_tls_srv_conf_t *conf)
 {
-    ngx_str_t                           trusted, where;
-    ngx_uint_t                          armed;
-    ngx_stream_core_srv_conf_t         *cscf;
-    ngx_stream_strict_tls_main_conf_t  *mcf;
+    ngx_conf_merge_uint_value(conf->self_check, prev->self_check,
+                              NGX_STRICT_TLS_SELF_CHECK_WARN);
 
-    if (ngx_strict_tls_inherit(cf, &prev->upstream, &conf->upstream)
-        != NGX_OK)
+    if (ngx_strict_tls_inherit(cf, &prev->upstream, &conf->upstream) != NGX_OK
+        || ngx_stream_strict_tls_find_proxy(cf, conf) != NGX_OK
+        || ngx_stream_strict_tls_own_upstreams(cf, conf) != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
 
-    if (conf->upstream.mode == NGX_STRICT_TLS_OFF) {
-        return NGX_CONF_OK;
-    }
-
-    trusted = conf->upstream.trusted_certificate;
-
-    if (ngx_stream_strict_tls_arm(cf, conf, &armed, &trusted) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    if (!armed) {
-        return NGX_CONF_OK;
-    }
-
-    mcf = ngx_stream_conf_get_module_main_conf(cf,
-                                               ngx_stream_strict_tls_module);
-    cscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_core_module);
-
-    /* servers have no names here */
-
-    where.len = ngx_strlen(cscf->file_name) + 1 + NGX_INT_T_LEN;
-    where.data = ngx_pnalloc(cf->temp_pool, where.len);
-    if (where.data == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    where.len = ngx_sprintf(where.data, "%s:%ui", cscf->file_name, cscf->line)
-                - where.data;
-
-    if (ngx_strict_tls_build(cf, &mcf->main, &conf->upstream, &trusted,
-                             cscf->resolver, "server", &where)
-        != NGX_OK)
+    if (conf->upstream.mode != NGX_STRICT_TLS_OFF
+        && conf->ssl
+        && ngx_stream_strict_tls_arm(cf, conf) != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
@@ -86,22 +58,78 @@ ngx_stream_strict_tls_merge(ngx_conf_t *cf,
 }
 
 
+static ngx_int_t
+ngx_stream_strict_tls_arm(ngx_conf_t *cf,
+    ngx_stream_strict_tls_srv_conf_t *conf)
+{
+    ngx_str_t                           trusted, where;
+    ngx_stream_core_srv_conf_t         *cscf;
+    ngx_stream_strict_tls_main_conf_t  *mcf;
+
+    if (ngx_strict_tls_install(conf->ssl->ctx, &ngx_stream_strict_tls_upstream,
+                               cf->log)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* without it servers of many names present the wrong certificate */
+    *conf->ssl_server_name = 1;
+
+    trusted = conf->upstream.trusted_certificate;
+
+    if (trusted.len == 0 && conf->ssl_trusted) {
+        trusted = *conf->ssl_trusted;
+    }
+
+    if (ngx_stream_strict_tls_where(cf, &where) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    mcf = ngx_stream_conf_get_module_main_conf(cf,
+                                               ngx_stream_strict_tls_module);
+    cscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_core_module);
+
+    return ngx_strict_tls_build(cf, &mcf->main, &conf->upstream, &trusted,
+                                cscf->resolver, "server", &where);
+}
+
+
+/* Servers have no names here. */
+
+ngx_int_t
+ngx_stream_strict_tls_where(ngx_conf_t *cf, ngx_str_t *where)
+{
+    ngx_stream_core_srv_conf_t  *cscf;
+
+    cscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_core_module);
+
+    where->len = ngx_strlen(cscf->file_name) + 1 + NGX_INT_T_LEN;
+    where->data = ngx_pnalloc(cf->pool, where->len);
+    if (where->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    where->len = ngx_sprintf(where->data, "%s:%ui", cscf->file_name,
+                             cscf->line)
+                 - where->data;
+
+    return NGX_OK;
+}
+
+
 /* The merge of the proxy module is over by now. */
 
 static ngx_int_t
-ngx_stream_strict_tls_arm(ngx_conf_t *cf,
-    ngx_stream_strict_tls_srv_conf_t *conf, ngx_uint_t *armed,
-    ngx_str_t *trusted)
+ngx_stream_strict_tls_find_proxy(ngx_conf_t *cf,
+    ngx_stream_strict_tls_srv_conf_t *conf)
 {
-    void                        *pscf;
-    ngx_str_t                   *file;
-    ngx_ssl_t                   *ssl;
-    ngx_flag_t                  *on, *server_name, *verify;
-    ngx_module_t                *module;
-    ngx_stream_conf_ctx_t       *ctx;
+    void                         *pscf;
+    ngx_uint_t                    needed;
+    ngx_flag_t                   *on, *verify;
+    ngx_module_t                 *module;
+    ngx_stream_conf_ctx_t        *ctx;
     ngx_stream_complex_value_t  **name, **certificate, **key;
-
-    *armed = 0;
 
     module = ngx_strict_tls_find_module(cf->cycle, "ngx_stream_proxy_module");
     if (module == NULL) {
@@ -118,7 +146,7 @@ ngx_stream_strict_tls_arm(ngx_conf_t *cf,
         return NGX_OK;
     }
 
-    server_name = ngx_strict_tls_conf_slot(module, pscf,
+    conf->ssl_server_name = ngx_strict_tls_conf_slot(module, pscf,
                                       &ngx_stream_strict_tls_proxy_server_name,
                                       ngx_conf_set_flag_slot);
     verify = ngx_strict_tls_conf_slot(module, pscf,
@@ -127,14 +155,28 @@ ngx_stream_strict_tls_arm(ngx_conf_t *cf,
     name = ngx_strict_tls_conf_slot(module, pscf,
                                     &ngx_stream_strict_tls_proxy_name,
                                     ngx_stream_set_complex_value_slot);
-    ssl = ngx_stream_strict_tls_proxy_ssl(cf, module, pscf);
 
-    if (server_name == NULL || verify == NULL || name == NULL || ssl == NULL) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+    conf->ssl = ngx_stream_strict_tls_proxy_ssl(cf, module, pscf);
+
+    if (conf->ssl_server_name == NULL
+        || verify == NULL
+        || name == NULL
+        || conf->ssl == NULL)
+    {
+        conf->ssl = NULL;
+
+        needed = (conf->upstream.mode != NGX_STRICT_TLS_OFF
+                  || conf->self_check == NGX_STRICT_TLS_SELF_CHECK_FAIL);
+
+        ngx_conf_log_error(needed ? NGX_LOG_EMERG : NGX_LOG_WARN, cf, 0,
                            "strict_tls does not know how this nginx keeps "
                            "\"proxy_ssl\" in stream servers");
-        return NGX_ERROR;
+
+        return needed ? NGX_ERROR : NGX_OK;
     }
+
+    conf->ssl_verify = *verify;
+    conf->ssl_name = *name;
 
     /* with variables only from nginx 1.21.4, as plain strings before */
 
@@ -145,29 +187,11 @@ ngx_stream_strict_tls_arm(ngx_conf_t *cf,
                                   &ngx_stream_strict_tls_proxy_certificate_key,
                                   ngx_stream_set_complex_value_zero_slot);
 
-    if (ngx_strict_tls_install(ssl->ctx, &ngx_stream_strict_tls_upstream,
-                               cf->log)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    /* without it servers of many names present the wrong certificate */
-    *server_name = 1;
-
-    conf->ssl_verify = *verify;
-    conf->ssl_name = *name;
     conf->ssl_certificate = certificate ? *certificate : NULL;
     conf->ssl_certificate_key = key ? *key : NULL;
 
-    file = ngx_strict_tls_conf_str(module, pscf,
-                                   &ngx_stream_strict_tls_proxy_trusted);
-
-    if (trusted->len == 0 && file) {
-        *trusted = *file;
-    }
-
-    *armed = 1;
+    conf->ssl_trusted = ngx_strict_tls_conf_str(module, pscf,
+                                         &ngx_stream_strict_tls_proxy_trusted);
 
     return NGX_OK;
 }

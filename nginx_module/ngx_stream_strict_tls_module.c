@@ -4,6 +4,7 @@
  */
 
 #include "ngx_stream_strict_tls.h"
+#include "ngx_strict_tls_own.h"
 
 
 static ngx_int_t ngx_stream_strict_tls_preconfiguration(ngx_conf_t *cf);
@@ -13,6 +14,7 @@ static char *ngx_stream_strict_tls_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_stream_strict_tls_create_srv_conf(ngx_conf_t *cf);
 static char *ngx_stream_strict_tls_merge_srv_conf(ngx_conf_t *cf,
     void *parent, void *child);
+static ngx_int_t ngx_stream_strict_tls_init_process(ngx_cycle_t *cycle);
 static void ngx_stream_strict_tls_exit_process(ngx_cycle_t *cycle);
 
 
@@ -55,6 +57,13 @@ static ngx_command_t  ngx_stream_strict_tls_commands[] = {
       ngx_strict_tls_set_http_proxy,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_stream_strict_tls_srv_conf_t, upstream.http_proxy),
+      NULL },
+
+    { ngx_string("strict_tls_self_check"),
+      NGX_STREAM_STRICT_TLS_LEVELS|NGX_CONF_TAKE1,
+      ngx_strict_tls_set_self_check,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_strict_tls_srv_conf_t, self_check),
       NULL },
 
     { ngx_string("strict_tls_crl_path"),
@@ -108,7 +117,7 @@ ngx_module_t  ngx_stream_strict_tls_module = {
     NGX_STREAM_MODULE,                     /* module type */
     NULL,                                  /* init master */
     NULL,                                  /* init module */
-    NULL,                                  /* init process */
+    ngx_stream_strict_tls_init_process,    /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     ngx_stream_strict_tls_exit_process,    /* exit process */
@@ -139,7 +148,13 @@ ngx_stream_strict_tls_postconfiguration(ngx_conf_t *cf)
     mcf = ngx_stream_conf_get_module_main_conf(cf,
                                                ngx_stream_strict_tls_module);
 
-    if (!mcf->main.strict) {
+    if (ngx_stream_strict_tls_own_servers(cf) != NGX_OK
+        || ngx_strict_tls_own_judge(cf, &mcf->main) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (!mcf->main.strict && mcf->main.owns.nelts == 0) {
         return NGX_OK;
     }
 
@@ -205,6 +220,7 @@ ngx_stream_strict_tls_create_srv_conf(ngx_conf_t *cf)
     /*
      * set by ngx_pcalloc():
      *
+     *     conf->ssl = NULL;
      *     conf->ssl_verify = 0;
      *     conf->ssl_name = NULL;
      *     conf->ssl_certificate = NULL;
@@ -212,6 +228,8 @@ ngx_stream_strict_tls_create_srv_conf(ngx_conf_t *cf)
      */
 
     ngx_strict_tls_init_scope(&conf->upstream, STLS_ROLE_SERVER);
+
+    conf->self_check = NGX_CONF_UNSET_UINT;
 
     return conf;
 }
@@ -221,6 +239,22 @@ static char *
 ngx_stream_strict_tls_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
 {
     return ngx_stream_strict_tls_merge(cf, parent, child);
+}
+
+
+static ngx_int_t
+ngx_stream_strict_tls_init_process(ngx_cycle_t *cycle)
+{
+    ngx_stream_strict_tls_main_conf_t  *mcf;
+
+    mcf = ngx_stream_cycle_get_module_main_conf(cycle,
+                                                ngx_stream_strict_tls_module);
+
+    if (mcf) {
+        ngx_strict_tls_own_watch(&mcf->main, cycle);
+    }
+
+    return NGX_OK;
 }
 
 
