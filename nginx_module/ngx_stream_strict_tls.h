@@ -24,11 +24,15 @@ typedef ngx_stream_ssl_conf_t      ngx_stream_strict_tls_ssl_conf_t;
 
 typedef struct {
     ngx_strict_tls_main_conf_t      main;
+
+    size_t                          max_cert_list;  /* 0: no strict clients */
+    ngx_stream_handler_pt           ssl_handler;    /* nginx's */
 } ngx_stream_strict_tls_main_conf_t;
 
 
 typedef struct {
     ngx_strict_tls_scope_t          upstream;
+    ngx_strict_tls_scope_t          client;
     ngx_uint_t                      self_check;
 
     /* what "proxy_ssl_..." directives have led to */
@@ -46,6 +50,7 @@ typedef struct {
 
 typedef struct {
     ngx_strict_tls_owner_t          owner;
+    ngx_strict_tls_waiter_t         waiter;    /* for the client's verdict */
     ngx_stream_session_t           *session;
 } ngx_stream_strict_tls_ctx_t;
 
@@ -62,6 +67,13 @@ char *ngx_stream_strict_tls_merge(ngx_conf_t *cf,
     ngx_stream_strict_tls_srv_conf_t *conf);
 
 ngx_int_t ngx_stream_strict_tls_where(ngx_conf_t *cf, ngx_str_t *where);
+
+/* ngx_stream_strict_tls_client.c */
+ngx_int_t ngx_stream_strict_tls_merge_client(ngx_conf_t *cf,
+    ngx_stream_strict_tls_srv_conf_t *prev,
+    ngx_stream_strict_tls_srv_conf_t *conf);
+ngx_int_t ngx_stream_strict_tls_arm_servers(ngx_conf_t *cf,
+    ngx_stream_strict_tls_main_conf_t *mcf);
 
 /* ngx_stream_strict_tls_own.c */
 ngx_int_t ngx_stream_strict_tls_own_servers(ngx_conf_t *cf);

@@ -54,6 +54,10 @@ ngx_stream_strict_tls_merge(ngx_conf_t *cf,
         return NGX_CONF_ERROR;
     }
 
+    if (ngx_stream_strict_tls_merge_client(cf, prev, conf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     return NGX_CONF_OK;
 }
 

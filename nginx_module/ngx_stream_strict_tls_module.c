@@ -1,6 +1,7 @@
 /*
- * strict-tls for nginx: judges the TLS upstreams of stream's proxy_pass.  This
- * file: directives, configuration, the module itself.
+ * strict-tls for nginx: judges the TLS upstreams of stream's proxy_pass, and
+ * the clients of servers that ask for certificates.  This file: directives,
+ * configuration, the module itself.
  */
 
 #include "ngx_stream_strict_tls.h"
@@ -41,9 +42,32 @@ static void ngx_stream_strict_tls_exit_process(ngx_cycle_t *cycle);
       (void *) offsetof(ngx_stream_strict_tls_srv_conf_t, upstream) },
 
 
+/* The same about clients: "strict_tls_client" and "strict_tls_client_KEY". */
+#define NGX_STREAM_STRICT_TLS_CLIENT_COMMAND(sym, key, type, def, values, doc)\
+    { { (STLS_KEY_##sym == STLS_KEY_MODE)                                     \
+        ? sizeof("strict_tls_client") - 1                                     \
+        : sizeof("strict_tls_client_" key) - 1,                               \
+        (u_char *) ((STLS_KEY_##sym == STLS_KEY_MODE)                         \
+                    ? "strict_tls_client" : "strict_tls_client_" key) },      \
+      NGX_STREAM_STRICT_TLS_LEVELS|NGX_CONF_TAKE1,                            \
+      ngx_strict_tls_set_key,                                                 \
+      NGX_STREAM_SRV_CONF_OFFSET,                                             \
+      STLS_KEY_##sym,                                                         \
+      (void *) offsetof(ngx_stream_strict_tls_srv_conf_t, client) },
+
+
 static ngx_command_t  ngx_stream_strict_tls_commands[] = {
 
     STLS_POLICY_KEYS(NGX_STREAM_STRICT_TLS_COMMAND)
+
+    STLS_POLICY_KEYS(NGX_STREAM_STRICT_TLS_CLIENT_COMMAND)
+
+    { ngx_string("strict_tls_client_trusted_certificate"),
+      NGX_STREAM_STRICT_TLS_LEVELS|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_strict_tls_srv_conf_t, client.trusted_certificate),
+      &ngx_strict_tls_not_empty },
 
     { ngx_string("strict_tls_trusted_certificate"),
       NGX_STREAM_STRICT_TLS_LEVELS|NGX_CONF_TAKE1,
@@ -129,7 +153,9 @@ ngx_module_t  ngx_stream_strict_tls_module = {
 static ngx_int_t
 ngx_stream_strict_tls_preconfiguration(ngx_conf_t *cf)
 {
-    if (ngx_strict_tls_handshake_init(cf->log) != NGX_OK) {
+    if (ngx_strict_tls_handshake_init(cf->log) != NGX_OK
+        || ngx_strict_tls_client_init(cf->log) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -147,6 +173,10 @@ ngx_stream_strict_tls_postconfiguration(ngx_conf_t *cf)
 
     mcf = ngx_stream_conf_get_module_main_conf(cf,
                                                ngx_stream_strict_tls_module);
+
+    if (ngx_stream_strict_tls_arm_servers(cf, mcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     if (ngx_stream_strict_tls_own_servers(cf) != NGX_OK
         || ngx_strict_tls_own_judge(cf, &mcf->main) != NGX_OK)
@@ -184,6 +214,13 @@ ngx_stream_strict_tls_create_main_conf(ngx_conf_t *cf)
     if (mcf == NULL) {
         return NULL;
     }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     mcf->max_cert_list = 0;
+     *     mcf->ssl_handler = NULL;
+     */
 
     if (ngx_strict_tls_create_main_conf(cf, &mcf->main,
                                         &ngx_stream_strict_tls_module)
@@ -228,6 +265,7 @@ ngx_stream_strict_tls_create_srv_conf(ngx_conf_t *cf)
      */
 
     ngx_strict_tls_init_scope(&conf->upstream, STLS_ROLE_SERVER);
+    ngx_strict_tls_init_scope(&conf->client, STLS_ROLE_CLIENT);
 
     conf->self_check = NGX_CONF_UNSET_UINT;
 

@@ -1,6 +1,6 @@
 /*
- * What a session knows about its last upstream peer: the result kept with the
- * session, and the variables that show it.
+ * What a session knows about its last upstream peer and about its client, and
+ * the variables that show it.
  */
 
 #include "ngx_stream_strict_tls.h"
@@ -9,6 +9,8 @@
 static void ngx_stream_strict_tls_cleanup_ctx(void *data);
 static ngx_int_t ngx_stream_strict_tls_variable(ngx_stream_session_t *s,
     ngx_stream_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_stream_strict_tls_client_variable(
+    ngx_stream_session_t *s, ngx_stream_variable_value_t *v, uintptr_t data);
 
 
 static ngx_stream_variable_t  ngx_stream_strict_tls_vars[] = {
@@ -23,6 +25,18 @@ static ngx_stream_variable_t  ngx_stream_strict_tls_vars[] = {
 
     { ngx_string("strict_tls_report"), NULL,
       ngx_stream_strict_tls_variable, NGX_STRICT_TLS_REPORT_JSON,
+      NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("strict_tls_client_verdict"), NULL,
+      ngx_stream_strict_tls_client_variable, NGX_STRICT_TLS_VERDICT,
+      NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("strict_tls_client_reason"), NULL,
+      ngx_stream_strict_tls_client_variable, NGX_STRICT_TLS_REASON,
+      NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("strict_tls_client_report"), NULL,
+      ngx_stream_strict_tls_client_variable, NGX_STRICT_TLS_REPORT_JSON,
       NGX_STREAM_VAR_NOCACHEABLE, 0 },
 
       ngx_stream_null_variable
@@ -84,6 +98,7 @@ ngx_stream_strict_tls_cleanup_ctx(void *data)
     ngx_stream_strict_tls_ctx_t *ctx = data;
 
     ngx_strict_tls_leave_conn(&ctx->owner);
+    ngx_strict_tls_client_leave(&ctx->waiter);
 }
 
 
@@ -97,4 +112,21 @@ ngx_stream_strict_tls_variable(ngx_stream_session_t *s,
 
     return ngx_strict_tls_variable(s->connection->pool, v,
                                    ctx ? ctx->owner.result : NULL, data);
+}
+
+
+/* Its connection has its TLS until the log is written. */
+
+static ngx_int_t
+ngx_stream_strict_tls_client_variable(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data)
+{
+    ngx_stream_strict_tls_srv_conf_t  *conf;
+
+    conf = ngx_stream_get_module_srv_conf(s, ngx_stream_strict_tls_module);
+
+    return ngx_strict_tls_variable(s->connection->pool, v,
+                                   ngx_strict_tls_client_result(s->connection,
+                                                               &conf->client),
+                                   data);
 }

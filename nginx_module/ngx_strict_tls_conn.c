@@ -299,6 +299,14 @@ ngx_strict_tls_free_conn(void *parent, void *ptr, CRYPTO_EX_DATA *ad,
 
     ngx_strict_tls_cancel(conn);
 
+    /* in stream they outlive it: their pool goes after the connection */
+
+    while (conn->waiters.next && !ngx_queue_empty(&conn->waiters)) {
+        ngx_strict_tls_client_leave(
+            ngx_queue_data(ngx_queue_head(&conn->waiters),
+                           ngx_strict_tls_waiter_t, queue));
+    }
+
     sk_X509_pop_free(conn->certs, X509_free);
 
     stls_check_free(conn->check);

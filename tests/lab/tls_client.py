@@ -96,11 +96,14 @@ class Client:
         """name: in the handshake (SNI); None: none.  Raises OSError where the handshake fails."""
         plain = socket.create_connection((net.HOST, port), timeout=self._timeout_s)
         try:
-            return Connection(
-                self._context.wrap_socket(plain, server_hostname=name, session=session), name)
+            return Connection(self.wrap(plain, name, session), name)
         except BaseException:
             plain.close()
             raise
+
+    def wrap(self, plain, name, session=None):
+        """TLS on a connected socket."""
+        return self._context.wrap_socket(plain, server_hostname=name, session=session)
 
     def get(self, port, name, path="/", *, session=None, **options):
         """One request on a connection of its own.  In TLS 1.3 a refusal comes with the answer."""

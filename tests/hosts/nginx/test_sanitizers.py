@@ -5,8 +5,10 @@ import subprocess
 import pytest
 
 from tests.lab import fronts, net, stream_fronts
+from tests.lab.inbound import INBOUND_BY_ID
 from tests.lab.nginx import MODULE_ASAN, STREAM_MODULE_ASAN, Nginx
 from tests.lab.scenarios import BY_ID, NAME
+from tests.lab.tls_client import Client
 
 COMPLAINTS = ("AddressSanitizer", "runtime error:", "exited on signal", "LeakSanitizer")
 
@@ -109,4 +111,26 @@ def test_nothing_was_found_in_stream(sanitized_stream):
     front.reload()
     assert front.get("good", timeout_s=60).status == 200
     assert front.stop(signal.SIGQUIT, 30) == 0
+    assert complaints(front) == []
+
+
+def test_clients_of_stream(inbound_lab, options):
+    """The inbound table, twice: the second time with what the first has left behind."""
+    front = stream_fronts.inbound_front(inbound_lab, inbound_lab.folder / "asan-stream",
+                                        module=STREAM_MODULE_ASAN,
+                                        policy={"fetch_timeout_ms": "3000"}, **options)
+    try:
+        for id, scenario in INBOUND_BY_ID.items():
+            scene = inbound_lab.client_scenes[id]
+            client = Client(scene.chain, scene.key)
+            first = front.visit(id, client, timeout_s=60)
+            again = front.visit(id, client, first.session, timeout_s=60)
+            assert {first.reason, again.reason} == {scenario.reason or "none"}, id
+        scene = inbound_lab.client_scenes["silent"]
+        with Client(scene.chain, scene.key).wrap(front.connect("silent"), None):
+            pass
+        front.reload()
+        assert front.stop(signal.SIGQUIT, 30) == 0
+    finally:
+        front.stop()
     assert complaints(front) == []

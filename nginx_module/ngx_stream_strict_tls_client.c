@@ -1,0 +1,350 @@
+/*
+ * Client certificates: arms the servers that ask for them, and lets no session
+ * go on before its client was judged.
+ */
+
+#include "ngx_stream_strict_tls.h"
+
+
+static ngx_strict_tls_scope_t *ngx_stream_strict_tls_client_scope(
+    ngx_connection_t *c);
+static ngx_strict_tls_scope_t *ngx_stream_strict_tls_client_find(
+    ngx_connection_t *c, ngx_str_t *server_name);
+static ngx_int_t ngx_stream_strict_tls_client_gate(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_strict_tls_client_judge(ngx_stream_session_t *s,
+    ngx_strict_tls_scope_t *scope);
+static void ngx_stream_strict_tls_client_hold(ngx_event_t *ev);
+static void ngx_stream_strict_tls_client_wake(
+    ngx_strict_tls_waiter_t *waiter);
+
+
+static const ngx_strict_tls_server_t  ngx_stream_strict_tls_server = {
+    ngx_stream_strict_tls_client_scope,
+    ngx_stream_strict_tls_client_find
+};
+
+
+/* ---- configuration ---- */
+
+/* The settings about upstreams are merged by now: `client` begins with them. */
+
+ngx_int_t
+ngx_stream_strict_tls_merge_client(ngx_conf_t *cf,
+    ngx_stream_strict_tls_srv_conf_t *prev,
+    ngx_stream_strict_tls_srv_conf_t *conf)
+{
+    ngx_str_t                           trusted, where;
+    ngx_uint_t                          own;
+    ngx_strict_tls_scope_t             *client;
+    ngx_stream_core_srv_conf_t         *cscf;
+    ngx_stream_strict_tls_ssl_conf_t   *sslcf;
+    ngx_stream_strict_tls_main_conf_t  *mcf;
+
+    client = &conf->client;
+
+    own = (client->mode != NGX_CONF_UNSET_UINT
+           && client->mode != NGX_STRICT_TLS_OFF);
+
+    if (ngx_strict_tls_inherit(cf, &prev->client, client) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    sslcf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_ssl_module);
+
+    if (own && !sslcf->verify) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"strict_tls_client\" has nobody to judge: "
+                           "no certificate is asked for without "
+                           "\"ssl_verify_client\"");
+        return NGX_ERROR;
+    }
+
+    if (client->mode == NGX_STRICT_TLS_OFF
+        || !sslcf->verify
+        || sslcf->ssl.ctx == NULL)
+    {
+        return NGX_OK;
+    }
+
+    if (ngx_strict_tls_begin_with(cf, client, &conf->upstream) != NGX_OK
+        || ngx_stream_strict_tls_where(cf, &where) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* nginx trusts both files, and no client because of the system's store */
+
+    trusted = client->trusted_certificate;
+
+    if (trusted.len == 0) {
+        trusted = sslcf->client_certificate;
+        client->also_trusted = sslcf->trusted_certificate;
+    }
+
+    if (trusted.len == 0) {
+        trusted = client->also_trusted;
+        ngx_str_null(&client->also_trusted);
+    }
+
+    if (trusted.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"strict_tls_client\" in server %V needs to "
+                           "know whom to trust: set "
+                           "\"ssl_client_certificate\" or "
+                           "\"strict_tls_client_trusted_certificate\"",
+                           &where);
+        return NGX_ERROR;
+    }
+
+    mcf = ngx_stream_conf_get_module_main_conf(cf,
+                                               ngx_stream_strict_tls_module);
+    cscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_core_module);
+
+    if (ngx_strict_tls_build(cf, &mcf->main, client, &trusted, cscf->resolver,
+                             "server", &where)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    mcf->max_cert_list = ngx_max(mcf->max_cert_list, client->max_cert_list);
+
+    return NGX_OK;
+}
+
+
+/* When everything is merged. */
+
+ngx_int_t
+ngx_stream_strict_tls_arm_servers(ngx_conf_t *cf,
+    ngx_stream_strict_tls_main_conf_t *mcf)
+{
+    ngx_uint_t                          i;
+    ngx_stream_handler_pt              *h;
+    ngx_stream_core_srv_conf_t        **cscfp;
+    ngx_stream_core_main_conf_t        *cmcf;
+    ngx_stream_strict_tls_ssl_conf_t   *sslcf;
+    ngx_stream_strict_tls_srv_conf_t   *conf;
+
+    if (mcf->max_cert_list == 0) {
+        return NGX_OK;
+    }
+
+    cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
+    cscfp = cmcf->servers.elts;
+
+    for (i = 0; i < cmcf->servers.nelts; i++) {
+
+        sslcf = cscfp[i]->ctx->srv_conf[ngx_stream_ssl_module.ctx_index];
+        conf = cscfp[i]->ctx->srv_conf[ngx_stream_strict_tls_module.ctx_index];
+
+        if (sslcf->ssl.ctx
+            && ngx_strict_tls_client_install(sslcf->ssl.ctx,
+                                             &ngx_stream_strict_tls_server,
+                                             conf->client.policy != NULL,
+                                             mcf->max_cert_list, cf->log)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    /*
+     * Once nginx's handler is content, what else is in its phase is skipped.
+     * So the gate takes its place and calls it.
+     */
+
+    if (cmcf->phases[NGX_STREAM_SSL_PHASE].handlers.nelts != 1) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "strict_tls_client does not go together with "
+                           "another module in the phase of TLS handshakes");
+        return NGX_ERROR;
+    }
+
+    h = cmcf->phases[NGX_STREAM_SSL_PHASE].handlers.elts;
+
+    mcf->ssl_handler = *h;
+    *h = ngx_stream_strict_tls_client_gate;
+
+    return NGX_OK;
+}
+
+
+/* ---- what the engine wants to know in a handshake ---- */
+
+static ngx_strict_tls_scope_t *
+ngx_stream_strict_tls_client_scope(ngx_connection_t *c)
+{
+    ngx_stream_session_t              *s;
+    ngx_stream_strict_tls_srv_conf_t  *conf;
+
+    s = c->data;
+
+    conf = ngx_stream_get_module_srv_conf(s, ngx_stream_strict_tls_module);
+
+    return conf->client.policy ? &conf->client : NULL;
+}
+
+
+static ngx_strict_tls_scope_t *
+ngx_stream_strict_tls_client_find(ngx_connection_t *c, ngx_str_t *server_name)
+{
+#if (nginx_version >= 1025005)
+
+    u_char                             buf[256];
+    ngx_str_t                          name;
+    ngx_stream_session_t              *s;
+    ngx_stream_core_srv_conf_t        *cscf;
+    ngx_stream_strict_tls_srv_conf_t  *conf;
+
+    s = c->data;
+
+    if (server_name->len && server_name->len <= sizeof(buf)) {
+
+        ngx_strlow(buf, server_name->data, server_name->len);
+
+        name.data = buf;
+        name.len = server_name->len;
+
+        if (name.data[name.len - 1] == '.') {
+            name.len--;
+        }
+
+        if (ngx_stream_find_virtual_server(s, s->virtual_names, &name, &cscf)
+            == NGX_OK)
+        {
+            conf = cscf->ctx->srv_conf[ngx_stream_strict_tls_module.ctx_index];
+
+            return conf->client.policy ? &conf->client : NULL;
+        }
+    }
+
+#endif
+
+    /* one server per address */
+
+    return ngx_stream_strict_tls_client_scope(c);
+}
+
+
+/* ---- one session ---- */
+
+static ngx_int_t
+ngx_stream_strict_tls_client_gate(ngx_stream_session_t *s)
+{
+    ngx_int_t                           rc;
+    ngx_strict_tls_scope_t             *scope;
+    ngx_stream_strict_tls_srv_conf_t   *conf;
+    ngx_stream_strict_tls_main_conf_t  *mcf;
+
+    mcf = ngx_stream_get_module_main_conf(s, ngx_stream_strict_tls_module);
+
+    rc = mcf->ssl_handler(s);
+
+    if (rc != NGX_OK || s->connection->ssl == NULL) {
+        return rc;
+    }
+
+    conf = ngx_stream_get_module_srv_conf(s, ngx_stream_strict_tls_module);
+    scope = &conf->client;
+
+    if (scope->policy == NULL) {
+        return rc;
+    }
+
+    /* nginx itself has seen to it that this server asks for none */
+
+    if (SSL_get0_peer_certificate(s->connection->ssl->connection) == NULL) {
+        return rc;
+    }
+
+    return ngx_stream_strict_tls_client_judge(s, scope);
+}
+
+
+/* A refused client's session ends as where nginx's own verification fails. */
+
+static ngx_int_t
+ngx_stream_strict_tls_client_judge(ngx_stream_session_t *s,
+    ngx_strict_tls_scope_t *scope)
+{
+    ngx_connection_t             *c;
+    ngx_strict_tls_conn_t        *conn;
+    ngx_stream_strict_tls_ctx_t  *ctx;
+
+    c = s->connection;
+
+    ctx = ngx_stream_strict_tls_add_ctx(s);
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    conn = ngx_strict_tls_client_conn(c, scope);
+    if (conn == NULL) {
+        ngx_log_error(NGX_LOG_ERR, c->log, 0,
+                      "strict-tls: %s peer=- reason=%s",
+                      scope->report ? "would_reject" : "reject",
+                      stls_reason_id(STLS_REASON_INTERNAL_MEMORY));
+
+        return scope->report ? NGX_OK : NGX_ERROR;
+    }
+
+    switch (ngx_strict_tls_client_judge(conn)) {
+
+    case STLS_PENDING:
+        ctx->waiter.handler = ngx_stream_strict_tls_client_wake;
+
+        ngx_strict_tls_client_wait(conn, &ctx->waiter);
+
+        c->read->handler = ngx_stream_strict_tls_client_hold;
+        c->write->handler = ngx_stream_strict_tls_client_hold;
+
+        ngx_log_debug0(NGX_LOG_DEBUG_STREAM, c->log, 0,
+                       "strict tls: session waits for the client's verdict");
+
+        return NGX_AGAIN;
+
+    case STLS_ACCEPT:
+        return NGX_OK;
+
+    default:
+        return scope->report ? NGX_OK : NGX_ERROR;
+    }
+}
+
+
+/* Takes a level-triggered event off, which else would come at once again. */
+
+static void
+ngx_stream_strict_tls_client_hold(ngx_event_t *ev)
+{
+    ngx_connection_t  *c;
+
+    c = ev->data;
+
+    if (ev->write) {
+        (void) ngx_handle_write_event(c->write, 0);
+
+    } else {
+        (void) ngx_handle_read_event(c->read, 0);
+    }
+}
+
+
+/* The phases go on where they stopped: at the gate. */
+
+static void
+ngx_stream_strict_tls_client_wake(ngx_strict_tls_waiter_t *waiter)
+{
+    ngx_connection_t             *c;
+    ngx_stream_strict_tls_ctx_t  *ctx;
+
+    ctx = (ngx_stream_strict_tls_ctx_t *)
+            ((u_char *) waiter - offsetof(ngx_stream_strict_tls_ctx_t, waiter));
+
+    c = ctx->session->connection;
+
+    c->read->handler = ngx_stream_session_handler;
+
+    ngx_post_event(c->read, &ngx_posted_events);
+}
