@@ -7,9 +7,10 @@ from contextlib import closing
 
 import pytest
 
-from tests.lab import fronts, net, stream_fronts
+from tests.lab import fronts, inbound_fronts, net, stream_fronts
 from tests.lab.lab import Lab
 from tests.lab.nginx import MODULE, STREAM_HOST, STREAM_MODULE, Nginx
+from tests.lab.tls_client import Client
 
 WORKERS = 4
 
@@ -198,6 +199,27 @@ def test_proxy_protocol(client, scene):
     """Whoever speaks it speaks for somebody else."""
     with closing(socket.create_connection((net.HOST, scene[3]), 20)) as connection:
         assert raw(connection, f"PROXY TCP4 {client} 127.0.0.1 1 2\r\n") == 403
+
+
+# ---- clients ----------------------------------------------------------------------------
+
+
+def test_clients(stage):
+    """Who presented a certificate is there by its subject and address, however often it came."""
+    good, gap = stage.lab.visitor("good"), stage.lab.visitor("gap", serve="leaf")
+    stage.open()
+    name, page = "mtls.status.lab.test", net.free_port()
+    _, port = stage.inbound(lambda port: [
+        inbound_fronts.server(stage.lab, port, name, stage.lab.pki["root"].cert_path, strict=True),
+        fronts.server(page, ["location /status { strict_tls_status; }\n"])])
+    for scene, status in ((good, 200), (gap, 400)) * 3:
+        assert Client(scene.chain, scene.key).get(port, name).status == status
+    document = json.loads(net.get(page, "/status.json").text)
+    rows = sorted((peer["direction"], peer["verdict"], peer["reason"], peer["count"],
+                   peer["address"]) for peer in document["peers"])
+    assert rows == [("inbound", "accept", "none", 3, net.HOST),
+                    ("inbound", "reject", "chain.incomplete", 3, net.HOST)]
+    assert all(peer["name"].startswith("CN=") for peer in document["peers"])
 
 
 # ---- stream -----------------------------------------------------------------------------
