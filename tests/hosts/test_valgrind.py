@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.lab import fronts, httpd_fronts, httpd_inbound, net
+from tests.lab import fronts, httpd_fronts, httpd_inbound, inbound_fronts, net
 from tests.lab.inbound import INBOUND_BY_ID, server_name
 from tests.lab.lab import Lab
 from tests.lab.scenarios import BY_ID
@@ -129,5 +129,21 @@ def test_httpd_inbound(both, tmp_path):
         assert {row.reason for row in both.inbound} - {None} == {
             line.reason for line in front.verdicts()}
         end(front, tmp_path, signal.SIGTERM)
+    finally:
+        front.stop()
+
+
+def test_nginx_inbound(both, tmp_path):
+    front, port = inbound_fronts.inbound_front(both, tmp_path / "nginx", policy=PATIENT,
+                                               ready_s=180, wrap=words(tmp_path))
+
+    def try_row(row, version):
+        answer = connect(port, both.client_scenes[row.id], row.id, version)
+        reason = answer.headers.get("x-strict-tls-reason")
+        return None if reason == (row.reason or "none") else answer
+
+    try:
+        assert try_all(try_row, both.inbound) == []
+        end(front, tmp_path, signal.SIGQUIT)
     finally:
         front.stop()
