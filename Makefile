@@ -86,18 +86,25 @@ docs-check: $(B)/docs/generate
 
 # Fuzz targets: libFuzzer with AddressSanitizer and UBSan, seeds made by the unit tests' factory.
 FUZZ_CC     := clang
-FUZZ_FLAGS  := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -O1 -g
+FUZZ_FLAGS  := -fsanitize=address,undefined -fno-sanitize-recover=all -O1 -g
+FUZZ_OBJ    := $(CORE_SRC:%.c=$(B)/fuzz/obj/%.o)
 FUZZ        := $(patsubst tests/fuzz/fuzz_%.c,$(B)/fuzz/fuzz_%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 
-$(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.c tests/fuzz/fuzz.h $(CORE_SRC)
+$(B)/fuzz/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(FUZZ_CC) $(BASE) $(FUZZ_FLAGS) -Itests/fuzz $< tests/fuzz/fuzz.c $(CORE_SRC) $(LIBS) -o $@
+	$(FUZZ_CC) $(BASE) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
+
+$(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.c tests/fuzz/fuzz.h $(FUZZ_OBJ)
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(BASE) $(FUZZ_FLAGS) -fsanitize=fuzzer -Itests/fuzz $< tests/fuzz/fuzz.c $(FUZZ_OBJ) $(LIBS) -o $@
 
 $(B)/fuzz/seeds: tests/fuzz/seeds.c $(UNIT_AID_OBJ) $(CORE_LIB)
 	@mkdir -p $(@D)
 	$(CC) $(BASE) $(CFLAGS) -Itests/unit $< $(UNIT_AID_OBJ) $(CORE_LIB) $(LIBS) -lcmocka -o $@
 
 fuzz: $(FUZZ) $(B)/fuzz/seeds
+
+-include $(FUZZ_OBJ:.o=.d)
 
 # NIST PKITS through the core's CRL rung.
 $(B)/pkits_test: tests/pkits/pkits_test.c $(CORE_LIB)

@@ -19,10 +19,10 @@ help() {
 ./build.sh WORD
 
   demo [--keep]     stock and strict nginx and httpd side by side; --keep leaves them running
-  test [SUITE]      every test, or one suite: checks unit asan valgrind pkits vectors oracle lab nginx httpd curl doctor soak servers-valgrind
+  test [SUITE]      every test, or one suite: checks unit asan valgrind pkits vectors oracle fuzz lab nginx httpd curl doctor soak servers-valgrind
   build             the core and everything that uses it, into build/
   deps              install the Debian packages that are missing
-  bench [--quick]   strict beside stock beside unverified; bench core|curl: that alone
+  bench [--quick]   strict beside stock beside unverified; bench core|curl|crl: that alone
   lint              clang-format and cppcheck, where installed
   fuzz [SECONDS]    each fuzz target for so long (default 60)
   install [--prefix DIR] [--destdir DIR]
@@ -240,6 +240,16 @@ suite_oracle() {
     python_tests "oracle" tests/vectors/test_oracle.py "${which[@]}"
 }
 
+suite_fuzz() {
+    local target name
+    install_packages clang libclang-rt-14-dev
+    one "fuzz targets build" make_fuzz
+    for target in tests/fuzz/fuzz_*.c; do
+        name=$(basename "$target" .c)
+        one "$name for a few seconds" fuzz_one "$name" 5
+    done
+}
+
 suite_lab() {
     python_tests "lab" tests/lab
 }
@@ -291,7 +301,7 @@ tests() {
     local suites=${1:-all} suite
     deps
     if [ "$suites" = all ]; then
-        suites="checks unit asan valgrind pkits vectors oracle lab nginx httpd curl doctor servers-valgrind"
+        suites="checks unit asan valgrind pkits vectors oracle fuzz lab nginx httpd curl doctor servers-valgrind"
         export STRICT_TLS_VALGRIND=short
     fi
     for suite in $suites; do
@@ -325,7 +335,11 @@ bench() {
         shift
         exec "$PYTHON" -m tests.bench.curl_bench "$@"
     fi
+    if [ "${1:-}" = crl ]; then
+        exec "$PYTHON" -m tests.bench.crl_bench
+    fi
     "$PYTHON" -m tests.bench.nginx_bench "$@"
+    "$PYTHON" -m tests.bench.crl_bench
     "$PYTHON" -m tests.bench.httpd_bench "$@"
     exec "$PYTHON" -m tests.bench.curl_bench "$@"
 }
@@ -347,20 +361,29 @@ lint() {
     fi
 }
 
+make_fuzz() {
+    make -j"$(nproc)" core fuzz && build/fuzz/seeds build/fuzz/corpus
+}
+
+# One target on its corpus, which it extends, for so many seconds.
+fuzz_one() {
+    local name=$1 seconds=$2
+    mkdir -p "build/fuzz/corpus/${name#fuzz_}"
+    STRICT_TLS_FUZZ_DIR=build/fuzz/corpus "build/fuzz/$name" -max_total_time="$seconds" \
+        -verbosity=0 -print_final_stats=1 -artifact_prefix="build/fuzz/$name-" \
+        "build/fuzz/corpus/${name#fuzz_}"
+}
+
 fuzz() {
     local seconds=${1:-60} target name
     [[ $seconds =~ ^[0-9]+$ ]] || die "fuzz wants a number of seconds, not '$seconds'"
     deps
     install_packages clang libclang-rt-14-dev
-    make -j"$(nproc)" core fuzz
-    build/fuzz/seeds build/fuzz/corpus
+    make_fuzz
     for target in tests/fuzz/fuzz_*.c; do
         name=$(basename "$target" .c)
         echo "-- $name, $seconds s"
-        mkdir -p "build/fuzz/corpus/${name#fuzz_}"
-        STRICT_TLS_FUZZ_DIR=build/fuzz/corpus "build/fuzz/$name" -max_total_time="$seconds" \
-            -verbosity=0 -print_final_stats=1 -artifact_prefix="build/fuzz/$name-" \
-            "build/fuzz/corpus/${name#fuzz_}"
+        fuzz_one "$name" "$seconds"
     done
 }
 

@@ -96,7 +96,8 @@ size_t stls_crl_file_memory_len(const stls_crl_file *file)
     return len;
 }
 
-/* ---- steps ------------------------------------------------------------------------ */
+/* ---- steps
+ * ------------------------------------------------------------------------ */
 
 static stls_status hash_on(stls_crl_file *file, size_t budget)
 {

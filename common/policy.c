@@ -16,7 +16,7 @@ static const stls_key_info keys[] = {
 #undef ROW
 };
 
-/* Presets are differences from the defaults; docs/policy.md has a paragraph for each. */
+/* Presets are differences from the defaults; docs/presets/ has a page for each. */
 static const struct {
     const char *preset;
     stls_key key;

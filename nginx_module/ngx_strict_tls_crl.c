@@ -7,8 +7,8 @@
 #include "ngx_strict_tls.h"
 
 
-/* About two milliseconds of indexing, reading or writing at a time. */
-#define NGX_STRICT_TLS_SLICE     (256 * 1024)
+/* About a millisecond of indexing, reading or writing at a time. */
+#define NGX_STRICT_TLS_SLICE     (128 * 1024)
 
 #define NGX_STRICT_TLS_CRL_NAME  (2 * STLS_ID_LEN + sizeof(".crl") - 1)
 

@@ -7,7 +7,7 @@
 #include "ngx_strict_tls.h"
 
 
-#define NGX_STRICT_TLS_CRL_SLICE  (256 * 1024)
+#define NGX_STRICT_TLS_CRL_SLICE  (128 * 1024)
 #define NGX_STRICT_TLS_CRL_LOOK   1000
 
 

@@ -5,7 +5,7 @@
 
 #include <openssl/pem.h>
 
-#include "support.h"
+#include "support_crl.h"
 
 static const char *dir;
 
@@ -46,32 +46,20 @@ static void put_chain(const char *name, unsigned char policy, STACK_OF(X509) *ce
     put("chain", name, bytes, used);
 }
 
+static aid_bytes crl_of(X509 *issuer, size_t issuer_key, X509 *revoked)
+{
+    aid_crl spec = {.issuer = issuer, .issuer_key = issuer_key, .revoked = {revoked}, .reason = 1};
+    return aid_make_crl(&spec);
+}
+
+/* As it is, and as an administrator's file. */
 static void put_crl(const char *name, X509 *issuer, size_t issuer_key, X509 *revoked)
 {
-    unsigned char *der = NULL;
-    X509_CRL *crl = X509_CRL_new();
-    ASN1_TIME *time = ASN1_TIME_set(NULL, NOW_S - 3600);
-    X509_CRL_set_version(crl, 1);
-    X509_CRL_set_issuer_name(crl, X509_get_subject_name(issuer));
-    X509_CRL_set1_lastUpdate(crl, time);
-    if (revoked != NULL) {
-        X509_REVOKED *entry = X509_REVOKED_new();
-        ASN1_ENUMERATED *reason = ASN1_ENUMERATED_new();
-        X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(revoked));
-        X509_REVOKED_set_revocationDate(entry, time);
-        ASN1_ENUMERATED_set(reason, 1);
-        X509_REVOKED_add1_ext_i2d(entry, NID_crl_reason, reason, 0, 0);
-        ASN1_ENUMERATED_free(reason);
-        X509_CRL_add0_revoked(crl, entry);
-    }
-    ASN1_TIME_set(time, NOW_S + 86400);
-    X509_CRL_set1_nextUpdate(crl, time);
-    X509_CRL_sign(crl, aid_key(issuer_key), EVP_sha256());
-    int len = i2d_X509_CRL(crl, &der);
-    put("crl", name, der, (size_t)len);
-    OPENSSL_free(der);
-    ASN1_TIME_free(time);
-    X509_CRL_free(crl);
+    aid_bytes der = crl_of(issuer, issuer_key, revoked);
+    aid_bytes pem = aid_crl_pem(der);
+    put("crl", name, der.bytes, der.len);
+    put("crl_file", name, der.bytes, der.len);
+    put("crl_file", revoked != NULL ? "revoked.pem" : "empty.pem", pem.bytes, pem.len);
 }
 
 static void put_text(const char *folder, const char *name, const char *text)
@@ -122,6 +110,10 @@ int main(int argc, char **argv)
     put_crl("empty", pki->inter, 1, NULL);
     put_crl("revoked", pki->inter, 1, pki->leaf);
     put_crl("other", pki->root, 0, pki->inter);
+    aid_bytes two[] = {aid_crl_pem(crl_of(pki->inter, 1, NULL)),
+                       aid_crl_pem(crl_of(pki->root, 0, pki->inter))};
+    aid_bytes both = aid_join(two, 2);
+    put("crl_file", "two.pem", both.bytes, both.len);
 
     put_text("http", "length", "HTTP/1.0 200 OK\r\nContent-Type: application/ocsp-response\r\n"
                                "Content-Length: 5\r\n\r\n0\x03\x0a\x01\x01");

@@ -10,7 +10,8 @@ static aid_bytes text(const char *text)
     return (aid_bytes){(unsigned char *)text, strlen(text)};
 }
 
-/* ---- what is read ---------------------------------------------------------------- */
+/* ---- what is read
+ * ---------------------------------------------------------------- */
 
 static void forms(void **state)
 {
@@ -108,7 +109,8 @@ static void out_of_memory(void **state)
     assert_int_equal(result, STLS_CRL_DONE);
 }
 
-/* ---- the rung ------------------------------------------------------------------------ */
+/* ---- the rung
+ * ------------------------------------------------------------------------ */
 
 static stls_result *judge(const aid_case *c, stls_crl_file *file, size_t *num_fetches)
 {
@@ -329,7 +331,8 @@ static void rung(void **state)
     }
 }
 
-/* The verdict ends with the CRL, and there is nothing to refresh in the background. */
+/* The verdict ends with the CRL, and there is nothing to refresh in the
+ * background. */
 static void validity(void **state)
 {
     aid_crl brief = {.next_update_s = NOW_S + 600}, root = {.issuer = aid_usual_pki()->root};
@@ -361,7 +364,8 @@ static void not_ready_is_refused(void **state)
     stls_crl_file_free(file);
 }
 
-/* Large parts of an unverified CRL are not decoded in one go, whatever the budget. */
+/* Large parts of an unverified CRL are not decoded in one go, whatever the
+ * budget. */
 static void one_step_is_bounded(void **state)
 {
     char *der = malloc(2 * 200000 + 20);

@@ -199,6 +199,37 @@ static void trap_1_other_single_responses_first(void **state)
     assert_judged("another is revoked", "", &spec, GOOD);
 }
 
+/* RFC 6960 section 4.4.4: how far back a responder keeps answers makes none of them any better. */
+static void archive_cutoff_changes_nothing(void **state)
+{
+    const aid_pki *pki = aid_usual_pki();
+    const int64_t cutoffs_s[] = {NOW_S - 1000 * DAY_S, NOW_S, NOW_S + 1000 * DAY_S};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cutoffs_s) / sizeof(cutoffs_s[0]); i++) {
+        aid_single single = {.cert = pki->leaf, .issuer = pki->inter,
+                             .archive_cutoff_s = cutoffs_s[i]};
+        aid_ocsp spec = {.num_singles = 1, .signer = pki->inter, .signer_key = 1};
+        spec.singles[0] = single;
+        assert_judged("good", "", &spec, GOOD);
+        spec.singles[0].status = V_OCSP_CERTSTATUS_REVOKED;
+        assert_judged("revoked", "", &spec, REVOKED);
+        spec.singles[0] = single;
+        spec.singles[0].this_update_s = NOW_S - 9 * DAY_S;
+        spec.singles[0].next_update_s = NOW_S - 8 * DAY_S;
+        assert_judged("stale", "", &spec, STLS_REASON_OCSP_STALE);
+    }
+    /* Nor does it make an expired certificate any better. */
+    aid_cert old = aid_leaf_spec();
+    old.not_after_s = NOW_S - DAY_S;
+    X509 *expired = aid_make_cert(&old);
+    aid_ocsp spec = {.num_singles = 1, .signer = pki->inter, .signer_key = 1};
+    spec.singles[0] = (aid_single){.cert = expired, .issuer = pki->inter,
+                                   .archive_cutoff_s = NOW_S - 1000 * DAY_S};
+    aid_case c = {.certs = aid_stack(expired, pki->inter, NULL), .staple = aid_make_ocsp(&spec)};
+    assert_case("expired", &c, STLS_REJECT, STLS_REASON_CHAIN_EXPIRED);
+}
+
 static void of_several_answers_revoked_wins(void **state)
 {
     const aid_pki *pki = aid_usual_pki();
@@ -532,6 +563,7 @@ int main(void)
         cmocka_unit_test(answer_tells_how_long_it_serves),
         cmocka_unit_test(trap_1_another_certificates_answer),
         cmocka_unit_test(trap_1_other_single_responses_first),
+        cmocka_unit_test(archive_cutoff_changes_nothing),
         cmocka_unit_test(of_several_answers_revoked_wins),
         cmocka_unit_test(trap_15_empty_list),
         cmocka_unit_test(certid_digests),

@@ -140,6 +140,7 @@ typedef struct {
     int64_t this_update_s; /* 0: an hour ago */
     int64_t next_update_s; /* 0: in a day; -1: absent */
     const char *digest;    /* of the CertID; NULL: SHA1 */
+    int64_t archive_cutoff_s; /* 0: absent */
 } aid_single;
 
 typedef struct {

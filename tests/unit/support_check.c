@@ -42,8 +42,14 @@ static void add_single(OCSP_BASICRESP *basic, const aid_single *single)
     ASN1_GENERALIZEDTIME *revoked_at = is_revoked ? make_time(NOW_S - 2 * DAY_S) : NULL;
 
     AID_NEED(id);
-    AID_NEED(OCSP_basic_add1_status(basic, id, single->status, single->reason, revoked_at,
-                                    this_update, next_update));
+    OCSP_SINGLERESP *made = OCSP_basic_add1_status(basic, id, single->status, single->reason,
+                                                   revoked_at, this_update, next_update);
+    AID_NEED(made);
+    if (single->archive_cutoff_s != 0) {
+        ASN1_GENERALIZEDTIME *cutoff = make_time(single->archive_cutoff_s);
+        AID_NEED(OCSP_SINGLERESP_add1_ext_i2d(made, NID_id_pkix_OCSP_archiveCutoff, cutoff, 0, 0));
+        ASN1_GENERALIZEDTIME_free(cutoff);
+    }
     ASN1_GENERALIZEDTIME_free(revoked_at);
     ASN1_GENERALIZEDTIME_free(next_update);
     ASN1_GENERALIZEDTIME_free(this_update);
