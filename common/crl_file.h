@@ -26,11 +26,12 @@ struct stls_crl_file_st {
     size_t at;
     size_t end; /* of the block being decoded */
     EVP_MD_CTX *md;
-    EVP_ENCODE_CTX *base64;
+    uint32_t quantum;   /* of base64: up to four characters, six bits each */
+    int num_chars;      /* in it */
     unsigned char *der; /* being decoded */
     size_t der_len;
-    int is_padded;  /* base64 has ended */
-    stls_crl *open; /* being walked through */
+    int num_padding; /* how many '=' have come: nothing but those may follow */
+    stls_crl *open;  /* being walked through */
     unsigned char id[STLS_ID_LEN];
     stls_crl **crls;
     size_t num_crls, cap_crls;

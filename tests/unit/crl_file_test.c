@@ -46,6 +46,12 @@ static void forms(void **state)
         {"base64 spoiled in the second", aid_join(spoiled, 2), 0},
         {"the second is no CRL", aid_join(not_a_crl, 2), 0},
         {"DER cut", half_der, 0},
+        {"base64 behind its padding",
+         text("-----BEGIN X509 CRL-----\nMAA=MAA=\n-----END X509 CRL-----\n"), 0},
+        {"base64 of a length that is none",
+         text("-----BEGIN X509 CRL-----\nMAA\n-----END X509 CRL-----\n"), 0},
+        {"nothing but padding", text("-----BEGIN X509 CRL-----\n====\n-----END X509 CRL-----\n"),
+         0},
     };
     const size_t budgets[] = {1, 7, 4096, SIZE_MAX / 2};
 
