@@ -4,11 +4,11 @@ import subprocess
 
 import pytest
 
-from tests.lab import fronts, net, stream_fronts
-from tests.lab.inbound import INBOUND_BY_ID
+from tests.lab import fronts, inbound_fronts, net, stream_fronts
+from tests.lab.inbound import INBOUND_BY_ID, server_name
 from tests.lab.nginx import MODULE_ASAN, STREAM_MODULE_ASAN, Nginx
 from tests.lab.scenarios import BY_ID, NAME
-from tests.lab.tls_client import Client
+from tests.lab.tls_client import VERSIONS, Client
 
 COMPLAINTS = ("AddressSanitizer", "runtime error:", "exited on signal", "LeakSanitizer")
 
@@ -133,4 +133,40 @@ def test_clients_of_stream(inbound_lab, options):
         assert front.stop(signal.SIGQUIT, 30) == 0
     finally:
         front.stop()
+    assert complaints(front) == []
+
+
+@pytest.fixture(scope="module")
+def sanitized_inbound(inbound_lab, options):
+    front = inbound_fronts.inbound_front(inbound_lab, inbound_lab.folder / "asan-inbound",
+                                         module=MODULE_ASAN,
+                                         policy={"fetch_timeout_ms": "3000"}, **options)
+    yield front
+    front[0].stop()
+
+
+@pytest.mark.parametrize("id", INBOUND_BY_ID)
+def test_inbound(id, inbound_lab, sanitized_inbound):
+    """Each client comes twice, with the session of its first visit, and again without a name."""
+    _, port = sanitized_inbound
+    scene = inbound_lab.client_scenes[id]
+    version = list(VERSIONS)[len(id) % 2]
+    client = Client(scene.chain, scene.key, version=version, timeout_s=60)
+    session = None
+    for _ in range(2):
+        with client.connect(port, server_name(id), session) as connection:
+            answer = connection.get()
+            session = connection.session
+        assert answer.headers["x-strict-tls-reason"] == (INBOUND_BY_ID[id].reason or "none")
+    client.get(port, None, host=server_name(id))
+
+
+def test_nothing_was_found_inbound(inbound_lab, sanitized_inbound):
+    """A client that leaves while it is judged, a reload, and an orderly end."""
+    front, port = sanitized_inbound
+    scene = inbound_lab.client_scenes["silent"]
+    front.reload()
+    with Client(scene.chain, scene.key).connect(port, server_name("silent")) as connection:
+        connection.tls.sendall(f"GET / HTTP/1.1\r\nHost: {server_name('silent')}\r\n\r\n".encode())
+    assert front.stop(signal.SIGQUIT, 30) == 0
     assert complaints(front) == []
