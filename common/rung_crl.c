@@ -85,7 +85,7 @@ stls_status stls_rung_crl_climb(stls_ladder *ladder, stls_slot *slot, const stls
 stls_status stls_rung_crl_take(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
                                stls_crl *crl, int is_cached, stls_answer *out)
 {
-    stls_ocsp_answer answer;
+    stls_ocsp_answer answer = {0};
     const stls_allocator *a = &in->policy->allocator;
     int64_t until_s = crl->next_update_s != 0
                           ? crl->next_update_s
