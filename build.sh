@@ -8,11 +8,15 @@ PYTHON=/usr/bin/python3
 export PYTHONDONTWRITEBYTECODE=1
 export LC_ALL=C.UTF-8
 
-PACKAGES="apache2 apache2-dev apache2-ssl-dev build-essential ca-certificates curl libcmocka-dev
-          git libcurl4-openssl-dev libengine-pkcs11-openssl libjansson-dev libnginx-mod-stream libnss-wrapper libssl-dev
-          man-db mandoc memcached nginx nginx-dev openssl php-cli php-curl python3 python3-cryptography
-          python3-cryptography-vectors python3-pycurl python3-pytest redis-server softhsm2 valgrind"
-PACKAGES="$PACKAGES chromium" # what people see is looked at in a browser
+# What building and the demo need.
+PACKAGES="apache2 apache2-dev apache2-ssl-dev build-essential ca-certificates curl git
+          libcmocka-dev libcurl4-openssl-dev libengine-pkcs11-openssl libjansson-dev
+          libnginx-mod-stream libnss-wrapper libssl-dev man-db mandoc memcached nginx nginx-dev
+          openssl php-cli php-curl python3 python3-cryptography python3-cryptography-vectors
+          python3-pycurl python3-pytest redis-server softhsm2 valgrind"
+
+# What some tests need beside: a browser that looks at pages, a strict Java peer, fuzzing.
+TEST_PACKAGES="chromium clang default-jdk-headless fonts-dejavu-core libclang-rt-14-dev"
 
 help() {
     cat <<'END'
@@ -21,7 +25,8 @@ help() {
   demo [--keep]     stock and strict nginx and httpd side by side; --keep leaves them running
   test [SUITE]      every test, or one suite: checks unit asan valgrind pkits vectors oracle fuzz lab nginx httpd curl doctor soak servers-valgrind
   build             the core and everything that uses it, into build/
-  deps              install the Debian packages that are missing
+  deps [tests]      install the Debian packages that are missing; tests: also those that only
+                    tests need (a browser, Java, clang)
   bench [--quick]   strict beside stock beside unverified; bench core|curl|crl: that alone
   lint              clang-format and cppcheck, where installed
   fuzz [SECONDS]    each fuzz target for so long (default 60)
@@ -81,9 +86,13 @@ apt-get install -q -y --no-install-recommends "$@" < /dev/null
 END
 }
 
-deps() {
+deps() { # [tests]
     # shellcheck disable=SC2086
-    install_packages $PACKAGES
+    case ${1:-} in
+    "") install_packages $PACKAGES ;;
+    tests) install_packages $PACKAGES $TEST_PACKAGES ;;
+    *) die "deps takes the word tests, or nothing" ;;
+    esac
 }
 
 build() {
@@ -242,7 +251,6 @@ suite_oracle() {
 
 suite_fuzz() {
     local target name
-    install_packages clang libclang-rt-14-dev
     one "fuzz targets build" make_fuzz
     for target in tests/fuzz/fuzz_*.c; do
         name=$(basename "$target" .c)
@@ -272,10 +280,8 @@ suite_curl() {
 }
 
 suite_doctor() {
-    install_packages chromium fonts-dejavu-core # its page is looked at
     one "strict-tls builds" make -j"$(nproc)" doctor
     one "strict-tls builds with sanitizers" make -j"$(nproc)" doctor-asan
-    install_packages default-jdk-headless # a strict peer
     python_tests "doctor" tests/hosts/doctor tests/hosts/test_mutual.py
     STRICT_TLS_DOCTOR=$PWD/build/bin-asan/strict-tls python_tests "doctor with sanitizers" \
         tests/hosts/doctor/test_endpoints.py tests/hosts/doctor/test_page.py \
@@ -299,7 +305,11 @@ suite_soak() {
 
 tests() {
     local suites=${1:-all} suite
-    deps
+    case $suites in
+    # Java is optional there: it is said where it is absent.
+    checks | unit | asan | valgrind | pkits | vectors | oracle | lab | curl) deps ;;
+    *) deps tests ;;
+    esac
     if [ "$suites" = all ]; then
         suites="checks unit asan valgrind pkits vectors oracle fuzz lab nginx httpd curl doctor servers-valgrind"
         export STRICT_TLS_VALGRIND=short
