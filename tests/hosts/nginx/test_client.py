@@ -7,6 +7,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from tests.hosts.nginx.test_directives import DIRECTIVE_KEYS, good_value
 from tests.lab import crl, inbound_fronts, net
 from tests.lab.inbound import INBOUND_BY_ID, server_name
 from tests.lab.nginx import ROOT
@@ -324,3 +325,17 @@ def test_documented_example(stage):
     first, second = log.read_text().splitlines()
     assert "CN=client_good," in first and first.endswith("client=accept reason=none")
     assert second.endswith("client=reject reason=chain.incomplete")
+
+
+def test_every_key_is_a_directive(stage):
+    """In http and in server, as strict_tls_client_KEY."""
+    keys = "".join(f"strict_tls_client_{key} {good_value(type, default, values)};\n"
+                   for key, type, default, values in DIRECTIVE_KEYS if key != "crl_file")
+    assert keys.count("\n") > 30
+    for fields, http in [({"extra": keys}, ""), ({}, keys)]:
+        front, _ = stage.inbound(lambda port: [inbound_fronts.server(
+            stage.lab, port, NAME, stage.lab.pki["root"].cert_path, strict=False,
+            **{"extra": "", **fields}).replace("location", "strict_tls_client on; location", 1)],
+            http=http, start=False)
+        status, said = front.test()
+        assert status == 0, said
