@@ -210,9 +210,7 @@ ngx_stream_strict_tls_client_find(ngx_connection_t *c, ngx_str_t *server_name)
             name.len--;
         }
 
-        if (ngx_stream_find_virtual_server(s, s->virtual_names, &name, &cscf)
-            == NGX_OK)
-        {
+        if (ngx_stream_find_virtual_server(s, &name, &cscf) == NGX_OK) {
             conf = cscf->ctx->srv_conf[ngx_stream_strict_tls_module.ctx_index];
 
             return conf->client.policy ? &conf->client : NULL;
