@@ -163,13 +163,22 @@ static int is_libcurl(const void *caller)
     return strncmp(name, "libcurl", 7) == 0 || strncmp(name, "librtmp", 7) == 0;
 }
 
+/* Whichever object its code lies in, a program that it is linked into statically, say. */
+static int is_of_libcurl(const SSL *ssl)
+{
+    const BIO *bio = SSL_get_rbio(ssl);
+    const char *name = bio != NULL ? BIO_method_name(bio) : NULL;
+
+    return name != NULL && strcmp(name, "OpenSSL CF BIO") == 0;
+}
+
 STLS_CURL_API int SSL_connect(SSL *ssl)
 {
     int (*real)(SSL *) = (int (*)(SSL *))dlsym(RTLD_NEXT, "SSL_connect");
     const stls_shim_config *config = stls_shim_config_get0();
 
     if (real == NULL
-        || (is_libcurl(__builtin_return_address(0)) && !config->is_off
+        || ((is_libcurl(__builtin_return_address(0)) || is_of_libcurl(ssl)) && !config->is_off
             && !stls_curl_is_judged(ssl))) {
         stls_shim_say("this program reaches libcurl past libstrict_tls_preload.so: its TLS "
                       "connection is refused");

@@ -25,6 +25,7 @@ typedef struct {
     CURL *curl; /* NULL once the handshake is over: another handle may use the connection then */
     int rejects; /* 0: mode report */
     int is_proxy; /* the peer is an HTTPS proxy */
+    int has_own_verify; /* the program's own verify callback has a say, too */
     stls_check *check;
     stls_result *result;
     stls_verdict verdict;
@@ -168,6 +169,10 @@ static int verify(X509_STORE_CTX *store_ctx, void *arg)
         X509_STORE_CTX_set_error(store_ctx, x509_error(conn));
         return 0;
     }
+    /* It may pin keys, say; what it would let pass is of no use to it here. */
+    if (conn->has_own_verify && X509_verify_cert(store_ctx) <= 0) {
+        return 0;
+    }
     X509_STORE_CTX_set_error(store_ctx, X509_V_OK);
     return 1;
 }
@@ -281,7 +286,8 @@ CURLcode stls_curl_ssl_ctx(CURL *curl, void *ssl_ctx, void *data)
     (void)SSL_CTX_get_tlsext_status_arg(ctx, &conn->status_arg);
 
     if (conn->rejects) {
-        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+        conn->has_own_verify = SSL_CTX_get_verify_callback(ctx) != NULL;
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, SSL_CTX_get_verify_callback(ctx));
     }
     SSL_CTX_set_cert_verify_callback(ctx, verify, conn);
     SSL_CTX_set_tlsext_status_cb(ctx, status);

@@ -13,6 +13,7 @@
  *   anchors H FILE     stls_curl_set_anchors()
  *   proxy H URL        stls_curl_set_proxy()
  *   ctxfn H            a CURLOPT_SSL_CTX_FUNCTION of the program's own
+ *   pinfn H            one that sets a verify callback which knows none of the peer's keys
  *   prereq H           a CURLOPT_PREREQFUNCTION of the program's own
  *   disable H
  *   perform H          curl_easy_perform()
@@ -87,6 +88,21 @@ static CURLcode own_ctx(CURL *curl, void *ssl_ctx, void *data)
 {
     (void)curl;
     SSL_CTX_set_cert_verify_callback(ssl_ctx, accept_everybody, NULL);
+    ((handle *)data)->own_ctx_calls++;
+    return CURLE_OK;
+}
+
+static int no_known_key(int ok, X509_STORE_CTX *store_ctx)
+{
+    (void)ok;
+    X509_STORE_CTX_set_error(store_ctx, X509_V_ERR_APPLICATION_VERIFICATION);
+    return 0;
+}
+
+static CURLcode pin_ctx(CURL *curl, void *ssl_ctx, void *data)
+{
+    (void)curl;
+    SSL_CTX_set_verify(ssl_ctx, SSL_VERIFY_PEER, no_known_key);
     ((handle *)data)->own_ctx_calls++;
     return CURLE_OK;
 }
@@ -277,15 +293,17 @@ static char **step(char **word)
         return word + 4;
     } else if (strcmp(verb, "share") == 0) {
         share_all(h);
-    } else if (strcmp(verb, "ctxfn") == 0 || strcmp(verb, "prereq") == 0) {
+    } else if (strcmp(verb, "ctxfn") == 0 || strcmp(verb, "pinfn") == 0
+               || strcmp(verb, "prereq") == 0) {
+        curl_ssl_ctx_callback function = verb[1] == 'i' ? pin_ctx : own_ctx;
 #ifdef PLAIN
-        curl_easy_setopt(h->curl, CURLOPT_SSL_CTX_FUNCTION, own_ctx);
+        curl_easy_setopt(h->curl, CURLOPT_SSL_CTX_FUNCTION, function);
         curl_easy_setopt(h->curl, CURLOPT_SSL_CTX_DATA, h);
         curl_easy_setopt(h->curl, CURLOPT_PREREQFUNCTION, own_prereq);
         curl_easy_setopt(h->curl, CURLOPT_PREREQDATA, h);
 #else
-        if (verb[0] == 'c') {
-            stls_curl_set_ssl_ctx_function(h->curl, own_ctx, h);
+        if (verb[1] != 'r') {
+            stls_curl_set_ssl_ctx_function(h->curl, function, h);
         } else {
             stls_curl_set_prereq_function(h->curl, own_prereq, h);
         }

@@ -214,6 +214,16 @@ def test_own_callbacks_are_called(version, peers, curls):
 
 
 @versions
+def test_own_verify_callback_still_rejects(version, peers, curls):
+    """A program that pins keys goes on doing so; it has no say where the peer is rejected anyway."""
+    for peer, reason in ((peers.good, None), (peers.bad, "chain.incomplete")):
+        (told,) = curls.library(*curls.handle(peer, version=version), *strict(), "pinfn", "a",
+                                "perform", "a")
+        assert (told["code"], told["own_ctx"]) == (REJECTED, 1)
+        assert (told["report"] or {"reason": None})["reason"] == reason
+
+
+@versions
 def test_redirect_to_another_host(version, peers, curls):
     first = peers.redirecting
     words = ["new", "a", "set", "a", "URL", url_of(first, path="/go"), "set", "a", "CAINFO",

@@ -224,6 +224,29 @@ def test_targets_that_ignore_a_preload(curls):
     refused(curls, STRICT_TLS_CURL="no-such-program")
 
 
+def test_a_libcurl_inside_the_program(peers, curls):
+    """Linked statically, while the rest is not: nothing can stand in for its functions."""
+    source, program = curls.folder / "inside.c", curls.folder / "inside"
+    source.write_text("""
+        #include <curl/curl.h>
+        int main(int argc, char **argv) {
+            CURL *curl = argc == 2 ? curl_easy_init() : NULL;
+            curl_easy_setopt(curl, CURLOPT_URL, argv[1]);
+            curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
+            curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+            return curl_easy_perform(curl);
+        }""")
+    listed = subprocess.run(["ldd", "/lib/x86_64-linux-gnu/libcurl.so.4"], capture_output=True,
+                            text=True, check=True).stdout
+    libraries = [line.split()[2] for line in listed.splitlines() if "=> /" in line]
+    subprocess.run(["cc", "-o", program, source, "-l:libcurl.a", *libraries], check=True)
+    url = f"https://127.0.0.1:{peers.bad.backend.port}/"
+    assert curls.run([program, url], environment(curls.folder)).returncode == 0
+    done = curls.run([STRICT_CURL, url], environment(curls.folder, STRICT_TLS_CURL=str(program)))
+    assert done.returncode not in (0, FAILED_INIT), (done.stdout, done.stderr)
+    assert done.stdout == "" and done.stderr.count("strict-tls: ") == 1
+
+
 def test_file_capabilities(curls):
     target = curls.folder / "curl"
     shutil.copy("/usr/bin/curl", target)
