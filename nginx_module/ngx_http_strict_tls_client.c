@@ -309,7 +309,7 @@ ngx_http_strict_tls_client_gate(ngx_http_request_t *r)
         return ngx_http_strict_tls_client_deny(r, scope);
     }
 
-    switch (ngx_strict_tls_client_judge(conn)) {
+    switch (ngx_strict_tls_client_judge(conn, &ctx->waiter)) {
 
     case STLS_PENDING:
         ctx->waiter.handler = ngx_http_strict_tls_client_wake;

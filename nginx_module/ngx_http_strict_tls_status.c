@@ -10,6 +10,8 @@
 
 static ngx_int_t ngx_http_strict_tls_status_handler(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_strict_tls_status_is_local(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_strict_tls_status_is_own_address(
+    ngx_connection_t *c);
 static ngx_uint_t ngx_http_strict_tls_status_is_loopback(
     struct sockaddr *sockaddr);
 static ngx_uint_t ngx_http_strict_tls_status_is_forwarded(
@@ -118,14 +120,47 @@ ngx_http_strict_tls_status_handler(ngx_http_request_t *r)
 }
 
 
-/* Of the client as nginx sees it: the realip module has had its say. */
-
 static ngx_uint_t
 ngx_http_strict_tls_status_is_local(ngx_http_request_t *r)
 {
     return r->connection->proxy_protocol == NULL
            && ngx_http_strict_tls_status_is_loopback(r->connection->sockaddr)
+           && ngx_http_strict_tls_status_is_own_address(r->connection)
            && !ngx_http_strict_tls_status_is_forwarded(r);
+}
+
+
+/*
+ * Where the realip module has had its say, a header chose the address: it may
+ * well say "127.0.0.1", and who wrote it is not known.
+ */
+
+static ngx_uint_t
+ngx_http_strict_tls_status_is_own_address(ngx_connection_t *c)
+{
+    socklen_t       socklen;
+    ngx_sockaddr_t  peer;
+
+    socklen = sizeof(ngx_sockaddr_t);
+
+    if (getpeername(c->fd, &peer.sockaddr, &socklen) == -1
+        || peer.sockaddr.sa_family != c->sockaddr->sa_family)
+    {
+        return 0;
+    }
+
+#if (NGX_HAVE_UNIX_DOMAIN)
+
+    /* such clients have no address that could differ, nor does a header */
+
+    if (peer.sockaddr.sa_family == AF_UNIX) {
+        return 1;
+    }
+
+#endif
+
+    return ngx_cmp_sockaddr(&peer.sockaddr, socklen, c->sockaddr, c->socklen, 1)
+           == NGX_OK;
 }
 
 

@@ -287,7 +287,7 @@ ngx_stream_strict_tls_client_judge(ngx_stream_session_t *s,
         return scope->report ? NGX_OK : NGX_ERROR;
     }
 
-    switch (ngx_strict_tls_client_judge(conn)) {
+    switch (ngx_strict_tls_client_judge(conn, &ctx->waiter)) {
 
     case STLS_PENDING:
         ctx->waiter.handler = ngx_stream_strict_tls_client_wake;

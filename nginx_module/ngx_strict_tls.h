@@ -265,6 +265,7 @@ struct ngx_strict_tls_waiter_s {
     ngx_queue_t                     queue;     /* in conn->waiters */
     void                          (*handler)(ngx_strict_tls_waiter_t *waiter);
     unsigned                        waiting:1;
+    unsigned                        told:1;    /* takes the verdict as it is */
 };
 
 
@@ -487,7 +488,8 @@ ngx_int_t ngx_strict_tls_client_install(SSL_CTX *ssl_ctx,
 /* ngx_strict_tls_gate.c */
 ngx_strict_tls_conn_t *ngx_strict_tls_client_conn(ngx_connection_t *c,
     ngx_strict_tls_scope_t *scope);
-stls_verdict ngx_strict_tls_client_judge(ngx_strict_tls_conn_t *conn);
+stls_verdict ngx_strict_tls_client_judge(ngx_strict_tls_conn_t *conn,
+    ngx_strict_tls_waiter_t *waiter);
 void ngx_strict_tls_client_wait(ngx_strict_tls_conn_t *conn,
     ngx_strict_tls_waiter_t *waiter);
 void ngx_strict_tls_client_leave(ngx_strict_tls_waiter_t *waiter);

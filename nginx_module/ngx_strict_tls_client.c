@@ -255,7 +255,7 @@ ngx_strict_tls_client_verify(X509_STORE_CTX *store, void *data)
 
         if (X509_STORE_CTX_get_error(store) != X509_V_OK) {
             /* no request of this client will get as far as the gate */
-            (void) ngx_strict_tls_client_judge(conn);
+            (void) ngx_strict_tls_client_judge(conn, NULL);
         }
 
         return rc;

@@ -106,18 +106,30 @@ ngx_strict_tls_client_is_of(ngx_strict_tls_conn_t *conn, X509 *leaf)
 
 /*
  * Only STLS_ACCEPT lets anything through, and STLS_PENDING is to wait.  While
- * a verdict lives this is an atomic read and two comparisons.
+ * a verdict lives this is an atomic read and two comparisons.  Whoever has
+ * waited takes what came of it: a verdict that nobody remembers would else be
+ * asked for again and again.  `waiter` may be NULL.
  */
 
 stls_verdict
-ngx_strict_tls_client_judge(ngx_strict_tls_conn_t *conn)
+ngx_strict_tls_client_judge(ngx_strict_tls_conn_t *conn,
+    ngx_strict_tls_waiter_t *waiter)
 {
+    ngx_uint_t  told;
+
+    told = 0;
+
+    if (waiter) {
+        told = waiter->told;
+        waiter->told = 0;
+    }
+
     if (conn->job) {
         return STLS_PENDING;
     }
 
     if (conn->phase >= ngx_strict_tls_accepted
-        && ngx_strict_tls_client_stands(conn))
+        && (told || ngx_strict_tls_client_stands(conn)))
     {
         return ngx_strict_tls_accepts(conn) ? STLS_ACCEPT : STLS_REJECT;
     }
@@ -206,6 +218,7 @@ ngx_strict_tls_client_resume(ngx_strict_tls_job_t *job)
 
         ngx_strict_tls_client_leave(waiter);
 
+        waiter->told = 1;
         waiter->handler(waiter);
     }
 }

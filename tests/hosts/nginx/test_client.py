@@ -250,6 +250,21 @@ def test_time_is_over(stage):
     assert (answer.status, *told(answer)) == (400, "reject", "fetch.timeout")
 
 
+@pytest.mark.parametrize("revocation, wanted", [
+    ("hard", (400, "reject", "fetch.timeout")), ("soft", (200, "accept", "none"))])
+def test_nothing_is_remembered(revocation, wanted, stage):
+    """Who has waited is answered by what came of it, though that serves nobody else."""
+    silent = stage.lab.visitor("silent", ocsp="silent")
+    stage.open()
+    front, port = stage.inbound(one(stage, policy={
+        "revocation": revocation, "negative_ttl_s": "0", "ocsp_nonce": "on",
+        "fetch_timeout_ms": "300", "fetch_total_ms": "300"}))
+    for asked in (1, 2):
+        answer = Client(silent.chain, silent.key).get(port, NAME)
+        assert (answer.status, *told(answer)) == wanted
+        assert stage.responder.count(silent.place) == asked
+
+
 # ---- directives ------------------------------------------------------------------------
 
 def test_keys_default_to_those_of_upstreams(stage):

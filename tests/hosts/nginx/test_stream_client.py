@@ -196,6 +196,19 @@ def test_time_is_over(stage):
     assert seen(front.visit("strict", Client(held.chain, held.key))) == refused("fetch.timeout")
 
 
+def test_nothing_is_remembered(stage):
+    """Who has waited is answered by what came of it, though that serves nobody else."""
+    silent = stage.lab.visitor("silent", ocsp="silent")
+    stage.open()
+    front = front_of(stage, one(stage, policy={
+        "negative_ttl_s": "0", "ocsp_nonce": "on", "fetch_timeout_ms": "300",
+        "fetch_total_ms": "300"}))
+    for asked in (1, 2):
+        assert seen(front.visit("strict", Client(silent.chain, silent.key))) == refused(
+            "fetch.timeout")
+        assert stage.responder.count(silent.place) == asked
+
+
 # ---- resumed sessions -------------------------------------------------------------------
 
 
