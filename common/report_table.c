@@ -119,8 +119,9 @@ static size_t find_or_make(stls_report_table *table, stls_direction direction, c
     for (size_t i = 0; i < table->max; i++) {
         if (places[i].used != 0 && places[i].hash == hash) {
             const slot *found = slot_of(table, i);
-            if (found->direction == (uint32_t)direction && strcmp(found->name, name) == 0
-                && strcmp(found->addr, addr) == 0) {
+            if (found->direction == (uint32_t)direction
+                && strncmp(found->name, name, TEXT_LEN) == 0
+                && strncmp(found->addr, addr, TEXT_LEN) == 0) {
                 return i;
             }
         }
@@ -182,6 +183,12 @@ size_t stls_report_table_count(const stls_report_table *table)
     return num;
 }
 
+/* "" where it has lost its end. */
+static const char *text_of(const char text[TEXT_LEN])
+{
+    return memchr(text, '\0', TEXT_LEN) != NULL ? text : "";
+}
+
 int stls_report_table_get(const stls_report_table *table, size_t index, stls_report_entry *entry)
 {
     if (index >= table->max || places_of(table)[index].used == 0) {
@@ -189,9 +196,9 @@ int stls_report_table_get(const stls_report_table *table, size_t index, stls_rep
     }
     const slot *found = slot_of(table, index);
     *entry = (stls_report_entry){
-        .direction = (stls_direction)found->direction,
-        .name = found->name,
-        .addr = found->addr,
+        .direction = (stls_direction)(found->direction % STLS_NUM_DIRECTIONS),
+        .name = text_of(found->name),
+        .addr = text_of(found->addr),
         .verdict = words[found->word % NUM_WORDS],
         .reason = (stls_reason)found->reason,
         .report = found->report,

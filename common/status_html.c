@@ -69,8 +69,9 @@ static void badge(stls_text *out, const char *class, const char *word)
 }
 
 /* "3 minutes", for how long ago something was. */
-static void span_text(int64_t span_s, char text[40])
+static void span_text(int64_t now_s, int64_t then_s, char text[40])
 {
+    int64_t span_s = then_s > 0 && then_s < now_s ? now_s - then_s : 0;
     static const struct {
         int64_t unit_s;
         const char *name;
@@ -180,7 +181,7 @@ static void own_one(stls_text *out, const json_t *own, int64_t now_s)
         line(out, "dim", "expires ", date);
     }
     if (stls_json_int(own, "checked_at_s") > 0) {
-        span_text(now_s - stls_json_int(own, "checked_at_s"), span);
+        span_text(now_s, stls_json_int(own, "checked_at_s"), span);
         stls_text_printf(out, "<div class=\"dim\">checked %s ago</div>\n", span);
     }
     report_of(out, own);
@@ -225,7 +226,7 @@ static void peer_one(stls_text *out, const json_t *peer, int64_t now_s)
         stls_text_put(out, " &middot; ");
         stls_text_html(out, stls_json_text(peer, "address"));
     }
-    span_text(now_s - stls_json_int(peer, "last_s"), span);
+    span_text(now_s, stls_json_int(peer, "last_s"), span);
     stls_text_printf(out, " &middot; %s ago</span></summary>\n", span);
     long long count = stls_json_int(peer, "count");
     if (count == 1) {

@@ -149,7 +149,7 @@ stls_status stls_status_page_add_own(stls_status_page *page, const stls_status_o
     json_t *names = json_array();
     json_t *report = parse_report(own->report, own->report_len);
     int64_t not_after_s = not_after_of(report);
-    int64_t left_s = not_after_s - page->now_s;
+    int64_t left_s = not_after_s > 0 ? not_after_s - page->now_s : 0;
     json_t *leaf =
         json_object_get(json_array_get(json_object_get(report, "certs"), 0), "revocation");
     const char *revocation = stls_json_text(leaf, "status");

@@ -1,6 +1,7 @@
 #include "support.h"
 
 #include "strict_tls/report_table.h"
+#include "strict_tls/status_page.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -168,6 +169,39 @@ static void memory_that_is_too_small_is_refused(void **state)
     free(mem);
 }
 
+/* Whatever another process makes of the memory: nobody reads past it. */
+static void ruined_entries_stay_within_bounds(void **state)
+{
+    size_t len = stls_report_table_len(2), from = len - stls_report_table_len(0);
+    unsigned char *mem = malloc(len);
+    stls_report_table *table = stls_report_table_init(mem, len, 2);
+    stls_report_entry entry;
+    (void)state;
+
+    stls_report_table_note(table, STLS_INBOUND, "a", "b", accepted(), NOW_S);
+    stls_report_table_note(table, STLS_INBOUND, "c", "d", accepted(), NOW_S);
+    for (int byte = 0x7f; byte <= 0xff; byte += 0x80) {
+        memset(mem + len - from, byte, from);
+        for (size_t i = 0; i < 2; i++) {
+            assert_true(stls_report_table_get(table, i, &entry));
+            assert_in_range(entry.direction, STLS_OUTBOUND, STLS_OWN);
+            assert_true(strlen(entry.name) < 256);
+            assert_true(strlen(entry.addr) < 256);
+            assert_int_equal(entry.report_len, 0);
+            assert_non_null(entry.verdict);
+        }
+        stls_status_page *page = stls_status_page_new("host", NOW_S);
+        assert_int_equal(stls_status_page_add_table(page, table), STLS_OK);
+        for (int format = STLS_STATUS_HTML; format <= STLS_STATUS_PROMETHEUS; format++) {
+            assert_non_null(stls_status_page_render(page, (stls_status_format)format, &len));
+        }
+        stls_status_page_free(page);
+        len = stls_report_table_len(2);
+    }
+    stls_report_table_note(table, STLS_INBOUND, "a", "b", accepted(), NOW_S);
+    free(mem);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +211,7 @@ int main(void)
         cmocka_unit_test(bounded),
         cmocka_unit_test(names_come_from_the_peer),
         cmocka_unit_test(memory_that_is_too_small_is_refused),
+        cmocka_unit_test(ruined_entries_stay_within_bounds),
     };
     return cmocka_run_group_tests_name("report_table", tests, NULL, aid_end);
 }
