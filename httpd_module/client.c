@@ -392,6 +392,9 @@ static int check_request(request_rec *r)
     if (client == NULL || client->ssl == NULL) {
         return DECLINED; /* no TLS */
     }
+    if (rt->policy == NULL && SSL_get0_peer_certificate(client->ssl) == NULL) {
+        return DECLINED; /* there is nobody to trust, and nobody is asked */
+    }
     at = context_of(client->ssl);
     if (at != NULL && mst_same_policy(mst_get_client_conf(at->s)->rt, rt)) {
         return check_peer(r, client, rt);

@@ -225,6 +225,22 @@ def test_levels(door):
     assert_refused(door.get(who["gap"], "c"), front, "chain.incomplete")
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_nobody_is_asked(version, door):
+    """A virtual host that inherits StrictTLSClient and asks for no certificate serves everybody."""
+    stranger = door.lab.visitor("stranger", "stranger", "leaf")
+    front = door.open(door.vhost("a", strict=False),
+                      *(door.vhost(name, False, verify=None, strict=False) for name in "bc"),
+                      main="StrictTLSClient on\nStrictTLSClientFetchDeny none\n")
+    for name in "bc":
+        for visitor in (None, stranger):
+            assert door.get(visitor, name, version=version).status == 200
+    answer = door.get(None, "b", version=version, host="c.inbound.lab.test")
+    assert answer.status == 200, front.new_errors()
+    answer = door.get(None, "b", version=version, host="a.inbound.lab.test")
+    assert answer.status == 421
+
+
 # ---- responders -----------------------------------------------------------------------------
 
 
