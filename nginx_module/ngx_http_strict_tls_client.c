@@ -32,27 +32,13 @@ char *
 ngx_http_strict_tls_merge_client(ngx_conf_t *cf,
     ngx_http_strict_tls_srv_conf_t *prev, ngx_http_strict_tls_srv_conf_t *conf)
 {
-    ngx_uint_t                own;
     ngx_http_ssl_srv_conf_t  *sscf;
-
-    own = (conf->client.mode != NGX_CONF_UNSET_UINT
-           && conf->client.mode != NGX_STRICT_TLS_OFF);
-
-    if (ngx_strict_tls_inherit(cf, &prev->client, &conf->client) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
 
     sscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_ssl_module);
 
-    if (own && !sscf->verify) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"strict_tls_client\" has nobody to judge: "
-                           "no certificate is asked for without "
-                           "\"ssl_verify_client\"");
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
+    return ngx_strict_tls_inherit_client(cf, &prev->client, &conf->client,
+                                         sscf->verify)
+           == NGX_OK ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
 
@@ -124,8 +110,6 @@ static ngx_int_t
 ngx_http_strict_tls_client_build(ngx_conf_t *cf,
     ngx_http_strict_tls_main_conf_t *mcf, ngx_http_core_srv_conf_t *cscf)
 {
-    ngx_str_t                        trusted;
-    ngx_strict_tls_scope_t          *client, *upstream;
     ngx_http_ssl_srv_conf_t         *sscf;
     ngx_http_core_loc_conf_t        *clcf;
     ngx_http_strict_tls_loc_conf_t  *lcf;
@@ -136,43 +120,15 @@ ngx_http_strict_tls_client_build(ngx_conf_t *cf,
     lcf = cscf->ctx->loc_conf[ngx_http_strict_tls_module.ctx_index];
     clcf = cscf->ctx->loc_conf[ngx_http_core_module.ctx_index];
 
-    client = &scf->client;
-    upstream = &lcf->upstream;
-
-    if (client->mode == NGX_STRICT_TLS_OFF || !sscf->verify) {
+    if (scf->client.mode == NGX_STRICT_TLS_OFF || !sscf->verify) {
         return NGX_OK;
     }
 
-    if (ngx_strict_tls_begin_with(cf, client, upstream) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    /* nginx trusts both files, and no client because of the system's store */
-
-    trusted = client->trusted_certificate;
-
-    if (trusted.len == 0) {
-        trusted = sscf->client_certificate;
-        client->also_trusted = sscf->trusted_certificate;
-    }
-
-    if (trusted.len == 0) {
-        trusted = client->also_trusted;
-        ngx_str_null(&client->also_trusted);
-    }
-
-    if (trusted.len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"strict_tls_client\" in server \"%V\" needs to "
-                           "know whom to trust: set "
-                           "\"ssl_client_certificate\" or "
-                           "\"strict_tls_client_trusted_certificate\"",
-                           &cscf->server_name);
-        return NGX_ERROR;
-    }
-
-    return ngx_strict_tls_build(cf, &mcf->main, client, &trusted, clcf->resolver,
-                                "server", &cscf->server_name);
+    return ngx_strict_tls_build_client(cf, &mcf->main, &scf->client,
+                                       &lcf->upstream,
+                                       &sscf->client_certificate,
+                                       &sscf->trusted_certificate,
+                                       clcf->resolver, &cscf->server_name);
 }
 
 
@@ -196,7 +152,7 @@ ngx_http_strict_tls_client_scope(ngx_connection_t *c)
 static ngx_strict_tls_scope_t *
 ngx_http_strict_tls_client_find(ngx_connection_t *c, ngx_str_t *server_name)
 {
-    u_char                           buf[256];
+    u_char                           buf[NGX_STRICT_TLS_SERVER_NAME_LEN];
     ngx_str_t                        name;
     ngx_http_connection_t           *hc;
     ngx_http_core_srv_conf_t        *cscf;
@@ -205,17 +161,7 @@ ngx_http_strict_tls_client_find(ngx_connection_t *c, ngx_str_t *server_name)
     hc = c->data;
     cscf = NULL;
 
-    if (server_name->len && server_name->len <= sizeof(buf)) {
-
-        ngx_strlow(buf, server_name->data, server_name->len);
-
-        name.data = buf;
-        name.len = server_name->len;
-
-        if (name.data[name.len - 1] == '.') {
-            name.len--;
-        }
-
+    if (ngx_strict_tls_client_server_name(server_name, &name, buf) == NGX_OK) {
         cscf = ngx_http_strict_tls_find_server(hc->addr_conf->virtual_names,
                                                &name);
     }
@@ -301,11 +247,6 @@ ngx_http_strict_tls_client_gate(ngx_http_request_t *r)
 
     conn = ngx_strict_tls_client_conn(c, scope);
     if (conn == NULL) {
-        ngx_log_error(NGX_LOG_ERR, c->log, 0,
-                      "strict-tls: %s peer=- reason=%s",
-                      scope->report ? "would_reject" : "reject",
-                      stls_reason_id(STLS_REASON_INTERNAL_MEMORY));
-
         return ngx_http_strict_tls_client_deny(r, scope);
     }
 

@@ -13,48 +13,21 @@ static ngx_int_t ngx_http_strict_tls_client_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 
 
-static ngx_http_variable_t  ngx_http_strict_tls_vars[] = {
-
-    { ngx_string("strict_tls_verdict"), NULL,
-      ngx_http_strict_tls_variable, NGX_STRICT_TLS_VERDICT,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("strict_tls_reason"), NULL,
-      ngx_http_strict_tls_variable, NGX_STRICT_TLS_REASON,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("strict_tls_report"), NULL,
-      ngx_http_strict_tls_variable, NGX_STRICT_TLS_REPORT_JSON,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("strict_tls_client_verdict"), NULL,
-      ngx_http_strict_tls_client_variable, NGX_STRICT_TLS_VERDICT,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("strict_tls_client_reason"), NULL,
-      ngx_http_strict_tls_client_variable, NGX_STRICT_TLS_REASON,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("strict_tls_client_report"), NULL,
-      ngx_http_strict_tls_client_variable, NGX_STRICT_TLS_REPORT_JSON,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-      ngx_http_null_variable
-};
-
-
 ngx_int_t
 ngx_http_strict_tls_add_variables(ngx_conf_t *cf)
 {
-    ngx_http_variable_t  *var, *v;
+    ngx_http_variable_t        *var;
+    ngx_strict_tls_variable_t  *v;
 
-    for (v = ngx_http_strict_tls_vars; v->name.len; v++) {
-        var = ngx_http_add_variable(cf, &v->name, v->flags);
+    for (v = ngx_strict_tls_variables; v->name.len; v++) {
+
+        var = ngx_http_add_variable(cf, &v->name, NGX_HTTP_VAR_NOCACHEABLE);
         if (var == NULL) {
             return NGX_ERROR;
         }
 
-        var->get_handler = v->get_handler;
+        var->get_handler = v->client ? ngx_http_strict_tls_client_variable
+                                     : ngx_http_strict_tls_variable;
         var->data = v->data;
     }
 
@@ -157,8 +130,8 @@ ngx_http_strict_tls_variable(ngx_http_request_t *r,
 
     ctx = ngx_http_strict_tls_get_ctx(r);
 
-    return ngx_strict_tls_variable(r->pool, v,
-                                   ctx ? ctx->owner.result : NULL, data);
+    return ngx_strict_tls_show(r->pool, v, ctx ? ctx->owner.result : NULL,
+                               data);
 }
 
 
@@ -183,5 +156,5 @@ ngx_http_strict_tls_client_variable(ngx_http_request_t *r,
         result = ngx_strict_tls_client_result(r->connection, &scf->client);
     }
 
-    return ngx_strict_tls_variable(r->pool, v, result, data);
+    return ngx_strict_tls_show(r->pool, v, result, data);
 }

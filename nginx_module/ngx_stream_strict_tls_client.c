@@ -33,66 +33,28 @@ ngx_stream_strict_tls_merge_client(ngx_conf_t *cf,
     ngx_stream_strict_tls_srv_conf_t *prev,
     ngx_stream_strict_tls_srv_conf_t *conf)
 {
-    ngx_str_t                           trusted, where;
-    ngx_uint_t                          own;
-    ngx_strict_tls_scope_t             *client;
+    ngx_str_t                           where;
     ngx_stream_core_srv_conf_t         *cscf;
     ngx_stream_strict_tls_ssl_conf_t   *sslcf;
     ngx_stream_strict_tls_main_conf_t  *mcf;
 
-    client = &conf->client;
-
-    own = (client->mode != NGX_CONF_UNSET_UINT
-           && client->mode != NGX_STRICT_TLS_OFF);
-
-    if (ngx_strict_tls_inherit(cf, &prev->client, client) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
     sslcf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_ssl_module);
 
-    if (own && !sslcf->verify) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"strict_tls_client\" has nobody to judge: "
-                           "no certificate is asked for without "
-                           "\"ssl_verify_client\"");
+    if (ngx_strict_tls_inherit_client(cf, &prev->client, &conf->client,
+                                      sslcf->verify)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    if (client->mode == NGX_STRICT_TLS_OFF
+    if (conf->client.mode == NGX_STRICT_TLS_OFF
         || !sslcf->verify
         || sslcf->ssl.ctx == NULL)
     {
         return NGX_OK;
     }
 
-    if (ngx_strict_tls_begin_with(cf, client, &conf->upstream) != NGX_OK
-        || ngx_stream_strict_tls_where(cf, &where) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    /* nginx trusts both files, and no client because of the system's store */
-
-    trusted = client->trusted_certificate;
-
-    if (trusted.len == 0) {
-        trusted = sslcf->client_certificate;
-        client->also_trusted = sslcf->trusted_certificate;
-    }
-
-    if (trusted.len == 0) {
-        trusted = client->also_trusted;
-        ngx_str_null(&client->also_trusted);
-    }
-
-    if (trusted.len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"strict_tls_client\" in server %V needs to "
-                           "know whom to trust: set "
-                           "\"ssl_client_certificate\" or "
-                           "\"strict_tls_client_trusted_certificate\"",
-                           &where);
+    if (ngx_stream_strict_tls_where(cf, &where) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -100,14 +62,18 @@ ngx_stream_strict_tls_merge_client(ngx_conf_t *cf,
                                                ngx_stream_strict_tls_module);
     cscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_core_module);
 
-    if (ngx_strict_tls_build(cf, &mcf->main, client, &trusted, cscf->resolver,
-                             "server", &where)
+    if (ngx_strict_tls_build_client(cf, &mcf->main, &conf->client,
+                                    &conf->upstream,
+                                    &sslcf->client_certificate,
+                                    &sslcf->trusted_certificate,
+                                    cscf->resolver, &where)
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    mcf->max_cert_list = ngx_max(mcf->max_cert_list, client->max_cert_list);
+    mcf->max_cert_list = ngx_max(mcf->max_cert_list,
+                                 conf->client.max_cert_list);
 
     return NGX_OK;
 }
@@ -191,7 +157,7 @@ ngx_stream_strict_tls_client_find(ngx_connection_t *c, ngx_str_t *server_name)
 {
 #if (nginx_version >= 1025005)
 
-    u_char                             buf[256];
+    u_char                             buf[NGX_STRICT_TLS_SERVER_NAME_LEN];
     ngx_str_t                          name;
     ngx_stream_session_t              *s;
     ngx_stream_core_srv_conf_t        *cscf;
@@ -199,22 +165,12 @@ ngx_stream_strict_tls_client_find(ngx_connection_t *c, ngx_str_t *server_name)
 
     s = c->data;
 
-    if (server_name->len && server_name->len <= sizeof(buf)) {
+    if (ngx_strict_tls_client_server_name(server_name, &name, buf) == NGX_OK
+        && ngx_stream_find_virtual_server(s, &name, &cscf) == NGX_OK)
+    {
+        conf = cscf->ctx->srv_conf[ngx_stream_strict_tls_module.ctx_index];
 
-        ngx_strlow(buf, server_name->data, server_name->len);
-
-        name.data = buf;
-        name.len = server_name->len;
-
-        if (name.data[name.len - 1] == '.') {
-            name.len--;
-        }
-
-        if (ngx_stream_find_virtual_server(s, &name, &cscf) == NGX_OK) {
-            conf = cscf->ctx->srv_conf[ngx_stream_strict_tls_module.ctx_index];
-
-            return conf->client.policy ? &conf->client : NULL;
-        }
+        return conf->client.policy ? &conf->client : NULL;
     }
 
 #endif
@@ -279,11 +235,6 @@ ngx_stream_strict_tls_client_judge(ngx_stream_session_t *s,
 
     conn = ngx_strict_tls_client_conn(c, scope);
     if (conn == NULL) {
-        ngx_log_error(NGX_LOG_ERR, c->log, 0,
-                      "strict-tls: %s peer=- reason=%s",
-                      scope->report ? "would_reject" : "reject",
-                      stls_reason_id(STLS_REASON_INTERNAL_MEMORY));
-
         return scope->report ? NGX_OK : NGX_ERROR;
     }
 

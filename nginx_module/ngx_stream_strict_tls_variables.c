@@ -13,48 +13,21 @@ static ngx_int_t ngx_stream_strict_tls_client_variable(
     ngx_stream_session_t *s, ngx_stream_variable_value_t *v, uintptr_t data);
 
 
-static ngx_stream_variable_t  ngx_stream_strict_tls_vars[] = {
-
-    { ngx_string("strict_tls_verdict"), NULL,
-      ngx_stream_strict_tls_variable, NGX_STRICT_TLS_VERDICT,
-      NGX_STREAM_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("strict_tls_reason"), NULL,
-      ngx_stream_strict_tls_variable, NGX_STRICT_TLS_REASON,
-      NGX_STREAM_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("strict_tls_report"), NULL,
-      ngx_stream_strict_tls_variable, NGX_STRICT_TLS_REPORT_JSON,
-      NGX_STREAM_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("strict_tls_client_verdict"), NULL,
-      ngx_stream_strict_tls_client_variable, NGX_STRICT_TLS_VERDICT,
-      NGX_STREAM_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("strict_tls_client_reason"), NULL,
-      ngx_stream_strict_tls_client_variable, NGX_STRICT_TLS_REASON,
-      NGX_STREAM_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("strict_tls_client_report"), NULL,
-      ngx_stream_strict_tls_client_variable, NGX_STRICT_TLS_REPORT_JSON,
-      NGX_STREAM_VAR_NOCACHEABLE, 0 },
-
-      ngx_stream_null_variable
-};
-
-
 ngx_int_t
 ngx_stream_strict_tls_add_variables(ngx_conf_t *cf)
 {
-    ngx_stream_variable_t  *var, *v;
+    ngx_stream_variable_t      *var;
+    ngx_strict_tls_variable_t  *v;
 
-    for (v = ngx_stream_strict_tls_vars; v->name.len; v++) {
-        var = ngx_stream_add_variable(cf, &v->name, v->flags);
+    for (v = ngx_strict_tls_variables; v->name.len; v++) {
+
+        var = ngx_stream_add_variable(cf, &v->name, NGX_STREAM_VAR_NOCACHEABLE);
         if (var == NULL) {
             return NGX_ERROR;
         }
 
-        var->get_handler = v->get_handler;
+        var->get_handler = v->client ? ngx_stream_strict_tls_client_variable
+                                     : ngx_stream_strict_tls_variable;
         var->data = v->data;
     }
 
@@ -110,8 +83,8 @@ ngx_stream_strict_tls_variable(ngx_stream_session_t *s,
 
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_strict_tls_module);
 
-    return ngx_strict_tls_variable(s->connection->pool, v,
-                                   ctx ? ctx->owner.result : NULL, data);
+    return ngx_strict_tls_show(s->connection->pool, v,
+                               ctx ? ctx->owner.result : NULL, data);
 }
 
 
@@ -125,8 +98,8 @@ ngx_stream_strict_tls_client_variable(ngx_stream_session_t *s,
 
     conf = ngx_stream_get_module_srv_conf(s, ngx_stream_strict_tls_module);
 
-    return ngx_strict_tls_variable(s->connection->pool, v,
-                                   ngx_strict_tls_client_result(s->connection,
-                                                               &conf->client),
-                                   data);
+    return ngx_strict_tls_show(s->connection->pool, v,
+                               ngx_strict_tls_client_result(s->connection,
+                                                            &conf->client),
+                               data);
 }

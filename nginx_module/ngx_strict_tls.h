@@ -420,6 +420,7 @@ char *ngx_strict_tls_set_http_proxy(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_strict_tls_set_cache_zone(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+ssize_t ngx_strict_tls_zone_size(ngx_conf_t *cf, size_t min);
 
 /* ngx_strict_tls_conf.c */
 ngx_int_t ngx_strict_tls_create_main_conf(ngx_conf_t *cf,
@@ -432,6 +433,13 @@ ngx_int_t ngx_strict_tls_inherit(ngx_conf_t *cf, ngx_strict_tls_scope_t *prev,
     ngx_strict_tls_scope_t *scope);
 ngx_int_t ngx_strict_tls_begin_with(ngx_conf_t *cf,
     ngx_strict_tls_scope_t *scope, ngx_strict_tls_scope_t *base);
+ngx_int_t ngx_strict_tls_inherit_client(ngx_conf_t *cf,
+    ngx_strict_tls_scope_t *prev, ngx_strict_tls_scope_t *client,
+    ngx_uint_t verify);
+ngx_int_t ngx_strict_tls_build_client(ngx_conf_t *cf,
+    ngx_strict_tls_main_conf_t *mcf, ngx_strict_tls_scope_t *client,
+    ngx_strict_tls_scope_t *upstream, ngx_str_t *certificate, ngx_str_t *more,
+    ngx_resolver_t *resolver, ngx_str_t *where);
 ngx_int_t ngx_strict_tls_build(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
     ngx_strict_tls_scope_t *scope, ngx_str_t *trusted,
     ngx_resolver_t *resolver, const char *level, ngx_str_t *name);
@@ -484,6 +492,9 @@ ngx_int_t ngx_strict_tls_client_init(ngx_log_t *log);
 ngx_int_t ngx_strict_tls_client_install(SSL_CTX *ssl_ctx,
     const ngx_strict_tls_server_t *server, ngx_uint_t strict,
     size_t max_cert_list, ngx_log_t *log);
+#define NGX_STRICT_TLS_SERVER_NAME_LEN  256
+ngx_int_t ngx_strict_tls_client_server_name(ngx_str_t *sni, ngx_str_t *name,
+    u_char *buf);
 
 /* ngx_strict_tls_gate.c */
 ngx_strict_tls_conn_t *ngx_strict_tls_client_conn(ngx_connection_t *c,
@@ -626,8 +637,15 @@ ngx_int_t ngx_strict_tls_cache_news(ngx_shm_zone_t *zone,
 #define NGX_STRICT_TLS_REASON       1
 #define NGX_STRICT_TLS_REPORT_JSON  2
 
-ngx_int_t ngx_strict_tls_variable(ngx_pool_t *pool,
-    ngx_variable_value_t *v, stls_result *result, uintptr_t data);
+typedef struct {
+    ngx_str_t                       name;
+    uintptr_t                       data;
+    unsigned                        client:1;  /* about the client */
+} ngx_strict_tls_variable_t;
+
+extern ngx_strict_tls_variable_t  ngx_strict_tls_variables[];
+ngx_int_t ngx_strict_tls_show(ngx_pool_t *pool, ngx_variable_value_t *v,
+    stls_result *result, uintptr_t data);
 
 /* ngx_strict_tls_status.c */
 void ngx_strict_tls_status_note(ngx_strict_tls_main_conf_t *mcf,

@@ -458,6 +458,32 @@ ngx_strict_tls_client_sni(SSL *ssl, ngx_str_t *name)
 }
 
 
+/*
+ * The name that nginx looks a server up by, in `buf`.  NGX_DECLINED: by none,
+ * the default server it is.
+ */
+
+ngx_int_t
+ngx_strict_tls_client_server_name(ngx_str_t *sni, ngx_str_t *name,
+    u_char *buf)
+{
+    if (sni->len == 0 || sni->len > NGX_STRICT_TLS_SERVER_NAME_LEN) {
+        return NGX_DECLINED;
+    }
+
+    ngx_strlow(buf, sni->data, sni->len);
+
+    name->data = buf;
+    name->len = sni->len;
+
+    if (name->data[name->len - 1] == '.') {
+        name->len--;
+    }
+
+    return NGX_OK;
+}
+
+
 static const ngx_strict_tls_server_t *
 ngx_strict_tls_client_server(SSL *ssl)
 {

@@ -311,6 +311,72 @@ ngx_strict_tls_push_own(ngx_array_t *settings,
 }
 
 
+/* Of a server about its clients, whom it asks for certificates if `verify`. */
+
+ngx_int_t
+ngx_strict_tls_inherit_client(ngx_conf_t *cf, ngx_strict_tls_scope_t *prev,
+    ngx_strict_tls_scope_t *client, ngx_uint_t verify)
+{
+    if (client->mode != NGX_CONF_UNSET_UINT
+        && client->mode != NGX_STRICT_TLS_OFF
+        && !verify)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"strict_tls_client\" has nobody to judge: "
+                           "no certificate is asked for without "
+                           "\"ssl_verify_client\"");
+        return NGX_ERROR;
+    }
+
+    return ngx_strict_tls_inherit(cf, prev, client);
+}
+
+
+/*
+ * The scope of the server `where` about its clients, which begins with that
+ * about its upstreams.  `certificate` and `more` are what nginx itself trusts:
+ * both files, and no client because of the system's store.
+ */
+
+ngx_int_t
+ngx_strict_tls_build_client(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
+    ngx_strict_tls_scope_t *client, ngx_strict_tls_scope_t *upstream,
+    ngx_str_t *certificate, ngx_str_t *more, ngx_resolver_t *resolver,
+    ngx_str_t *where)
+{
+    ngx_str_t  trusted;
+
+    if (ngx_strict_tls_begin_with(cf, client, upstream) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    trusted = client->trusted_certificate;
+
+    if (trusted.len == 0) {
+        trusted = *certificate;
+        client->also_trusted = *more;
+    }
+
+    if (trusted.len == 0) {
+        trusted = client->also_trusted;
+        ngx_str_null(&client->also_trusted);
+    }
+
+    if (trusted.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"strict_tls_client\" in server \"%V\" needs to "
+                           "know whom to trust: set "
+                           "\"ssl_client_certificate\" or "
+                           "\"strict_tls_client_trusted_certificate\"",
+                           where);
+        return NGX_ERROR;
+    }
+
+    return ngx_strict_tls_build(cf, mcf, client, &trusted, resolver, "server",
+                                where);
+}
+
+
 /*
  * Everything that a strict scope needs, `trusted` naming its anchors, the
  * system's if empty.  `level` and `name` say where, "location" and "/": the

@@ -218,28 +218,13 @@ ngx_strict_tls_set_cache_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "is duplicate";
     }
 
-    value = cf->args->elts;
-
-    if (value[1].len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid zone name \"%V\"", &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    size = ngx_parse_size(&value[2]);
+    size = ngx_strict_tls_zone_size(cf, 32 * ngx_pagesize);
 
     if (size == NGX_ERROR) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid zone size \"%V\"", &value[2]);
         return NGX_CONF_ERROR;
     }
 
-    if (size < (ssize_t) (32 * ngx_pagesize)) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "zone \"%V\" is too small, it must be at least %uz",
-                           &value[1], (size_t) (32 * ngx_pagesize));
-        return NGX_CONF_ERROR;
-    }
+    value = cf->args->elts;
 
     mcf->zone = ngx_shared_memory_add(cf, &value[1], size, mcf->module);
     if (mcf->zone == NULL) {
@@ -250,6 +235,41 @@ ngx_strict_tls_set_cache_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     mcf->zone->data = mcf;
 
     return NGX_CONF_OK;
+}
+
+
+/* Of a directive "name size"; NGX_ERROR: said what is wrong with one of them. */
+
+ssize_t
+ngx_strict_tls_zone_size(ngx_conf_t *cf, size_t min)
+{
+    ssize_t     size;
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid zone name \"%V\"", &value[1]);
+        return NGX_ERROR;
+    }
+
+    size = ngx_parse_size(&value[2]);
+
+    if (size == NGX_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid zone size \"%V\"", &value[2]);
+        return NGX_ERROR;
+    }
+
+    if (size < (ssize_t) min) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "zone \"%V\" is too small, it must be at least %uz",
+                           &value[1], min);
+        return NGX_ERROR;
+    }
+
+    return size;
 }
 
 

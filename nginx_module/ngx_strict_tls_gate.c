@@ -20,7 +20,7 @@ static stls_verdict ngx_strict_tls_client_conclude(
 
 /*
  * What is known of this connection's client under this scope.  NULL: out of
- * memory.  Only for connections that have a certificate of the client.
+ * memory, which is logged.  Only for connections that have a certificate of the client.
  */
 
 ngx_strict_tls_conn_t *
@@ -53,6 +53,13 @@ ngx_strict_tls_client_conn(ngx_connection_t *c, ngx_strict_tls_scope_t *scope)
                                         certs);
 
     sk_X509_pop_free(certs, X509_free);
+
+    if (conn == NULL) {
+        ngx_log_error(NGX_LOG_ERR, c->log, 0,
+                      "strict-tls: %s peer=- reason=%s",
+                      scope->report ? "would_reject" : "reject",
+                      stls_reason_id(STLS_REASON_INTERNAL_MEMORY));
+    }
 
     return conn;
 }

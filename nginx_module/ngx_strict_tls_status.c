@@ -68,28 +68,13 @@ ngx_strict_tls_set_status_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "is duplicate";
     }
 
-    value = cf->args->elts;
-
-    if (value[1].len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid zone name \"%V\"", &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    size = ngx_parse_size(&value[2]);
+    size = ngx_strict_tls_zone_size(cf, NGX_STRICT_TLS_STATUS_MIN);
 
     if (size == NGX_ERROR) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid zone size \"%V\"", &value[2]);
         return NGX_CONF_ERROR;
     }
 
-    if (size < (ssize_t) NGX_STRICT_TLS_STATUS_MIN) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "zone \"%V\" is too small, it must be at least %uz",
-                           &value[1], NGX_STRICT_TLS_STATUS_MIN);
-        return NGX_CONF_ERROR;
-    }
+    value = cf->args->elts;
 
     return ngx_strict_tls_status_add_zone(cf, mcf, &value[1], size) == NGX_OK
            ? NGX_CONF_OK : NGX_CONF_ERROR;

@@ -1,12 +1,26 @@
 /*
- * What variables show of a verdict.
+ * The variables, and what they show of a verdict.
  */
 
 #include "ngx_strict_tls.h"
 
 
+ngx_strict_tls_variable_t  ngx_strict_tls_variables[] = {
+
+    { ngx_string("strict_tls_verdict"), NGX_STRICT_TLS_VERDICT, 0 },
+    { ngx_string("strict_tls_reason"), NGX_STRICT_TLS_REASON, 0 },
+    { ngx_string("strict_tls_report"), NGX_STRICT_TLS_REPORT_JSON, 0 },
+
+    { ngx_string("strict_tls_client_verdict"), NGX_STRICT_TLS_VERDICT, 1 },
+    { ngx_string("strict_tls_client_reason"), NGX_STRICT_TLS_REASON, 1 },
+    { ngx_string("strict_tls_client_report"), NGX_STRICT_TLS_REPORT_JSON, 1 },
+
+    { ngx_null_string, 0, 0 }
+};
+
+
 ngx_int_t
-ngx_strict_tls_variable(ngx_pool_t *pool, ngx_variable_value_t *v,
+ngx_strict_tls_show(ngx_pool_t *pool, ngx_variable_value_t *v,
     stls_result *result, uintptr_t data)
 {
     size_t       len;
