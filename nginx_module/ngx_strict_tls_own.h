@@ -70,6 +70,8 @@ ngx_int_t ngx_strict_tls_own_scope(ngx_conf_t *cf,
     const char *level, ngx_str_t *name);
 ngx_int_t ngx_strict_tls_own_add(ngx_conf_t *cf,
     ngx_strict_tls_main_conf_t *mcf, ngx_strict_tls_own_use_t *use);
+
+/* ngx_strict_tls_own_judge.c */
 ngx_int_t ngx_strict_tls_own_judge(ngx_conf_t *cf,
     ngx_strict_tls_main_conf_t *mcf);
 ngx_uint_t ngx_strict_tls_own_tell(ngx_strict_tls_own_t *own,
