@@ -53,7 +53,6 @@ def ask_openssl(lab, url, label, *options):
     ("wrong_certificate", ["Response verify OK", "No Status found"]),
     ("stale", ["Response verify OK", "status expired"]),
     ("future", ["Response verify OK", "status not yet valid"]),
-    ("empty_list", ["response contains no revocation data"]),
     ("unauthorized_usage", ["Response Verify Failure"]),
     ("unauthorized_ca", ["Response Verify Failure"]),
     ("self_vouching", ["Response Verify Failure"]),
@@ -76,6 +75,13 @@ def ask_openssl(lab, url, label, *options):
 def test_responder(place, words, lab):
     said = ask_openssl(lab, lab.responder.url(place), "leaf_good")
     assert [word for word in words if word not in said] == [], said
+
+
+def test_responder_with_an_empty_list(lab):
+    """The words that say so differ from release to release."""
+    said = ask_openssl(lab, lab.responder.url("empty_list"), "leaf_good")
+    assert [status for status in (": good", ": revoked", ": unknown") if status in said] == []
+    assert "no revocation data" in said or "No Status found" in said
 
 
 @pytest.mark.parametrize("label, word", [
