@@ -21,8 +21,8 @@
 #define HEADER_LEN 16 /* MAGIC, then the last second of use, big-endian */
 #define NAME_LEN (2 * STLS_ID_LEN)
 #define LOCK_NAME "lock"
-#define MAX_ENTRY_BYTES (16u << 20)
-#define MAX_TOTAL_BYTES ((off_t)64 << 20)
+#define MAX_ENTRY_BYTES (64u << 20) /* as much as max_crl_bytes allows by default */
+#define MAX_TOTAL_BYTES ((off_t)256 << 20)
 #define MAX_ENTRIES 4096
 #define ABANDONED_S 3600 /* a temporary file this old belongs to nobody */
 
