@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include <openssl/err.h>
+#include <openssl/x509v3.h>
 
 #include "cert_stack.h"
 #include "signature.h"
@@ -124,7 +125,8 @@ static unsigned int scope(judgement *j, const DIST_POINT *point, const stls_crl 
 {
     const X509_NAME *cert_issuer = X509_get_issuer_name(j->cert);
     const ISSUING_DIST_POINT *idp = crl->idp;
-    int is_ca = X509_check_ca(j->cert) == 1;
+    /* By its basic constraints alone: one for CRLs may lack the keyCertSign usage. */
+    int is_ca = (X509_get_extension_flags(j->cert) & EXFLAG_CA) != 0;
 
     if (point != NULL && point->CRLissuer != NULL) {
         /* (b) (1): an indirect CRL, and by the issuer that is named. */
@@ -196,6 +198,18 @@ static int may_sign_crls(X509 *signer)
     return (X509_get_key_usage(signer) & KU_CRL_SIGN) != 0; /* all bits where there is no usage */
 }
 
+static int is_named_by_its_own_point(X509 *cert)
+{
+    int found = 0;
+    CRL_DIST_POINTS *points = X509_get_ext_d2i(cert, NID_crl_distribution_points, NULL, NULL);
+    for (int i = 0; i < sk_DIST_POINT_num(points); i++) {
+        found |= has_directory_name(sk_DIST_POINT_value(points, i)->CRLissuer,
+                                    X509_get_subject_name(cert));
+    }
+    CRL_DIST_POINTS_free(points);
+    return found;
+}
+
 /*
  * A CRL issuer that is not on the certificate's path needs a path of its own to
  * an anchor (section 6.3.3 (f)), with nobody on it revoked.
@@ -208,7 +222,8 @@ static int has_own_path(const judgement *j, X509 *signer)
 
     /* One on the certificate's own path is validated, and asked about in its own turn; and where
      * the CA names a CRL issuer for that issuer's own certificate, it may speak for itself. */
-    if (stls_cert_index(j->in->path, signer) >= 0 || (j->depth > 0 && X509_cmp(signer, j->cert) == 0)) {
+    if (stls_cert_index(j->in->path, signer) >= 0
+        || (j->depth > 0 && X509_cmp(signer, j->cert) == 0 && is_named_by_its_own_point(signer))) {
         X509_STORE_CTX_free(ctx);
         return 1;
     }

@@ -36,7 +36,7 @@ static X509 *leaf_with_points(const char *points)
 typedef struct {
     X509 *cert, *issuer; /* NULL: the usual leaf, the usual intermediate */
     stls_crl *crls[4];
-    X509 *other; /* who may have signed, besides the issuer */
+    X509 *other, *another; /* who may have signed, besides the issuer */
     const char *policy;
 } judge_case;
 
@@ -56,7 +56,7 @@ static stls_ocsp_answer judge(const judge_case *c)
         .crls = (stls_crl *const *)c->crls,
         .num_crls = num,
         .path = aid_stack(cert, issuer, pki->root, NULL),
-        .others = c->other != NULL ? aid_stack(c->other, NULL) : aid_stack(NULL),
+        .others = c->other != NULL ? aid_stack(c->other, c->another, NULL) : aid_stack(NULL),
         .now_s = NOW_S,
     };
     stls_crl_judge(&answer, &input, cert, issuer);
@@ -326,6 +326,27 @@ static void trap_13_another_key_of_the_issuer(void **state)
     assert_judged(&c, STLS_REASON_CRL_BAD_SIGNATURE);
 }
 
+/* Another key of the CA's: the CA says whether that one is revoked, it does not itself. */
+static void trap_13_another_key_does_not_vouch_for_itself(void **state)
+{
+    const aid_pki *pki = aid_usual_pki();
+    X509 *signer = aid_make_cert(&(aid_cert){.subject = "CN=Intermediate,O=Lab",
+                                             .key = 6,
+                                             .is_ca = 1,
+                                             .key_usage = "critical,cRLSign",
+                                             .issuer = pki->inter,
+                                             .issuer_key = 1});
+    stls_crl *own = crl_of(&(aid_crl){.issuer = signer, .issuer_key = 6});
+    stls_crl *of_root = crl_of(&(aid_crl){.issuer = pki->root, .issuer_key = 0});
+    (void)state;
+    judge_case c = {.crls = {own, of_root}, .other = signer, .another = pki->inter};
+    assert_judged(&c, STLS_REASON_CRL_BAD_SIGNATURE);
+    c.crls[2] = crl_with_point((point_spec){.only_ca = 1}, (aid_crl){0});
+    assert_judged(&c, STLS_REASON_NONE);
+    c.crls[2] = crl_with_point((point_spec){.only_ca = 1}, (aid_crl){.revoked = {signer}});
+    assert_judged(&c, STLS_REASON_CRL_BAD_SIGNATURE);
+}
+
 /* ---- deltas -------------------------------------------------------------------------------- */
 
 static int64_t number, base_number;
@@ -421,6 +442,7 @@ int main(void)
         cmocka_unit_test(trap_13_points),
         cmocka_unit_test(trap_13_reasons),
         cmocka_unit_test(trap_13_another_key_of_the_issuer),
+        cmocka_unit_test(trap_13_another_key_does_not_vouch_for_itself),
         cmocka_unit_test(trap_13_deltas),
         cmocka_unit_test(trap_13_indirect),
     };
