@@ -17,20 +17,6 @@ typedef struct {
     char used[MAX_NODES]; /* by presented index */
 } drawing;
 
-static int equals(const json_t *object, const char *key, const char *word)
-{
-    return strcmp(stls_json_text(object, key), word) == 0;
-}
-
-static void line(stls_text *out, const char *class, const char *label, const char *value)
-{
-    if (value[0] != '\0') {
-        stls_text_printf(out, "<div class=\"%s\">%s", class, label);
-        stls_text_html(out, value);
-        stls_text_put(out, "</div>\n");
-    }
-}
-
 static const json_t *cert_at(const drawing *of, size_t index)
 {
     return json_array_get(json_object_get(of->report, "certs"), index);
@@ -53,7 +39,7 @@ static void revocation(stls_text *out, const json_t *cert)
     if (json_is_object(answer)) {
         snprintf(text, sizeof(text), "%.40s%s%.20s", stls_json_text(answer, "status"),
                  source[0] != '\0' ? ", by " : "", source);
-        line(out, "dim", "revocation: ", text);
+        stls_html_line(out, "dim", "revocation: ", text);
     }
 }
 
@@ -69,19 +55,20 @@ static void sent(drawing *of, size_t index, const char *kind, int is_last, int i
         of->out, "<li class=\"%s%s%s\"><div class=\"box\"><span class=\"kind\">%s #%zu</span>\n",
         kind, is_last ? " last" : "", is_above_gap ? " above-gap" : "",
         strcmp(kind, "unneeded") == 0 ? "sent, not needed" : "sent", index);
-    line(of->out, "subject", "", stls_json_text(cert, "subject"));
+    stls_html_line(of->out, "subject", "", stls_json_text(cert, "subject"));
     stls_date_text(stls_json_int(cert, "not_before_s"), from);
     stls_date_text(stls_json_int(cert, "not_after_s"), to);
     snprintf(dates, sizeof(dates), "%s to %s", from, to);
-    line(of->out, "dim", "", dates);
+    stls_html_line(of->out, "dim", "", dates);
     revocation(of->out, cert);
     json_array_foreach(json_object_get(of->report, "findings"), i, finding)
     {
         if (json_is_integer(json_object_get(finding, "cert"))
             && stls_json_int(finding, "cert") == (int64_t)index
-            && !equals(finding, "severity", "note")) {
-            line(of->out, equals(finding, "severity", "error") ? "reason bad-text" : "reason", "",
-                 stls_json_text(finding, "reason"));
+            && !stls_json_is(finding, "severity", "note")) {
+            stls_html_line(
+                of->out, stls_json_is(finding, "severity", "error") ? "reason bad-text" : "reason",
+                "", stls_json_text(finding, "reason"));
         }
     }
     stls_text_put(of->out, "</div></li>\n");
@@ -93,9 +80,9 @@ static void missing(drawing *of, const json_t *gap, int is_last)
                      "<li class=\"missing%s\"><div class=\"box\"><span class=\"kind\">missing"
                      "</span>\n",
                      is_last ? " last" : "");
-    line(of->out, "subject", "", stls_json_text(gap, "subject"));
-    line(of->out, "dim", "key id ", stls_json_text(gap, "key_id"));
-    line(of->out, "dim", "published at ", stls_json_text(gap, "published_at"));
+    stls_html_line(of->out, "subject", "", stls_json_text(gap, "subject"));
+    stls_html_line(of->out, "dim", "key id ", stls_json_text(gap, "key_id"));
+    stls_html_line(of->out, "dim", "published at ", stls_json_text(gap, "published_at"));
     stls_text_put(of->out, "</div></li>\n");
 }
 
@@ -103,7 +90,7 @@ static void root(drawing *of, const char *subject)
 {
     stls_text_put(of->out, "<li class=\"root last\"><div class=\"box\"><span class=\"kind\">root "
                            "in the trust store</span>\n");
-    line(of->out, "subject", "", subject);
+    stls_html_line(of->out, "subject", "", subject);
     stls_text_put(of->out, "</div></li>\n");
 }
 

@@ -46,13 +46,7 @@ static const char style[] =
     ".columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(18rem,1fr));gap:.6rem}\n"
     "@media(max-width:34rem){body{padding:.6rem}}\n";
 
-static int equals(const json_t *object, const char *key, const char *word)
-{
-    return strcmp(stls_json_text(object, key), word) == 0;
-}
-
-/* "<p class="...">label value</p>", nothing where there is no value. */
-static void line(stls_text *out, const char *class, const char *label, const char *value)
+void stls_html_line(stls_text *out, const char *class, const char *label, const char *value)
 {
     if (value[0] != '\0') {
         stls_text_printf(out, "<div class=\"%s\">%s", class, label);
@@ -105,7 +99,7 @@ static void findings(stls_text *out, const json_t *report)
         json_array_foreach(all, i, finding)
         {
             const char *detail = stls_json_text(finding, "detail");
-            if (!equals(finding, "severity", severities[s])) {
+            if (!stls_json_is(finding, "severity", severities[s])) {
                 continue;
             }
             stls_text_put(out, "<li>");
@@ -113,8 +107,9 @@ static void findings(stls_text *out, const json_t *report)
             stls_text_put(out, "<span class=\"reason\">");
             stls_text_html(out, stls_json_text(finding, "reason"));
             stls_text_put(out, "</span>\n");
-            line(out, "detail", "", detail[0] != '\0' ? detail : stls_json_text(finding, "text"));
-            line(out, "dim", "remedy: ", s < 2 ? stls_json_text(finding, "remedy") : "");
+            stls_html_line(out, "detail", "",
+                           detail[0] != '\0' ? detail : stls_json_text(finding, "text"));
+            stls_html_line(out, "dim", "remedy: ", s < 2 ? stls_json_text(finding, "remedy") : "");
             stls_text_put(out, "</li>\n");
         }
     }
@@ -156,17 +151,17 @@ static void own_one(stls_text *out, const json_t *own, int64_t now_s)
                                           : "not checked");
     stls_text_html(out, stls_json_text(own, "file"));
     stls_text_put(out, " <span class=\"dim\">");
-    if (!equals(own, "reason", "none")) {
+    if (!stls_json_is(own, "reason", "none")) {
         stls_text_html(out, stls_json_text(own, "reason"));
         stls_text_put(out, " &middot; ");
     }
-    stls_text_put(out, equals(own, "role", "client") ? "as client" : "as server");
+    stls_text_put(out, stls_json_is(own, "role", "client") ? "as client" : "as server");
     if (json_is_integer(days)) {
         stls_text_printf(out, " &middot; <span class=\"whole\">%lld days left</span>",
                          (long long)json_integer_value(days));
     }
     stls_text_put(out, "</span></summary>\n");
-    line(out, "dim", "", stls_json_text(own, "where"));
+    stls_html_line(out, "dim", "", stls_json_text(own, "where"));
     if (json_array_size(json_object_get(own, "names")) > 0) {
         stls_text_put(out, "<div class=\"dim\">for");
         json_array_foreach(json_object_get(own, "names"), i, name)
@@ -178,7 +173,7 @@ static void own_one(stls_text *out, const json_t *own, int64_t now_s)
     }
     if (stls_json_int(own, "not_after_s") > 0) {
         stls_date_text(stls_json_int(own, "not_after_s"), date);
-        line(out, "dim", "expires ", date);
+        stls_html_line(out, "dim", "expires ", date);
     }
     if (stls_json_int(own, "checked_at_s") > 0) {
         span_text(now_s, stls_json_int(own, "checked_at_s"), span);
@@ -186,21 +181,6 @@ static void own_one(stls_text *out, const json_t *own, int64_t now_s)
     }
     report_of(out, own);
     stls_text_put(out, "</details>\n");
-}
-
-static void own_all(stls_text *out, const json_t *list, int64_t now_s)
-{
-    size_t i;
-    json_t *own;
-
-    stls_text_put(out, "<h2>Our own certificates</h2>\n");
-    if (json_array_size(list) == 0) {
-        stls_text_put(out, "<p class=\"box dim\">None is configured.</p>\n");
-    }
-    json_array_foreach(list, i, own)
-    {
-        own_one(out, own, now_s);
-    }
 }
 
 /* ---- peers ------------------------------------------------------------------------------------
@@ -217,7 +197,7 @@ static void peer_one(stls_text *out, const json_t *peer, int64_t now_s)
     badge(out, is_good ? "good" : strcmp(verdict, "reject") == 0 ? "bad" : "warn", verdict);
     stls_text_html(out, name[0] != '\0' ? name : "(no name)");
     stls_text_put(out, " <span class=\"dim\">");
-    if (!equals(peer, "reason", "none")) {
+    if (!stls_json_is(peer, "reason", "none")) {
         stls_text_html(out, stls_json_text(peer, "reason"));
         stls_text_put(out, " &middot; ");
     }
@@ -238,18 +218,20 @@ static void peer_one(stls_text *out, const json_t *peer, int64_t now_s)
     stls_text_put(out, "</details>\n");
 }
 
-static void peers(stls_text *out, const json_t *list, int64_t now_s)
+/* `one` renders an item; `none` is said where there is no item. */
+static void section(stls_text *out, const char *title, const char *none, const json_t *list,
+                    void (*one)(stls_text *, const json_t *, int64_t), int64_t now_s)
 {
     size_t i;
-    json_t *peer;
+    json_t *item;
 
-    stls_text_put(out, "<h2>Peers</h2>\n");
+    stls_text_printf(out, "<h2>%s</h2>\n", title);
     if (json_array_size(list) == 0) {
-        stls_text_put(out, "<p class=\"box dim\">None was met since the start.</p>\n");
+        stls_text_printf(out, "<p class=\"box dim\">%s</p>\n", none);
     }
-    json_array_foreach(list, i, peer)
+    json_array_foreach(list, i, item)
     {
-        peer_one(out, peer, now_s);
+        one(out, item, now_s);
     }
 }
 
@@ -299,8 +281,10 @@ void stls_status_html(const json_t *document, stls_text *out)
     stls_text_html(out, stls_json_text(document, "host"));
     stls_date_text(now_s, date);
     stls_text_printf(out, " &middot; strict-tls %s &middot; %s</p>\n", STLS_VERSION, date);
-    own_all(out, json_object_get(document, "own"), now_s);
-    peers(out, json_object_get(document, "peers"), now_s);
+    section(out, "Our own certificates", "None is configured.", json_object_get(document, "own"),
+            own_one, now_s);
+    section(out, "Peers", "None was met since the start.", json_object_get(document, "peers"),
+            peer_one, now_s);
     stls_text_put(out, "<h2>Figures</h2>\n<div class=\"columns\">\n");
     counts(out, json_object_get(document, "verdicts"), "Verdicts", "verdict");
     counts(out, json_object_get(document, "reasons"), "Reasons", "reason");

@@ -32,6 +32,11 @@ int64_t stls_json_int(const json_t *object, const char *key)
     return json_integer_value(json_object_get(object, key));
 }
 
+int stls_json_is(const json_t *object, const char *key, const char *text)
+{
+    return strcmp(stls_json_text(object, key), text) == 0;
+}
+
 /* File names need not be UTF-8, JSON's strings must be. */
 static json_t *plain(const char *text)
 {
@@ -322,6 +327,18 @@ const char *stls_status_page_render(stls_status_page *page, stls_status_format f
     }
     *len = page->text.len;
     return page->text.text;
+}
+
+/* ---- who wants it -------------------------------------------------------------------------- */
+
+const char *const *stls_status_page_forwarding_headers(void)
+{
+    static const char *const names[] = {
+        "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via",
+        NULL,
+    };
+
+    return names;
 }
 
 /* ---- which one is wanted ------------------------------------------------------------------ */

@@ -225,12 +225,10 @@ static int is_loopback(const apr_sockaddr_t *addr, apr_pool_t *p)
 /* A proxy on this machine brings requests from anywhere. */
 static int is_local(request_rec *r)
 {
-    static const char *const forwarded[] = {"Forwarded", "X-Forwarded-For", "X-Forwarded-Host",
-                                            "X-Forwarded-Proto", "X-Real-IP", "Via"};
-    apr_size_t i;
+    const char *const *name;
 
-    for (i = 0; i < sizeof(forwarded) / sizeof(forwarded[0]); i++) {
-        if (apr_table_get(r->headers_in, forwarded[i])) {
+    for (name = stls_status_page_forwarding_headers(); *name; name++) {
+        if (apr_table_get(r->headers_in, *name)) {
             return 0;
         }
     }

@@ -17,24 +17,11 @@ static ngx_uint_t ngx_http_strict_tls_status_is_loopback(
 static ngx_uint_t ngx_http_strict_tls_status_is_forwarded(
     ngx_http_request_t *r);
 static ngx_table_elt_t *ngx_http_strict_tls_status_find(ngx_http_request_t *r,
-    ngx_str_t *name);
+    const char *name);
 static ngx_int_t ngx_http_strict_tls_status_add(ngx_http_request_t *r,
     const char *name, const char *value);
 static ngx_int_t ngx_http_strict_tls_status_send(ngx_http_request_t *r,
     stls_status_page *page);
-
-
-/* Each of them says that somebody else is behind the connection. */
-
-static ngx_str_t  ngx_http_strict_tls_forwarded[] = {
-    ngx_string("forwarded"),
-    ngx_string("x-forwarded-for"),
-    ngx_string("x-forwarded-host"),
-    ngx_string("x-forwarded-proto"),
-    ngx_string("x-real-ip"),
-    ngx_string("via"),
-    ngx_null_string
-};
 
 
 char *
@@ -209,12 +196,10 @@ ngx_http_strict_tls_status_is_loopback(struct sockaddr *sockaddr)
 static ngx_uint_t
 ngx_http_strict_tls_status_is_forwarded(ngx_http_request_t *r)
 {
-    ngx_uint_t  i;
+    const char *const  *name;
 
-    for (i = 0; ngx_http_strict_tls_forwarded[i].len; i++) {
-        if (ngx_http_strict_tls_status_find(r,
-                                            &ngx_http_strict_tls_forwarded[i]))
-        {
+    for (name = stls_status_page_forwarding_headers(); *name; name++) {
+        if (ngx_http_strict_tls_status_find(r, *name)) {
             return 1;
         }
     }
@@ -224,11 +209,14 @@ ngx_http_strict_tls_status_is_forwarded(ngx_http_request_t *r)
 
 
 static ngx_table_elt_t *
-ngx_http_strict_tls_status_find(ngx_http_request_t *r, ngx_str_t *name)
+ngx_http_strict_tls_status_find(ngx_http_request_t *r, const char *name)
 {
+    size_t            len;
     ngx_uint_t        i;
     ngx_list_part_t  *part;
     ngx_table_elt_t  *header;
+
+    len = ngx_strlen(name);
 
     part = &r->headers_in.headers.part;
     header = part->elts;
@@ -245,9 +233,8 @@ ngx_http_strict_tls_status_find(ngx_http_request_t *r, ngx_str_t *name)
             i = 0;
         }
 
-        if (header[i].key.len == name->len
-            && ngx_strncasecmp(header[i].key.data, name->data, name->len)
-               == 0)
+        if (header[i].key.len == len
+            && ngx_strncasecmp(header[i].key.data, (u_char *) name, len) == 0)
         {
             return &header[i];
         }
@@ -267,9 +254,7 @@ ngx_http_strict_tls_status_send(ngx_http_request_t *r, stls_status_page *page)
     ngx_table_elt_t     *header;
     stls_status_format   format;
 
-    static ngx_str_t     accept_name = ngx_string("accept");
-
-    header = ngx_http_strict_tls_status_find(r, &accept_name);
+    header = ngx_http_strict_tls_status_find(r, "accept");
 
     if (header) {
         accept = header->value;

@@ -310,12 +310,47 @@ static void format_is_chosen(void **state)
     assert_string_equal(stls_status_page_content_type(STLS_STATUS_JSON), "application/json");
 }
 
+/* What proxies add, and nothing that a browser or curl sends by itself. */
+static void forwarding_headers(void **state)
+{
+    static const struct {
+        const char *name;
+        int forwards;
+    } rows[] = {
+        {"Forwarded", 1},
+        {"X-Forwarded-For", 1},
+        {"X-Forwarded-Host", 1},
+        {"X-Forwarded-Proto", 1},
+        {"X-Real-IP", 1},
+        {"Via", 1},
+        {"Host", 0},
+        {"Accept", 0},
+        {"User-Agent", 0},
+        {"Connection", 0},
+        {"X-Forwarded", 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const char *const *name = stls_status_page_forwarding_headers();
+        while (*name != NULL && strcmp(*name, rows[i].name) != 0) {
+            name++;
+        }
+        if ((*name != NULL) != rows[i].forwards) {
+            fail_msg("%s: %d", rows[i].name, *name != NULL);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(json),       cmocka_unit_test(html),
-        cmocka_unit_test(prometheus), cmocka_unit_test(hostile_values),
-        cmocka_unit_test(empty_page), cmocka_unit_test(format_is_chosen),
+        cmocka_unit_test(json),
+        cmocka_unit_test(html),
+        cmocka_unit_test(prometheus),
+        cmocka_unit_test(hostile_values),
+        cmocka_unit_test(empty_page),
+        cmocka_unit_test(format_is_chosen),
+        cmocka_unit_test(forwarding_headers),
     };
     return cmocka_run_group_tests_name("status_page", tests, NULL, aid_end);
 }

@@ -86,6 +86,13 @@ const char *stls_status_page_render(stls_status_page *page, stls_status_format f
 stls_status_format stls_status_page_format(const char *path, size_t path_len, const char *accept,
                                            size_t accept_len);
 
+/*
+ * Header fields that say that somebody else is behind the connection: a proxy
+ * on this machine makes everybody's requests come from here.  Compared without
+ * case (RFC 9110 section 5.1); ends with NULL; static lifetime.
+ */
+const char *const *stls_status_page_forwarding_headers(void);
+
 /* For Content-Type. Static lifetime. */
 const char *stls_status_page_content_type(stls_status_format format);
 
