@@ -134,6 +134,35 @@ class CrlFile:
     def write(self, *revoked, **fields):
         os.replace(self.stage(*revoked, **fields), self.path)
 
+    def policy(self, **more):
+        return {"short_lived_s": "0", "crl_file": str(self.path), **more}
+
+
+def file_rung(stage, file):
+    """(path, peer, policy, verdict) of locations: those without a question, and those with one.
+
+    The file is asked first, or alone; about what it does not cover the responder is asked.
+    """
+    accept, revoked = ("accept", "none"), ("reject", "crl.revoked")
+    good, bad = stage.peer("good"), stage.peer("revoked")
+    silent = stage.peer("silent", ocsp="none")
+    stage.open()
+    file.write(bad.leaf)
+    only_leaf = file.path.with_name("leaf.pem")
+    only_leaf.write_text(pem(build(stage.lab.pki["issuing"])))
+    alone = file.policy(revocation_sources="file")
+    return [
+        ("/good", good, file.policy(), accept),
+        ("/silent", silent, file.policy(), accept),
+        ("/revoked", bad, file.policy(), revoked),
+        ("/alone", bad, alone, revoked),
+        ("/soft", bad, {**alone, "revocation": "soft"}, revoked),
+    ], [
+        ("/part", good, file.policy(crl_file=str(only_leaf)), accept),
+        ("/part_alone", good, {**alone, "crl_file": str(only_leaf)},
+         ("reject", "revocation.inconclusive")),
+    ]
+
 
 def point(url):
     """The (extension, critical) pair that names this CRL."""

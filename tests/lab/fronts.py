@@ -13,6 +13,37 @@ STRICT_HEADERS = """
 """
 
 
+# What a location needs to keep connections alive.
+ALIVE = '    proxy_http_version 1.1;\n    proxy_set_header Connection "";\n'
+
+# From closest to stock nginx to farthest, each a way to name the peer; of http and of stream.
+POOLS = {
+    "implicit": None,
+    "upstream": "upstream pool {{ server {address}; }}\n",
+    "zone": "upstream pool {{ zone pool 64k; server {address}; }}\n",
+    "least_conn": "upstream pool {{ least_conn; server {address}; }}\n",
+}
+
+# Of a peer whose responder is silent, where soft revocation accepts it: (fields, reason).
+OTHER_POLICIES = {
+    "revocation": ({"policy": {"revocation": "hard"}}, "fetch.timeout"),
+    "chain_root": ({"policy": {"revocation": "soft", "chain_root": "require"}},
+                   "chain.root_missing"),
+    "name": ({"policy": {"revocation": "soft"}, "name": "other.lab.test"}, "name.mismatch"),
+}
+
+
+def pool_of(kind, peer, pools=POOLS):
+    """(text for the http or stream block, target) of a way to name the peer."""
+    if pools[kind] is None:
+        return "", None
+    return pools[kind].format(address=peer.backend.address), "pool"
+
+
+def keepalive_pool(peer, name="pool", more=""):
+    return f"upstream {name} {{ server {peer.backend.address}; {more} keepalive 8; }}\n"
+
+
 def directives(policy, responder_url="", prefix=""):
     """Policy keys as nginx directives; prefix "client_": for those about clients."""
     return "".join(f"    strict_tls_{prefix}{key} {value.format(url=responder_url)};\n"

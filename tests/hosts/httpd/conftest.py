@@ -125,10 +125,3 @@ def door(stage, tmp_path):
 def where(peer, path="/", name=NAME, **options):
     """A location in front of a peer."""
     return httpd_fronts.location(path, peer, name=name, **{"strict": True, **options})
-
-
-def verdict(answer):
-    return answer.headers.get("x-strict-tls-verdict"), answer.headers.get("x-strict-tls-reason")
-
-
-ACCEPT = ("accept", "none")

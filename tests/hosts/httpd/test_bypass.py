@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.hosts.httpd.conftest import ACCEPT, verdict, where
+from tests.hosts.httpd.conftest import where
 from tests.lab import httpd_fronts, net
 from tests.lab.httpd import MPMS
 from tests.lab.renegotiation import RenegotiatingServer
 from tests.lab.responder import said
 from tests.lab.scenarios import NAME
+from tests.lab.verdicts import ACCEPT, verdict
 
 VERSIONS = {"tls12": "TLSv1.2", "tls13": "TLSv1.3"}
 

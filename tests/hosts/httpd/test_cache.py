@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.hosts.httpd.conftest import ACCEPT, verdict, where
+from tests.hosts.httpd.conftest import where
 from tests.lab import net
 from tests.lab.process import Process
 from tests.lab.redis import Redis
 from tests.lab.responder import said
+from tests.lab.verdicts import ACCEPT, verdict
 
 ONE_EACH = "disablereuse=on"  # a handshake for every request
 

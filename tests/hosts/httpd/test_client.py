@@ -5,12 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.hosts.httpd.conftest import ACCEPT, verdict
 from tests.lab import httpd_inbound, net
 from tests.lab.httpd import MPMS
 from tests.lab.inbound import INBOUND_BY_ID, server_name
 from tests.lab.responder import said
 from tests.lab.tls_client import VERSIONS, Client, get_http2
+from tests.lab.verdicts import ACCEPT, verdict
 
 # A loaded machine must not turn a good responder into a silent one.
 PATIENT = {"fetch_timeout_ms": "2000"}

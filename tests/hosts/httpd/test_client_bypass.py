@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.httpd.conftest import ACCEPT, Door, verdict
+from tests.hosts.httpd.conftest import Door
 from tests.lab import crl, net
 from tests.lab.lab import Lab
 from tests.lab.tls_client import VERSIONS, Answer, get_http2
+from tests.lab.verdicts import ACCEPT, verdict
 
 _numbers = itertools.count()
 

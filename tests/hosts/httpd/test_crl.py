@@ -4,8 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.hosts.httpd.conftest import ACCEPT, verdict, where
+from tests.hosts.httpd.conftest import where
 from tests.lab import crl, net
+from tests.lab.verdicts import ACCEPT, verdict
 
 # The intermediates have a responder; what is looked at here is the leaf.
 LEAF = {"revocation_scope": "leaf", "short_lived_s": "0"}

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.httpd.conftest import ACCEPT, verdict, where
+from tests.hosts.httpd.conftest import where
 from tests.lab import crl, net
+from tests.lab.verdicts import ACCEPT, verdict
 
 REVOKED = ("reject", "crl.revoked")
 
@@ -17,10 +18,6 @@ def file(stage):
         yield crl.CrlFile(stage.lab, Path(folder) / "crls.pem")
 
 
-def policy(file, **more):
-    return {"short_lived_s": "0", "crl_file": str(file.path), **more}
-
-
 def becomes(port, expected, path="/"):
     """All children, and for good."""
     net.wait_until(lambda: {verdict(net.get(port, path)) for _ in range(8)} == {expected},
@@ -29,30 +26,15 @@ def becomes(port, expected, path="/"):
 
 def test_rung(stage, file):
     """Asked first, or alone; about what it does not cover the responder is asked."""
-    good, revoked = stage.peer("good"), stage.peer("revoked")
-    silent = stage.peer("silent", ocsp="none")
-    stage.open()
-    file.write(revoked.leaf)
-    only_leaf = file.path.with_name("leaf.pem")
-    only_leaf.write_text(crl.pem(crl.build(stage.lab.pki["issuing"])))
-    alone = policy(file, revocation_sources="file")
-    _, port = stage.front([
-        where(good, "/good", policy=policy(file)),
-        where(revoked, "/revoked", policy=policy(file)),
-        where(revoked, "/alone", policy=alone),
-        where(revoked, "/soft", policy={**alone, "revocation": "soft"}),
-        where(silent, "/silent", policy=policy(file)),
-        where(good, "/part", policy=policy(file, crl_file=str(only_leaf))),
-        where(good, "/part_alone", policy={**alone, "crl_file": str(only_leaf)})])
+    quiet, asking = crl.file_rung(stage, file)
+    _, port = stage.front([where(peer, path, policy=policy)
+                           for path, peer, policy, _ in quiet + asking])
     before = len(stage.responder.hits)
-    for _ in range(2):
-        assert verdict(net.get(port, "/good")) == ACCEPT
-        assert verdict(net.get(port, "/silent")) == ACCEPT
-        for path in ("/revoked", "/alone", "/soft"):
-            assert verdict(net.get(port, path)) == REVOKED
+    for path, _, _, wanted in 2 * quiet:
+        assert verdict(net.get(port, path)) == wanted, path
     assert len(stage.responder.hits) == before
-    assert verdict(net.get(port, "/part")) == ACCEPT
-    assert verdict(net.get(port, "/part_alone")) == ("reject", "revocation.inconclusive")
+    for path, _, _, wanted in asking:
+        assert verdict(net.get(port, path)) == wanted, path
 
 
 @pytest.mark.parametrize("what", ["absent", "text", "folder"])
@@ -70,7 +52,7 @@ def test_change(stage, file):
     """Verdicts and pooled connections that rest on the old content are not used."""
     peer = stage.peer("good")
     stage.open()
-    front, port = stage.front([where(peer, policy=policy(file))])
+    front, port = stage.front([where(peer, policy=file.policy())])
     for _ in range(2):
         for _ in range(8):
             assert verdict(net.get(port)) == ACCEPT
@@ -86,8 +68,8 @@ def test_becomes_unusable(stage, file):
     peer, other = stage.peer("good"), stage.peer("other")
     stage.open()
     file.write(peer.leaf)
-    front, port = stage.front([where(peer, policy=policy(file)),
-                               where(other, "/other", policy=policy(file))])
+    front, port = stage.front([where(peer, policy=file.policy()),
+                               where(other, "/other", policy=file.policy())])
     assert verdict(net.get(port)) == REVOKED
     file.path.with_name("spoiled").write_text("-----BEGIN X509 CRL-----\n")
     file.path.with_name("spoiled").replace(file.path)

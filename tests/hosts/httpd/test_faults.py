@@ -6,10 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.hosts.httpd.conftest import ACCEPT, verdict, where
+from tests.hosts.httpd.conftest import where
 from tests.lab import net
 from tests.lab.forward_proxy import ForwardProxy
 from tests.lab.httpd import MODULE_ASAN, asan_options, asan_runtime
+from tests.lab.verdicts import ACCEPT, verdict
 
 # Behaviour of the responder -> the reason it leads to.
 FAULTS = {

@@ -1,11 +1,11 @@
 """The README's httpd example, run: only names, ports and paths are this lab's."""
 import re
 
-from tests.hosts.httpd.conftest import ACCEPT, verdict
 from tests.lab import httpd_inbound, net
 from tests.lab.httpd import MODULE, Httpd
 from tests.lab.nginx import ROOT
 from tests.lab.tls_client import Client
+from tests.lab.verdicts import ACCEPT, verdict
 
 NAMES = ("api.example.com", "partner.example.net", "app.internal.example")
 

@@ -11,45 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.lab import fronts, net
+from tests.lab.fronts import ALIVE, OTHER_POLICIES, keepalive_pool, pool_of
 from tests.lab.renegotiation import RenegotiatingServer
 from tests.lab.responder import BEHAVIOURS
 from tests.lab.scenarios import NAME
+from tests.lab.verdicts import ACCEPT, resumed, verdict
 
 VERSIONS = {"tls12": "TLSv1.2", "tls13": "TLSv1.3"}
 
-# What a location needs to keep connections alive.
-ALIVE = '    proxy_http_version 1.1;\n    proxy_set_header Connection "";\n'
-
-# From closest to stock nginx to farthest, each a way to name the peer.
-POOLS = {
-    "implicit": None,
-    "upstream": "upstream pool {{ server {address}; }}\n",
-    "zone": "upstream pool {{ zone pool 64k; server {address}; }}\n",
-    "least_conn": "upstream pool {{ least_conn; server {address}; }}\n",
-    "hash": "upstream pool {{ hash $uri; server {address}; }}\n",
-}
-
-
-def pool_of(kind, peer):
-    """(http text, target) of a way to name the peer."""
-    if POOLS[kind] is None:
-        return "", None
-    return POOLS[kind].format(address=peer.backend.address), "pool"
-
-
-def keepalive_pool(peer, name="pool", more=""):
-    return f"upstream {name} {{ server {peer.backend.address}; {more} keepalive 8; }}\n"
-
-
-def resumed(answer):
-    return answer.headers["x-session-reused"] == "r"
-
-
-def verdict(answer):
-    return answer.headers.get("x-strict-tls-verdict"), answer.headers.get("x-strict-tls-reason")
-
-
-ACCEPT = ("accept", "none")
+POOLS = {**fronts.POOLS, "hash": "upstream pool {{ hash $uri; server {address}; }}\n"}
 
 
 # ---- resumed sessions -------------------------------------------------------
@@ -61,7 +31,7 @@ def test_resumption_within_a_policy(kind, version, stage):
     """Resumption keeps working where nothing speaks against it."""
     peer = stage.peer("good")
     stage.open()
-    http, target = pool_of(kind, peer)
+    http, target = pool_of(kind, peer, POOLS)
     _, port = stage.front([fronts.location("/", peer, strict=True, target=target,
                                            protocols=VERSIONS[version])], http=http)
     answers = [net.get(port) for _ in range(4)]
@@ -76,7 +46,7 @@ def test_no_resumption_from_lax_to_strict(kind, version, stage):
     """A session that an unchecked connection left gives a strict location nothing."""
     peer = stage.peer("bad", serve="leaf")
     stage.open()
-    http, target = pool_of(kind, peer)
+    http, target = pool_of(kind, peer, POOLS)
     _, port = stage.front([
         fronts.location(f"/{word}", peer, strict=strict, target=target,
                         protocols=VERSIONS[version])
@@ -91,11 +61,7 @@ def test_no_resumption_from_lax_to_strict(kind, version, stage):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("other, reason", [
-    ({"policy": {"revocation": "hard"}}, "fetch.timeout"),
-    ({"policy": {"revocation": "soft", "chain_root": "require"}}, "chain.root_missing"),
-    ({"policy": {"revocation": "soft"}, "name": "other.lab.test"}, "name.mismatch"),
-], ids=["revocation", "chain_root", "name"])
+@pytest.mark.parametrize("other, reason", OTHER_POLICIES.values(), ids=OTHER_POLICIES)
 def test_no_resumption_across_policies(other, reason, version, stage):
     peer = stage.peer("silent", ocsp="silent")
     stage.open()
@@ -247,11 +213,7 @@ def test_lax_connection_is_not_strict_even_if_the_peer_is_good(stage, alive):
     assert strict.headers["x-connection"] != lax.headers["x-connection"]
 
 
-@pytest.mark.parametrize("other, reason", [
-    ({"policy": {"revocation": "hard"}}, "fetch.timeout"),
-    ({"policy": {"revocation": "soft", "chain_root": "require"}}, "chain.root_missing"),
-    ({"policy": {"revocation": "soft"}, "name": "other.lab.test"}, "name.mismatch"),
-], ids=["revocation", "chain_root", "name"])
+@pytest.mark.parametrize("other, reason", OTHER_POLICIES.values(), ids=OTHER_POLICIES)
 def test_no_kept_alive_connection_across_policies(other, reason, stage, alive):
     peer = stage.peer("silent", ocsp="silent")
     stage.open()

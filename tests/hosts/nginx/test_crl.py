@@ -5,14 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.lab import crl, fronts, net
+from tests.lab.verdicts import ACCEPT, verdict
 
-ACCEPT = ("accept", "none")
 # The intermediates have a responder; what is looked at here is the leaf.
 LEAF = {"revocation_scope": "leaf", "short_lived_s": "0"}
-
-
-def verdict(answer):
-    return answer.headers.get("x-strict-tls-verdict"), answer.headers.get("x-strict-tls-reason")
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.hosts.nginx.test_bypass import ALIVE, keepalive_pool
-from tests.hosts.nginx.test_crl import ACCEPT, verdict
 from tests.lab import crl, fronts, net
+from tests.lab.fronts import ALIVE, keepalive_pool
+from tests.lab.verdicts import ACCEPT, verdict
 
 REVOKED = ("reject", "crl.revoked")
 
@@ -16,42 +16,21 @@ def file(stage, tmp_path):
     return crl.CrlFile(stage.lab, tmp_path / "crls.pem")
 
 
-def policy(file, **more):
-    return {"short_lived_s": "0", "crl_file": str(file.path), **more}
-
-
 def becomes(port, expected, path="/"):
     net.wait_until(lambda: verdict(net.get(port, path)) == expected, f"{expected}", 15, 0.1)
 
 
 def test_rung(stage, file):
     """Asked first, or alone; about what it does not cover the responder is asked."""
-    good, revoked = stage.peer("good"), stage.peer("revoked")
-    silent = stage.peer("silent", ocsp="none")
-    stage.open()
-    file.write(revoked.leaf)
-    only_leaf = file.path.with_name("leaf.pem")
-    only_leaf.write_text(crl.pem(crl.build(stage.lab.pki["issuing"])))
-    alone = policy(file, revocation_sources="file")
-    _, port = stage.front([
-        fronts.location("/good", good, strict=True, policy=policy(file)),
-        fronts.location("/revoked", revoked, strict=True, policy=policy(file)),
-        fronts.location("/alone", revoked, strict=True, policy=alone),
-        fronts.location("/soft", revoked, strict=True, policy={**alone, "revocation": "soft"}),
-        fronts.location("/silent", silent, strict=True, policy=policy(file)),
-        fronts.location("/part", good, strict=True,
-                        policy=policy(file, crl_file=str(only_leaf))),
-        fronts.location("/part_alone", good, strict=True,
-                        policy={**alone, "crl_file": str(only_leaf)})])
+    quiet, asking = crl.file_rung(stage, file)
+    _, port = stage.front([fronts.location(path, peer, strict=True, policy=policy)
+                           for path, peer, policy, _ in quiet + asking])
     before = len(stage.responder.hits)
-    for _ in range(2):
-        assert verdict(net.get(port, "/good")) == ACCEPT
-        assert verdict(net.get(port, "/silent")) == ACCEPT
-        for path in ("/revoked", "/alone", "/soft"):
-            assert verdict(net.get(port, path)) == REVOKED
+    for path, _, _, wanted in 2 * quiet:
+        assert verdict(net.get(port, path)) == wanted, path
     assert len(stage.responder.hits) == before
-    assert verdict(net.get(port, "/part")) == ACCEPT
-    assert verdict(net.get(port, "/part_alone")) == ("reject", "revocation.inconclusive")
+    for path, _, _, wanted in asking:
+        assert verdict(net.get(port, path)) == wanted, path
 
 
 @pytest.mark.parametrize("what", ["absent", "text", "folder"])
@@ -71,7 +50,7 @@ def test_without_its_rung(stage, file):
     peer = stage.peer("good")
     stage.open()
     front, _ = stage.front([fronts.location("/", peer, strict=True,
-                                            policy=policy(file, revocation_sources="ocsp"))],
+                                            policy=file.policy(revocation_sources="ocsp"))],
                            start=False)
     status, output = front.test()
     assert status != 0 and "crl_file needs file in revocation_sources" in output, output
@@ -81,7 +60,7 @@ def test_change(stage, file):
     """Verdicts, sessions and kept-alive connections that rest on the old content are not used."""
     peer = stage.peer("good")
     stage.open()
-    strict = {"strict": True, "policy": policy(file)}
+    strict = {"strict": True, "policy": file.policy()}
     front, port = stage.front(
         [fronts.location("/fresh", peer, **strict),
          fronts.location("/kept", peer, target="pool", extra=ALIVE, **strict)],
@@ -107,7 +86,7 @@ def test_kept_connections_survive_what_is_the_same(stage, file):
     peer = stage.peer("good")
     stage.open()
     front, port = stage.front([fronts.location("/", peer, target="pool", extra=ALIVE, strict=True,
-                                               policy=policy(file))], http=keepalive_pool(peer))
+                                               policy=file.policy())], http=keepalive_pool(peer))
     first = net.get(port)
     file.path.with_name("copy").write_bytes(file.path.read_bytes())
     file.path.with_name("copy").replace(file.path)
@@ -123,9 +102,9 @@ def test_becomes_unusable(stage, file):
     peer, other = stage.peer("good"), stage.peer("other")
     stage.open()
     file.write(peer.leaf)
-    front, port = stage.front([fronts.location("/", peer, strict=True, policy=policy(file)),
+    front, port = stage.front([fronts.location("/", peer, strict=True, policy=file.policy()),
                                fronts.location("/other", other, strict=True,
-                                               policy=policy(file))])
+                                               policy=file.policy())])
     assert verdict(net.get(port)) == REVOKED
     file.path.with_name("spoiled").write_text("-----BEGIN X509 CRL-----\n")
     file.path.with_name("spoiled").replace(file.path)
@@ -148,7 +127,7 @@ def test_a_large_one_holds_nobody_up(stage, file):
     stage.open()
     staged = file.stage(peer.leaf, entries=crl.many(200000))
     assert staged.stat().st_size > 12_000_000
-    _, port = stage.front([fronts.location("/strict", peer, strict=True, policy=policy(file)),
+    _, port = stage.front([fronts.location("/strict", peer, strict=True, policy=file.policy()),
                            "location /plain { return 200; }\n"])
     assert verdict(net.get(port, "/strict")) == ACCEPT
     staged.replace(file.path)

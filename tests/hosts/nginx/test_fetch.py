@@ -1,5 +1,4 @@
 """Fetching OCSP answers: bounded, shared, cached, refreshed, and never in anybody's way."""
-import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,15 +7,11 @@ import pytest
 from tests.lab import fronts, net
 from tests.lab.dns import Dns
 from tests.lab.forward_proxy import ForwardProxy
+from tests.lab.fronts import ALIVE
 from tests.lab.responder import BEHAVIOURS, Behaviour, said
+from tests.lab.verdicts import ACCEPT, verdict
 
-ACCEPT = ("accept", "none")
-ALIVE = '    proxy_http_version 1.1;\n    proxy_set_header Connection "";\n'
 RESPONDER = "responder.lab.test"
-
-
-def verdict(answer):
-    return answer.headers.get("x-strict-tls-verdict"), answer.headers.get("x-strict-tls-reason")
 
 
 def named_peer(stage, name="named", host=RESPONDER):

@@ -10,28 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.lab import net
+from tests.lab.fronts import OTHER_POLICIES, POOLS, pool_of
 from tests.lab.renegotiation import RenegotiatingServer
 from tests.lab.responder import BEHAVIOURS
 from tests.lab.scenarios import NAME
 from tests.lab.stream_fronts import server
+from tests.lab.verdicts import resumed
 
 VERSIONS = {"tls12": "TLSv1.2", "tls13": "TLSv1.3"}
 
-POOLS = {
-    "implicit": None,
-    "upstream": "upstream pool {{ server {address}; }}\n",
-    "zone": "upstream pool {{ zone pool 64k; server {address}; }}\n",
-    "least_conn": "upstream pool {{ least_conn; server {address}; }}\n",
-}
-
 ACCEPT = (200, "accept", "none")
-
-
-def pool_of(kind, peer):
-    """(text for the stream block, target) of a way to name the peer."""
-    if POOLS[kind] is None:
-        return "", None
-    return POOLS[kind].format(address=peer.backend.address), "pool"
 
 
 def seen(answer):
@@ -40,10 +28,6 @@ def seen(answer):
 
 def rejected(reason):
     return None, "reject", reason
-
-
-def resumed(answer):
-    return answer.headers["x-session-reused"] == "r"
 
 
 # ---- resumed sessions -------------------------------------------------------
@@ -92,11 +76,7 @@ def test_no_resumption_from_lax_to_strict(kind, version, stage):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("other, reason", [
-    ({"policy": {"revocation": "hard"}}, "fetch.timeout"),
-    ({"policy": {"revocation": "soft", "chain_root": "require"}}, "chain.root_missing"),
-    ({"policy": {"revocation": "soft"}, "name": "other.lab.test"}, "name.mismatch"),
-], ids=["revocation", "chain_root", "name"])
+@pytest.mark.parametrize("other, reason", OTHER_POLICIES.values(), ids=OTHER_POLICIES)
 def test_no_resumption_across_policies(other, reason, version, stage):
     """Nor across SNI names and revocation settings: all share one peer."""
     peer = stage.peer("silent", ocsp="silent")
