@@ -158,12 +158,12 @@ static stls_crl_file *look(mst_crl_file *f)
         file = read_file(f->path, &now, pool, &err);
         if (file != NULL) {
             f->seen = now;
-            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf, STLSLOGNO(60)
+            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf, STLSLOGNO(64)
                          "strict-tls: %" APR_SIZE_T_FMT " CRLs read from '%s'",
                          stls_crl_file_num_crls(file), f->path);
         }
         else {
-            ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf, STLSLOGNO(61)
+            ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf, STLSLOGNO(65)
                          "strict-tls: '%s': %s: the CRLs read before stay", f->path, err.text);
         }
     }

@@ -188,10 +188,14 @@ static void watch(int index)
     apr_time_t now_s = apr_time_sec(apr_time_now()), again_s;
     mst_runtime *rt = mst_get_runtime(&own->conf);
     stls_result *result = NULL;
+    stls_crl_file *crl_file;
     stls_check *check = rt && rt->policy
         ? stls_own_chain_check(rt->policy, rt->anchors, &said, now_s) : NULL;
 
     if (check != NULL) {
+        crl_file = mst_crl_file_get1(rt);
+        (void) stls_check_set_crl_file(check, crl_file);
+        stls_crl_file_free(crl_file);
         (void) mst_run_check(rt, check, 1);
         result = stls_check_get1_result(check);
         stls_check_free(check);

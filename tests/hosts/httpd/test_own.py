@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.lab import net
+from tests.lab import crl, net
 from tests.lab.httpd import MODULE, Httpd
 from tests.lab.lab import Lab
 
@@ -307,5 +307,24 @@ def test_revocation_in_the_background(fields, word, own):
         assert str(pem) in " ".join(lines)
         # Told once, whatever the number of processes.
         assert sum(word in line for line in lines) == 1, lines
+    finally:
+        httpd.stop()
+
+
+@pytest.mark.parametrize("revoked, word", [(True, "reason=crl.revoked"), (False, "is good")],
+                         ids=("revoked", "good"))
+def test_crl_file_in_the_background(revoked, word, own):
+    """The administrator's CRLs are about chains of our own, too."""
+    label = f"listed_{revoked}"
+    leaf = own.leaf(label, ocsp="none")
+    pem = own.pem(f"{label}.pem", label, "issuing", "intermediate")
+    file = crl.CrlFile(own.lab, own.folder / f"{label}.crl.pem")
+    file.write(*([leaf] if revoked else []))
+    httpd = own.httpd(server(pem, leaf.key_path),
+                      main=f"StrictTLSCRLFile {file.path}\nStrictTLSShortLivedS 0\n")
+    try:
+        httpd.start([httpd.port])
+        lines = log_of(httpd, word)
+        assert "internal.error" not in " ".join(lines)
     finally:
         httpd.stop()
