@@ -76,7 +76,7 @@ class Client:
     """One certificate chain, or none; sessions of its connections are good for one another."""
 
     def __init__(self, chain=None, key=None, *, version=None, tickets=True, timeout_s=30.0,
-                 post_handshake=False):
+                 post_handshake=False, alpn=()):
         """version: a key of VERSIONS; tickets False: TLS 1.2 resumes by session id;
         post_handshake: authenticates itself in TLS 1.3 when it is asked to later."""
         self._timeout_s = timeout_s
@@ -87,6 +87,8 @@ class Client:
         context.post_handshake_auth = post_handshake
         if version:
             context.minimum_version = context.maximum_version = VERSIONS[version]
+        if alpn:
+            context.set_alpn_protocols(list(alpn))
         if not tickets:
             context.options |= ssl.OP_NO_TICKET
         if chain:

@@ -1,6 +1,7 @@
 """Client certificates: the inbound scenario table, and how a verdict gets to the client."""
 import json
 import re
+import struct
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -223,6 +224,41 @@ def test_gone_while_waiting(version, stage):
     stage.responder.release(held.place)
     assert Client(held.chain, held.key, version=version).get(port, NAME).status == 200
     assert stage.responder.count(held.place) == 1
+
+
+def frame(kind, flags, stream, body):
+    """Of HTTP/2: RFC 9113, section 4.1."""
+    return struct.pack(">IBBI", len(body), kind, flags, stream)[1:] + body
+
+
+def test_streams_gone_while_waiting(stage):
+    """Some streams of an HTTP/2 connection are reset: the other one gets its answer."""
+    headers, rst_stream, settings = 1, 3, 4
+    held = stage.lab.visitor("held", ocsp="hold")
+    stage.open()
+    front, port = stage.inbound(one(stage, policy={"fetch_timeout_ms": "60000",
+                                                   "fetch_total_ms": "60000"}), level="debug")
+    # GET https://NAME/ by the static table of RFC 7541
+    request = b"\x82\x87\x84\x01" + bytes([len(NAME)]) + NAME.encode()
+    with Client(held.chain, held.key, alpn=["h2"]).connect(port, NAME) as connection:
+        tls = connection.tls
+        tls.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(settings, 0, 0, b"")
+                    + b"".join(frame(headers, 5, stream, request) for stream in (1, 3, 5)))
+        net.wait_until(lambda: front.new_errors().count("waits for the client's verdict") == 3,
+                       "the requests")
+        tls.sendall(b"".join(frame(rst_stream, 0, stream, b"\0\0\0\x08") for stream in (1, 3)))
+        net.wait_until(lambda: front.new_errors().count("http2 RST_STREAM frame") == 2,
+                       "the resets")
+        assert stage.responder.count(held.place) == 1
+        stage.responder.release(held.place)
+        with tls.makefile("rb") as answers:
+            kind = None
+            while kind != headers:
+                head = answers.read(9)
+                body = answers.read(int.from_bytes(head[:3], "big"))
+                kind, stream = head[3], int.from_bytes(head[5:], "big")
+        assert (stream, body.lstrip(b"\x20")[:1]) == (5, b"\x88")  # :status 200
+    assert Client(held.chain, held.key).get(port, NAME).status == 200
 
 
 def test_reload_while_waiting(stage):

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.lab import inbound_fronts, net
+from tests.lab import crl, inbound_fronts, net
 from tests.lab.responder import BEHAVIOURS, said
 from tests.lab.tls_client import VERSIONS, Client, get_http2
 
@@ -321,3 +321,25 @@ def test_judged_again_after_resumption(version, stage):
         time.sleep(5.1)
         assert told(connection.get()) == GOOD
     assert stage.responder.count(good.place) == 2
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_crl_file_changes(way, stage, tmp_path):
+    """What was accepted by its old content ends: connections and sessions."""
+    good = stage.lab.visitor("good")
+    stage.open()
+    file = crl.CrlFile(stage.lab, tmp_path / "crls.pem")
+    nginx, port = front(stage, host(stage, A, policy={"short_lived_s": "0",
+                                                      "crl_file": str(file.path)}))
+    version, tickets = WAYS[way]
+    client = Client(good.chain, good.key, version=version, tickets=tickets)
+    session = session_of(client, port, A)
+    assert again(client, port, A, session) == (True, GOOD)
+    revoked = (400, "crl.revoked")
+    with client.connect(port, A) as connection:
+        assert told(connection.get()) == GOOD
+        file.write(good.leaf)
+        net.wait_until(lambda: again(client, port, A, session)[1] == revoked, "the new CRL", 15)
+        assert told(connection.get()) == revoked
+    assert again(client, port, A, session) == (False, revoked)
+    assert stage.responder.count(good.place) == 0
