@@ -76,6 +76,9 @@ ngx_http_strict_tls_arm_servers(ngx_conf_t *cf,
     }
 
     if (max_cert_list == 0) {
+        scf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_strict_tls_module);
+        ngx_strict_tls_client_idle(cf, &scf->client);
+
         return NGX_OK;
     }
 

@@ -93,6 +93,10 @@ ngx_stream_strict_tls_arm_servers(ngx_conf_t *cf,
     ngx_stream_strict_tls_srv_conf_t   *conf;
 
     if (mcf->max_cert_list == 0) {
+        conf = ngx_stream_conf_get_module_srv_conf(cf,
+                                                 ngx_stream_strict_tls_module);
+        ngx_strict_tls_client_idle(cf, &conf->client);
+
         return NGX_OK;
     }
 

@@ -489,6 +489,7 @@ void ngx_strict_tls_set_result(ngx_strict_tls_owner_t *owner,
 
 /* ngx_strict_tls_client.c */
 ngx_int_t ngx_strict_tls_client_init(ngx_log_t *log);
+void ngx_strict_tls_client_idle(ngx_conf_t *cf, ngx_strict_tls_scope_t *top);
 ngx_int_t ngx_strict_tls_client_install(SSL_CTX *ssl_ctx,
     const ngx_strict_tls_server_t *server, ngx_uint_t strict,
     size_t max_cert_list, ngx_log_t *log);

@@ -70,6 +70,21 @@ ngx_strict_tls_client_init(ngx_log_t *log)
 }
 
 
+/* No server is strict: did the topmost level want its servers to be? */
+
+void
+ngx_strict_tls_client_idle(ngx_conf_t *cf, ngx_strict_tls_scope_t *top)
+{
+    if (top->mode == NGX_CONF_UNSET_UINT || top->mode == NGX_STRICT_TLS_OFF) {
+        return;
+    }
+
+    ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                       "\"strict_tls_client\" has nobody to judge: no server "
+                       "asks for certificates by \"ssl_verify_client\"");
+}
+
+
 /*
  * On the SSL_CTX of every server of a configuration in which one is strict:
  * a connection begins with that of its address's default server.  Only a

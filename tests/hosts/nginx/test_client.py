@@ -339,6 +339,17 @@ def test_wrong_configuration(fields, words, stage):
     assert status != 0 and words in said
 
 
+@pytest.mark.parametrize("line, verify, is_told", [
+    ("strict_tls_client on;", "off", True), ("strict_tls_client report;", "off", True),
+    ("strict_tls_client off;", "off", False), ("", "off", False),
+    ("strict_tls_client on;", "on", False)])
+def test_nobody_asks(line, verify, is_told, stage):
+    """In http{} it is for those servers that ask; where none does, nginx -t says so."""
+    front, _ = stage.inbound(one(stage, strict=False, verify=verify), http=line, start=False)
+    status, said = front.test()
+    assert (status, "no server asks for certificates" in said) == (0, is_told), said
+
+
 def test_both_files_are_trusted(stage):
     """nginx takes ssl_trusted_certificate for anchors beside ssl_client_certificate."""
     good = stage.lab.visitor("good")

@@ -136,6 +136,17 @@ def test_wrong_configuration(fields, words, stage, tmp_path):
     assert status != 0 and words in said
 
 
+@pytest.mark.parametrize("verify, is_told", [("off", True), ("on", False)])
+def test_nobody_asks(verify, is_told, stage, tmp_path):
+    """In stream{} it is for those servers that ask; where none does, nginx -t says so."""
+    front = stream_fronts.StreamFront(tmp_path / "t", {
+        "lax": inbound_server(stage.lab, stage.lab.pki["root"].cert_path, strict=False,
+                              verify=verify)}, listen="ssl", extra="strict_tls_client on;")
+    status, said = front.test()
+    front.stop()
+    assert (status, "no server asks for certificates" in said) == (0, is_told), said
+
+
 def test_keys_default_to_those_of_upstreams(stage):
     revoked = stage.lab.visitor("revoked", ocsp="revoked")
     stage.open()
