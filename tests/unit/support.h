@@ -205,6 +205,8 @@ size_t aid_count_fetches(const aid_case *c);
 
 /* Primary reason of a check that is final. */
 stls_reason aid_reason(stls_check *check);
+/* The same of one that only this reason may have refused; frees it. */
+stls_reason aid_conclude(stls_check *check);
 /* How many findings there are, "error", "note" or NULL for both. */
 size_t aid_findings(const stls_result *result, stls_reason reason, const char *severity);
 

@@ -241,6 +241,14 @@ stls_reason aid_reason(stls_check *check)
     return reason;
 }
 
+stls_reason aid_conclude(stls_check *check)
+{
+    stls_reason reason = aid_reason(check);
+    assert_int_equal(stls_check_verdict(check) == STLS_ACCEPT, reason == STLS_REASON_NONE);
+    stls_check_free(check);
+    return reason;
+}
+
 size_t aid_findings(const stls_result *result, stls_reason reason, const char *severity)
 {
     size_t len, num = 0, i;

@@ -28,6 +28,14 @@ static void add_entry(X509_CRL *crl, const ASN1_INTEGER *serial, int reason, ASN
     AID_NEED(X509_CRL_add0_revoked(crl, entry));
 }
 
+void aid_add_crl_number(X509_CRL *crl, int nid, int64_t value)
+{
+    ASN1_INTEGER *integer = ASN1_INTEGER_new();
+    AID_NEED(integer && ASN1_INTEGER_set_int64(integer, value));
+    AID_NEED(X509_CRL_add1_ext_i2d(crl, nid, integer, nid == NID_delta_crl, 0));
+    ASN1_INTEGER_free(integer);
+}
+
 aid_bytes aid_make_crl(const aid_crl *spec)
 {
     X509 *issuer = spec->issuer != NULL ? spec->issuer : aid_usual_pki()->inter;

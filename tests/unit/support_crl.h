@@ -17,6 +17,9 @@ typedef struct {
     void (*shape)(X509_CRL *crl); /* adds whatever else, before it is signed */
 } aid_crl;
 
+/* For `shape`: NID_crl_number, or NID_delta_crl of the base, which is critical. */
+void aid_add_crl_number(X509_CRL *crl, int nid, int64_t value);
+
 /* DER, kept until aid_end(). */
 aid_bytes aid_make_crl(const aid_crl *spec);
 /* The same as a PEM block. */
