@@ -428,6 +428,9 @@ ngx_int_t ngx_strict_tls_create_main_conf(ngx_conf_t *cf,
 void ngx_strict_tls_init_main_conf(ngx_strict_tls_main_conf_t *mcf);
 ngx_int_t ngx_strict_tls_create_worker(ngx_conf_t *cf,
     ngx_strict_tls_main_conf_t *mcf, ngx_str_t *zone);
+ngx_shm_zone_t *ngx_strict_tls_add_zone(ngx_conf_t *cf,
+    ngx_strict_tls_main_conf_t *mcf, ngx_str_t *name, size_t size,
+    ngx_shm_zone_init_pt init);
 void ngx_strict_tls_init_scope(ngx_strict_tls_scope_t *scope, stls_role role);
 ngx_int_t ngx_strict_tls_inherit(ngx_conf_t *cf, ngx_strict_tls_scope_t *prev,
     ngx_strict_tls_scope_t *scope);

@@ -125,14 +125,11 @@ ngx_strict_tls_create_worker(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
     ngx_pool_cleanup_t  *cln;
 
     if (mcf->zone == NULL) {
-        mcf->zone = ngx_shared_memory_add(cf, zone, 4 * 1024 * 1024,
-                                          mcf->module);
+        mcf->zone = ngx_strict_tls_add_zone(cf, mcf, zone, 4 * 1024 * 1024,
+                                            ngx_strict_tls_cache_init);
         if (mcf->zone == NULL) {
             return NGX_ERROR;
         }
-
-        mcf->zone->init = ngx_strict_tls_cache_init;
-        mcf->zone->data = mcf;
     }
 
     mcf->worker = ngx_pcalloc(cf->pool, sizeof(ngx_strict_tls_worker_t));
@@ -156,6 +153,34 @@ ngx_strict_tls_create_worker(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
     cln->data = mcf->worker;
 
     return NGX_OK;
+}
+
+
+/* nginx would let a module use one zone for two things: NULL then. */
+
+ngx_shm_zone_t *
+ngx_strict_tls_add_zone(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
+    ngx_str_t *name, size_t size, ngx_shm_zone_init_pt init)
+{
+    ngx_shm_zone_t  *zone;
+
+    zone = ngx_shared_memory_add(cf, name, size, mcf->module);
+
+    if (zone == NULL) {
+        return NULL;
+    }
+
+    if (zone->data) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the strict_tls zone \"%V\" is already in use for "
+                           "something else", name);
+        return NULL;
+    }
+
+    zone->init = init;
+    zone->data = mcf;
+
+    return zone;
 }
 
 

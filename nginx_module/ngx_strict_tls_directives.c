@@ -226,15 +226,10 @@ ngx_strict_tls_set_cache_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    mcf->zone = ngx_shared_memory_add(cf, &value[1], size, mcf->module);
-    if (mcf->zone == NULL) {
-        return NGX_CONF_ERROR;
-    }
+    mcf->zone = ngx_strict_tls_add_zone(cf, mcf, &value[1], size,
+                                        ngx_strict_tls_cache_init);
 
-    mcf->zone->init = ngx_strict_tls_cache_init;
-    mcf->zone->data = mcf;
-
-    return NGX_CONF_OK;
+    return mcf->zone ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
 

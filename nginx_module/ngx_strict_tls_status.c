@@ -85,16 +85,10 @@ ngx_int_t
 ngx_strict_tls_status_add_zone(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
     ngx_str_t *name, size_t size)
 {
-    mcf->status_zone = ngx_shared_memory_add(cf, name, size, mcf->module);
+    mcf->status_zone = ngx_strict_tls_add_zone(cf, mcf, name, size,
+                                               ngx_strict_tls_status_init);
 
-    if (mcf->status_zone == NULL) {
-        return NGX_ERROR;
-    }
-
-    mcf->status_zone->init = ngx_strict_tls_status_init;
-    mcf->status_zone->data = mcf;
-
-    return NGX_OK;
+    return mcf->status_zone ? NGX_OK : NGX_ERROR;
 }
 
 

@@ -296,9 +296,15 @@ def test_wrong_lines(lines, word, stage):
     ("strict_tls_status_zone z tiny;", "invalid zone size"),
     ("strict_tls_status_zone z 64k;", "too small"),
     ("strict_tls_status_zone z 1m; strict_tls_status_zone y 1m;", "duplicate"),
+    ("strict_tls_cache_zone z 1m; strict_tls_status_zone z 1m;", "already in use"),
+    ("strict_tls_status_zone z 1m; strict_tls_cache_zone z 1m;", "already in use"),
+    ("strict_tls_status_zone strict_tls 4m;", "already in use"),
 ])
 def test_wrong_zones(line, word, stage):
-    front, _ = stage.front([], http=line, start=False)
+    front, _ = stage.front(
+        [f"location / {{\nproxy_pass https://{net.HOST}:1;\nstrict_tls on;\n"
+         f"strict_tls_trusted_certificate {stage.lab.pki['root'].cert_path};\n}}\n"],
+        http=line, start=False)
     status, output = front.test()
     assert status == 1
     assert word in output
