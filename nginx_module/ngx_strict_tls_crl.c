@@ -525,7 +525,7 @@ ngx_strict_tls_crl_save(ngx_strict_tls_fetch_t *fetch)
     }
 
     work->path = path;
-    work->temp.len = path.len + 2 * NGX_INT64_LEN + 3;
+    work->temp.len = path.len + 3 * NGX_INT64_LEN + 4;
     work->temp.data = ngx_alloc(work->temp.len, ngx_cycle->log);
 
     if (work->temp.data == NULL) {
@@ -533,8 +533,10 @@ ngx_strict_tls_crl_save(ngx_strict_tls_fetch_t *fetch)
         return;
     }
 
-    (void) ngx_sprintf(work->temp.data, "%s.%P.%ui%Z", path.data, ngx_pid,
-                       worker->crl_serial++);
+    /* the http and the stream module may be told the same folder */
+
+    (void) ngx_sprintf(work->temp.data, "%s.%P.%ui.%ui%Z", path.data, ngx_pid,
+                       worker->conf->module->index, worker->crl_serial++);
 
     work->fd = ngx_open_file(work->temp.data, NGX_FILE_WRONLY,
                              NGX_FILE_TRUNCATE, NGX_FILE_OWNER_ACCESS);
