@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 
 from . import der, net
 from .pki import now
+from .verdicts import ACCEPT, verdict
 
 OID_ECDSA_SHA256 = "1.2.840.10045.4.3.2"
 OID_RSA_SHA256 = "1.2.840.113549.1.1.11"
@@ -138,12 +139,12 @@ class CrlFile:
         return {"short_lived_s": "0", "crl_file": str(self.path), **more}
 
 
-def file_rung(stage, file):
-    """(path, peer, policy, verdict) of locations: those without a question, and those with one.
+def assert_file_rung(stage, file, location):
+    """The file is asked first, or alone; about what it does not cover the responder is asked.
 
-    The file is asked first, or alone; about what it does not cover the responder is asked.
+    `location` makes one of (path, peer, policy) for the stage's kind of front end.
     """
-    accept, revoked = ("accept", "none"), ("reject", "crl.revoked")
+    revoked = ("reject", "crl.revoked")
     good, bad = stage.peer("good"), stage.peer("revoked")
     silent = stage.peer("silent", ocsp="none")
     stage.open()
@@ -151,17 +152,35 @@ def file_rung(stage, file):
     only_leaf = file.path.with_name("leaf.pem")
     only_leaf.write_text(pem(build(stage.lab.pki["issuing"])))
     alone = file.policy(revocation_sources="file")
-    return [
-        ("/good", good, file.policy(), accept),
-        ("/silent", silent, file.policy(), accept),
+    quiet = [
+        ("/good", good, file.policy(), ACCEPT),
+        ("/silent", silent, file.policy(), ACCEPT),
         ("/revoked", bad, file.policy(), revoked),
         ("/alone", bad, alone, revoked),
         ("/soft", bad, {**alone, "revocation": "soft"}, revoked),
-    ], [
-        ("/part", good, file.policy(crl_file=str(only_leaf)), accept),
+    ]
+    asking = [
+        ("/part", good, file.policy(crl_file=str(only_leaf)), ACCEPT),
         ("/part_alone", good, {**alone, "crl_file": str(only_leaf)},
          ("reject", "revocation.inconclusive")),
     ]
+    _, port = stage.front([location(*row[:3]) for row in quiet + asking])
+    before = len(stage.responder.hits)
+    for path, _, _, wanted in 2 * quiet:
+        assert verdict(net.get(port, path)) == wanted, path
+    assert len(stage.responder.hits) == before
+    for path, _, _, wanted in asking:
+        assert verdict(net.get(port, path)) == wanted, path
+
+
+UNUSABLE = ("absent", "text", "folder")
+
+
+def unusable_file(folder, what):
+    """A path that no CRL can be read from."""
+    (folder / "text").write_text("no CRL\n")
+    (folder / "folder").mkdir()
+    return folder / what
 
 
 def point(url):

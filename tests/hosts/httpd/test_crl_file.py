@@ -25,27 +25,17 @@ def becomes(port, expected, path="/"):
 
 
 def test_rung(stage, file):
-    """Asked first, or alone; about what it does not cover the responder is asked."""
-    quiet, asking = crl.file_rung(stage, file)
-    _, port = stage.front([where(peer, path, policy=policy)
-                           for path, peer, policy, _ in quiet + asking])
-    before = len(stage.responder.hits)
-    for path, _, _, wanted in 2 * quiet:
-        assert verdict(net.get(port, path)) == wanted, path
-    assert len(stage.responder.hits) == before
-    for path, _, _, wanted in asking:
-        assert verdict(net.get(port, path)) == wanted, path
+    crl.assert_file_rung(stage, file, lambda path, peer, policy: where(peer, path, policy=policy))
 
 
-@pytest.mark.parametrize("what", ["absent", "text", "folder"])
+@pytest.mark.parametrize("what", crl.UNUSABLE)
 def test_unusable(what, stage, tmp_path):
     peer = stage.peer("good")
     stage.open()
-    (tmp_path / "text").write_text("no CRL\n")
-    (tmp_path / "folder").mkdir()
-    front, _ = stage.front([where(peer, policy={"crl_file": str(tmp_path / what)})], start=False)
+    path = crl.unusable_file(tmp_path, what)
+    front, _ = stage.front([where(peer, policy={"crl_file": str(path)})], start=False)
     status, output = front.test()
-    assert status != 0 and "StrictTLSCRLFile" in output and str(tmp_path / what) in output, output
+    assert status != 0 and "StrictTLSCRLFile" in output and str(path) in output, output
 
 
 def test_change(stage, file):
