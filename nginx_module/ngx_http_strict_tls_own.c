@@ -162,7 +162,6 @@ static ngx_int_t
 ngx_http_strict_tls_own_add(ngx_conf_t *cf,
     ngx_http_strict_tls_loc_conf_t *slcf, ngx_strict_tls_own_use_t *use)
 {
-    ngx_int_t                         rc;
     ngx_http_core_loc_conf_t         *clcf;
     ngx_http_strict_tls_main_conf_t  *smcf;
 
@@ -173,14 +172,8 @@ ngx_http_strict_tls_own_add(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    rc = ngx_strict_tls_own_scope(cf, &smcf->main, use, &slcf->upstream,
+    return ngx_strict_tls_own_add(cf, &smcf->main, use, &slcf->upstream,
                                   clcf->resolver, "location", &clcf->name);
-
-    if (rc != NGX_OK) {
-        return (rc == NGX_DECLINED) ? NGX_OK : NGX_ERROR;
-    }
-
-    return ngx_strict_tls_own_add(cf, &smcf->main, use);
 }
 
 

@@ -121,7 +121,6 @@ ngx_stream_strict_tls_own_add(ngx_conf_t *cf,
     ngx_stream_strict_tls_srv_conf_t *conf, ngx_strict_tls_own_use_t *use)
 {
     u_char                             *p;
-    ngx_int_t                           rc;
     ngx_str_t                           where;
     ngx_stream_core_srv_conf_t         *cscf;
     ngx_stream_strict_tls_main_conf_t  *mcf;
@@ -149,12 +148,6 @@ ngx_stream_strict_tls_own_add(ngx_conf_t *cf,
     p = ngx_sprintf(use->where.data, "stream server in %V", &where);
     *p = '\0';
 
-    rc = ngx_strict_tls_own_scope(cf, &mcf->main, use, &conf->upstream,
+    return ngx_strict_tls_own_add(cf, &mcf->main, use, &conf->upstream,
                                   cscf->resolver, "server", &where);
-
-    if (rc != NGX_OK) {
-        return (rc == NGX_DECLINED) ? NGX_OK : NGX_ERROR;
-    }
-
-    return ngx_strict_tls_own_add(cf, &mcf->main, use);
 }

@@ -6,6 +6,10 @@
 #include "ngx_strict_tls_own.h"
 
 
+static ngx_int_t ngx_strict_tls_own_scope(ngx_conf_t *cf,
+    ngx_strict_tls_main_conf_t *mcf, ngx_strict_tls_own_use_t *use,
+    ngx_strict_tls_scope_t *level_scope, ngx_resolver_t *resolver,
+    const char *level, ngx_str_t *name);
 static ngx_int_t ngx_strict_tls_own_add_file(ngx_conf_t *cf,
     ngx_strict_tls_main_conf_t *mcf, ngx_strict_tls_own_use_t *use,
     ngx_uint_t i);
@@ -122,12 +126,51 @@ ngx_strict_tls_own_cleanup(void *data)
 
 
 /*
+ * All that is presented in one place: a server may have a chain per key type.
+ * The rest is what ngx_strict_tls_build() takes there.
+ */
+
+ngx_int_t
+ngx_strict_tls_own_add(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
+    ngx_strict_tls_own_use_t *use, ngx_strict_tls_scope_t *level_scope,
+    ngx_resolver_t *resolver, const char *level, ngx_str_t *name)
+{
+    X509        *current;
+    ngx_int_t    rc;
+    ngx_uint_t   i;
+
+    rc = ngx_strict_tls_own_scope(cf, mcf, use, level_scope, resolver, level,
+                                  name);
+
+    if (rc != NGX_OK) {
+        return (rc == NGX_DECLINED) ? NGX_OK : NGX_ERROR;
+    }
+
+    /* looking at them moves OpenSSL's idea of the current one */
+
+    current = SSL_CTX_get0_certificate(use->ssl_ctx);
+
+    for (i = 0; i < use->nfiles && rc == NGX_OK; i++) {
+        rc = ngx_strict_tls_own_add_file(cf, mcf, use, i);
+    }
+
+    if (current) {
+        (void) SSL_CTX_select_current_cert(use->ssl_ctx, current);
+    }
+
+    ERR_clear_error();
+
+    return rc;
+}
+
+
+/*
  * What judging and asking need where chains are presented: the policy there,
  * and the anchors that its peers are taken to have.  NGX_DECLINED: there are
  * none, which has been told.
  */
 
-ngx_int_t
+static ngx_int_t
 ngx_strict_tls_own_scope(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
     ngx_strict_tls_own_use_t *use, ngx_strict_tls_scope_t *level_scope,
     ngx_resolver_t *resolver, const char *level, ngx_str_t *name)
@@ -172,35 +215,6 @@ ngx_strict_tls_own_scope(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
     use->scope = scope;
 
     return NGX_OK;
-}
-
-
-/* All that is presented in one place: a server may have a chain per key type. */
-
-ngx_int_t
-ngx_strict_tls_own_add(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
-    ngx_strict_tls_own_use_t *use)
-{
-    X509        *current;
-    ngx_int_t    rc;
-    ngx_uint_t   i;
-
-    /* looking at them moves OpenSSL's idea of the current one */
-
-    current = SSL_CTX_get0_certificate(use->ssl_ctx);
-    rc = NGX_OK;
-
-    for (i = 0; i < use->nfiles && rc == NGX_OK; i++) {
-        rc = ngx_strict_tls_own_add_file(cf, mcf, use, i);
-    }
-
-    if (current) {
-        (void) SSL_CTX_select_current_cert(use->ssl_ctx, current);
-    }
-
-    ERR_clear_error();
-
-    return rc;
 }
 
 

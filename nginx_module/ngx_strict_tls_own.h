@@ -51,7 +51,7 @@ typedef struct {
     ngx_str_t                      *key_files; /* as many */
     ngx_uint_t                      nfiles;
     ngx_array_t                    *names;     /* char *; NULL: none */
-    ngx_strict_tls_scope_t         *scope;     /* ngx_strict_tls_own_scope() */
+    ngx_strict_tls_scope_t         *scope;     /* ngx_strict_tls_own_add() */
     ngx_str_t                       where;
     unsigned                        variables:1;
 } ngx_strict_tls_own_use_t;
@@ -64,12 +64,10 @@ char *ngx_strict_tls_set_self_check(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 ngx_int_t ngx_strict_tls_own_init(ngx_conf_t *cf,
     ngx_strict_tls_main_conf_t *mcf);
-ngx_int_t ngx_strict_tls_own_scope(ngx_conf_t *cf,
+ngx_int_t ngx_strict_tls_own_add(ngx_conf_t *cf,
     ngx_strict_tls_main_conf_t *mcf, ngx_strict_tls_own_use_t *use,
     ngx_strict_tls_scope_t *level_scope, ngx_resolver_t *resolver,
     const char *level, ngx_str_t *name);
-ngx_int_t ngx_strict_tls_own_add(ngx_conf_t *cf,
-    ngx_strict_tls_main_conf_t *mcf, ngx_strict_tls_own_use_t *use);
 
 /* ngx_strict_tls_own_judge.c */
 ngx_int_t ngx_strict_tls_own_judge(ngx_conf_t *cf,
