@@ -119,8 +119,7 @@ static size_t find_or_make(stls_report_table *table, stls_direction direction, c
     for (size_t i = 0; i < table->max; i++) {
         if (places[i].used != 0 && places[i].hash == hash) {
             const slot *found = slot_of(table, i);
-            if (found->direction == (uint32_t)direction
-                && strncmp(found->name, name, TEXT_LEN) == 0
+            if (found->direction == (uint32_t)direction && strncmp(found->name, name, TEXT_LEN) == 0
                 && strncmp(found->addr, addr, TEXT_LEN) == 0) {
                 return i;
             }

@@ -17,6 +17,7 @@ struct mst_crl_file {
     apr_finfo_t seen; /* of the latest attempt */
     apr_time_t looked_s;
     int is_busy; /* a thread is at it */
+    int is_unread; /* the latest attempt did not come to its bytes */
 };
 
 static apr_pool_t *conf_pool;
@@ -70,16 +71,19 @@ static stls_crl_file *decode(unsigned char *bytes, apr_size_t len, stls_error *e
     return file;
 }
 
-/* What the file holds, or NULL and why. `*seen` is what it looked like. */
+/*
+ * What the file holds, or NULL and why. `*seen` is what it looked like; its bytes may have been
+ * out of reach (`*is_unread`) for a reason that will pass.
+ */
 static stls_crl_file *read_file(const char *path, apr_finfo_t *seen, apr_pool_t *pool,
-                                stls_error *err)
+                                stls_error *err, int *is_unread)
 {
-    stls_crl_file *file = NULL;
     unsigned char *bytes;
     apr_file_t *handle;
     apr_size_t len;
     apr_status_t rv;
 
+    *is_unread = 1;
     /* looked at by name first: opening a FIFO would wait */
     rv = apr_stat(seen, path, LOOK, pool);
     if (rv == APR_SUCCESS && seen->filetype != APR_REG) {
@@ -101,11 +105,12 @@ static stls_crl_file *read_file(const char *path, apr_finfo_t *seen, apr_pool_t 
     }
     apr_file_close(handle);
     if (rv == APR_SUCCESS && bytes != NULL) {
+        *is_unread = 0;
         return decode(bytes, len, err);
     }
     free(bytes);
     apr_strerror(rv != APR_SUCCESS ? rv : APR_ENOMEM, err->text, sizeof(err->text));
-    return file;
+    return NULL;
 }
 
 const char *mst_crl_file_load(apr_pool_t *p, const char *path)
@@ -118,7 +123,7 @@ const char *mst_crl_file_load(apr_pool_t *p, const char *path)
     }
     f = apr_pcalloc(conf_pool, sizeof(*f));
     f->path = apr_pstrdup(conf_pool, path);
-    f->file = read_file(path, &f->seen, p, &err);
+    f->file = read_file(path, &f->seen, p, &err, &f->is_unread);
     if (f->file == NULL) {
         return apr_psprintf(p, "'%s': %s", path, err.text);
     }
@@ -146,6 +151,7 @@ static stls_crl_file *look(mst_crl_file *f)
     apr_finfo_t now = {0};
     apr_pool_t *pool;
     stls_error err = {{0}};
+    int is_changed;
 
     if (apr_pool_create_unmanaged(&pool) != APR_SUCCESS) {
         return NULL;
@@ -153,16 +159,17 @@ static stls_crl_file *look(mst_crl_file *f)
     if (apr_stat(&now, f->path, LOOK, pool) != APR_SUCCESS) {
         memset(&now, 0, sizeof(now));
     }
-    if (!is_same(&now, &f->seen)) {
+    is_changed = !is_same(&now, &f->seen);
+    if (is_changed || f->is_unread) {
         f->seen = now;
-        file = read_file(f->path, &now, pool, &err);
+        file = read_file(f->path, &now, pool, &err, &f->is_unread);
         if (file != NULL) {
             f->seen = now;
             ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf, STLSLOGNO(64)
                          "strict-tls: %" APR_SIZE_T_FMT " CRLs read from '%s'",
                          stls_crl_file_num_crls(file), f->path);
         }
-        else {
+        else if (is_changed) {
             ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf, STLSLOGNO(65)
                          "strict-tls: '%s': %s: the CRLs read before stay", f->path, err.text);
         }

@@ -1,4 +1,7 @@
 """StrictTLSCRLFile: the administrator's own CRLs, read again when they change."""
+import contextlib
+import http.client
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -6,6 +9,7 @@ import pytest
 
 from tests.hosts.httpd.conftest import where
 from tests.lab import crl, net
+from tests.lab.scenarios import NAME
 from tests.lab.verdicts import ACCEPT, verdict
 
 REVOKED = ("reject", "crl.revoked")
@@ -70,3 +74,36 @@ def test_becomes_unusable(stage, file):
         assert verdict(net.get(port, "/other")) == ACCEPT
     file.write()
     becomes(port, ACCEPT)
+
+
+def limit_files(front, number):
+    """For every child; as its own user, since root needs a capability to do so."""
+    for pid in front.child_pids():
+        owner = dict(line.split(":", 1) for line in
+                     Path(f"/proc/{pid}/status").read_text().splitlines())
+        uid, gid = (owner[key].split()[0] for key in ("Uid", "Gid"))
+        subprocess.run(["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups",
+                        "prlimit", f"--pid={pid}", f"--nofile={number}:"], check=True)
+
+
+def test_unread_for_want_of_a_descriptor(stage, file):
+    """That passes, and nothing about the file changes: it is read all the same."""
+    peer = stage.peer("good")
+    stage.open()
+    front, port = stage.front([where(peer, policy=file.policy())], mpm="prefork")
+    with contextlib.closing(http.client.HTTPConnection(net.HOST, port, timeout=30)) as client:
+
+        def ask():
+            client.request("GET", "/", headers={"Host": NAME})
+            answer = client.getresponse()
+            answer.read()
+            return answer.getheader("X-Strict-TLS-Reason")
+
+        assert ask() == "none"
+        limit_files(front, 3)
+        file.write(peer.leaf)
+        net.wait_until(lambda: ask() and "the CRLs read before stay" in front.new_errors(),
+                       "the log line", 15, 0.1)
+        limit_files(front, 1000)
+        # Fewer than the requests that one connection, and with it this child, is good for.
+        net.wait_until(lambda: ask() == "crl.revoked", "the new content", 20, 0.5)
