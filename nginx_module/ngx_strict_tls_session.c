@@ -277,6 +277,7 @@ ngx_strict_tls_session_find_client(ngx_connection_t *c,
 {
     u_char                     own[STLS_ID_LEN];
     ngx_str_t                  name;
+    STACK_OF(X509)            *certs;
     ngx_strict_tls_conn_t     *conn;
     ngx_strict_tls_worker_t   *worker;
     ngx_strict_tls_session_t  *s;
@@ -315,17 +316,29 @@ ngx_strict_tls_session_find_client(ngx_connection_t *c,
         return NULL;
     }
 
-    if (stls_result_verdict(s->result) != STLS_ACCEPT) {
+    certs = X509_chain_up_ref(s->certs);
+    if (certs == NULL) {
         return NULL;
     }
 
-    conn = ngx_strict_tls_create_client(c, scope, s->certs);
+    conn = ngx_strict_tls_create_client(c, scope, certs);
 
-    if (conn == NULL) {
+    sk_X509_pop_free(certs, X509_free);
+
+    if (conn == NULL
+        || ngx_strict_tls_set_session_key(conn, key, len) != NGX_OK)
+    {
         return NULL;
     }
 
-    if (ngx_strict_tls_set_session_key(conn, key, len) != NGX_OK) {
+    /* it may just have been learned of a revocation that ends the session */
+
+    name.data = (u_char *) key;
+    name.len = len;
+
+    s = ngx_strict_tls_session_find(worker, &name);
+
+    if (s == NULL || stls_result_verdict(s->result) != STLS_ACCEPT) {
         return NULL;
     }
 
