@@ -7,8 +7,7 @@
 #include "ngx_strict_tls_own.h"
 
 
-#define NGX_STRICT_TLS_STATUS_MAGIC   0x53545354       /* and layout version */
-#define NGX_STRICT_TLS_STATUS_LAYOUT  1
+#define NGX_STRICT_TLS_STATUS_MAGIC   0x53545354
 
 /* Room for a few peers at least. */
 #define NGX_STRICT_TLS_STATUS_MIN     ((size_t) 256 * 1024)
@@ -38,6 +37,7 @@ typedef struct {
 
 
 static ngx_int_t ngx_strict_tls_status_init(ngx_shm_zone_t *zone, void *data);
+static uint32_t ngx_strict_tls_status_layout(void);
 static ngx_int_t ngx_strict_tls_status_init_owns(ngx_shm_zone_t *zone,
     ngx_strict_tls_main_conf_t *mcf);
 static stls_report_table *ngx_strict_tls_status_table(ngx_slab_pool_t *shpool,
@@ -126,7 +126,7 @@ ngx_strict_tls_status_init(ngx_shm_zone_t *zone, void *data)
         sh = shpool->data;
 
         if (sh->magic != NGX_STRICT_TLS_STATUS_MAGIC
-            || sh->layout != NGX_STRICT_TLS_STATUS_LAYOUT)
+            || sh->layout != ngx_strict_tls_status_layout())
         {
             ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
                           "zone \"%V\" holds data of another version of "
@@ -147,7 +147,7 @@ ngx_strict_tls_status_init(ngx_shm_zone_t *zone, void *data)
     }
 
     sh->magic = NGX_STRICT_TLS_STATUS_MAGIC;
-    sh->layout = NGX_STRICT_TLS_STATUS_LAYOUT;
+    sh->layout = ngx_strict_tls_status_layout();
 
     shpool->data = sh;
 
@@ -170,6 +170,15 @@ ngx_strict_tls_status_init(ngx_shm_zone_t *zone, void *data)
     }
 
     return NGX_OK;
+}
+
+
+/* Another version may count more reasons and figures: the sizes tell. */
+
+static uint32_t
+ngx_strict_tls_status_layout(void)
+{
+    return sizeof(ngx_strict_tls_status_t) << 20 | stls_report_table_len(1);
 }
 
 
