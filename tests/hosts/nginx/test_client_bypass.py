@@ -6,6 +6,7 @@ set of ticket keys for all.
 """
 import os
 import subprocess
+import threading
 import time
 
 import pytest
@@ -343,3 +344,21 @@ def test_a_crl_file_changes(way, stage, tmp_path):
         assert told(connection.get()) == revoked
     assert again(client, port, A, session) == (False, revoked)
     assert stage.responder.count(good.place) == 0
+
+
+def test_renegotiation(stage):
+    """Nobody comes with other certificates after the verdict."""
+    good = stage.lab.visitor("good")
+    stage.open()
+    nginx, port = front(stage, host(stage, A))
+    with subprocess.Popen(
+            ["openssl", "s_client", "-tls1_2", "-connect", f"{net.HOST}:{port}", "-servername", A,
+             "-cert", good.leaf.cert_path, "-cert_chain", good.chain, "-key", good.key],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as client:
+        patience = threading.Timer(20, client.kill)
+        patience.start()
+        client.stdin.write(b"R\n")
+        client.stdin.flush()
+        said = client.stdout.read()  # the refusal ends it, not its input
+        patience.cancel()
+    assert b"RENEGOTIATING" in said and b"no renegotiation" in said
