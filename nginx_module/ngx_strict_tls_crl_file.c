@@ -282,10 +282,16 @@ ngx_strict_tls_crl_file_look(ngx_strict_tls_crl_file_t *f)
     }
 
     if (ngx_strict_tls_crl_file_open(f, &f->stamp) != NGX_OK) {
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, ngx_errno,
-                      "cannot read \"%s\": the CRLs read before stay",
-                      f->path.data);
-        f->stamp = stamp;
+
+        /* for want of descriptors, perhaps: tried again, and told once */
+
+        if (f->stamp.size != -1) {
+            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, ngx_errno,
+                          "cannot read \"%s\": the CRLs read before stay",
+                          f->path.data);
+            f->stamp.size = -1;
+        }
+
         return;
     }
 

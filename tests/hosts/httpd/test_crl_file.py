@@ -1,7 +1,6 @@
 """StrictTLSCRLFile: the administrator's own CRLs, read again when they change."""
 import contextlib
 import http.client
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 from tests.hosts.httpd.conftest import where
 from tests.lab import crl, net
+from tests.lab.process import limit_files
 from tests.lab.scenarios import NAME
 from tests.lab.verdicts import ACCEPT, verdict
 
@@ -76,16 +76,6 @@ def test_becomes_unusable(stage, file):
     becomes(port, ACCEPT)
 
 
-def limit_files(front, number):
-    """For every child; as its own user, since root needs a capability to do so."""
-    for pid in front.child_pids():
-        owner = dict(line.split(":", 1) for line in
-                     Path(f"/proc/{pid}/status").read_text().splitlines())
-        uid, gid = (owner[key].split()[0] for key in ("Uid", "Gid"))
-        subprocess.run(["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups",
-                        "prlimit", f"--pid={pid}", f"--nofile={number}:"], check=True)
-
-
 def test_unread_for_want_of_a_descriptor(stage, file):
     """That passes, and nothing about the file changes: it is read all the same."""
     peer = stage.peer("good")
@@ -100,10 +90,10 @@ def test_unread_for_want_of_a_descriptor(stage, file):
             return answer.getheader("X-Strict-TLS-Reason")
 
         assert ask() == "none"
-        limit_files(front, 3)
+        limit_files(front.child_pids(), 3)
         file.write(peer.leaf)
         net.wait_until(lambda: ask() and "the CRLs read before stay" in front.new_errors(),
                        "the log line", 15, 0.1)
-        limit_files(front, 1000)
+        limit_files(front.child_pids(), 1000)
         # Fewer than the requests that one connection, and with it this child, is good for.
         net.wait_until(lambda: ask() == "crl.revoked", "the new content", 20, 0.5)

@@ -1,4 +1,6 @@
 """strict_tls_crl_file: the administrator's own CRLs, read again when they change."""
+import contextlib
+import http.client
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -6,6 +8,7 @@ import pytest
 
 from tests.lab import crl, fronts, net
 from tests.lab.fronts import ALIVE, keepalive_pool
+from tests.lab.process import limit_files
 from tests.lab.verdicts import ACCEPT, verdict
 
 REVOKED = ("reject", "crl.revoked")
@@ -111,6 +114,29 @@ def test_becomes_unusable(stage, file):
     assert front.new_errors().count("the CRLs read before stay") == 2
     file.write()
     becomes(port, ACCEPT)
+
+
+def test_unread_for_want_of_a_descriptor(stage, file):
+    """That passes, and nothing about the file changes: it is read all the same."""
+    peer = stage.peer("good")
+    stage.open()
+    front, port = stage.front([fronts.location("/", peer, target="pool", extra=ALIVE, strict=True,
+                                               policy=file.policy())], http=keepalive_pool(peer))
+    with contextlib.closing(http.client.HTTPConnection(net.HOST, port, timeout=30)) as client:
+
+        def ask():
+            client.request("GET", "/")
+            answer = client.getresponse()
+            answer.read()
+            return answer.getheader("X-Strict-TLS-Reason")
+
+        assert ask() == "none"
+        limit_files(front.worker_pids(), 3)
+        file.write(peer.leaf)
+        net.wait_until(lambda: ask() and "the CRLs read before stay" in front.new_errors(),
+                       "the log line", 15, 0.1)
+        limit_files(front.worker_pids(), 1000)
+        net.wait_until(lambda: ask() == "crl.revoked", "the new content", 20, 0.5)
 
 
 def test_a_large_one_holds_nobody_up(stage, file):
