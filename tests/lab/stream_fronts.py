@@ -186,9 +186,11 @@ class StreamFront(Nginx):
         try:
             with client.wrap(plain, None, session) as tls:
                 resumed = tls.session_reused
+                fresh = tls.session
                 while data := tls.recv(65536):
                     text += data
-                fresh = tls.session
+                    fresh = tls.session  # a connection that ends may take it along
+                tls.unwrap()
         except OSError:  # refused, which TLS 1.3 may tell at any time
             pass
         finally:
