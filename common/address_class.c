@@ -32,8 +32,7 @@ static const unsigned char *embedded_ipv4(const unsigned char *a)
     static const unsigned char nat64_local[6] = {0, 0x64, 0xff, 0x9b, 0, 1};
     static const unsigned char compatible[12] = {0};
 
-    if (memcmp(a, mapped, 12) == 0 || memcmp(a, nat64, 12) == 0
-        || memcmp(a, nat64_local, 6) == 0) {
+    if (memcmp(a, mapped, 12) == 0 || memcmp(a, nat64, 12) == 0 || memcmp(a, nat64_local, 6) == 0) {
         return a + 12;
     }
     if (a[0] == 0x20 && a[1] == 0x02) {

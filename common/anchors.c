@@ -110,8 +110,9 @@ stls_status stls_anchors_freeze(stls_anchors *anchors, stls_error *err)
         return STLS_OK;
     }
     if (sk_X509_num(anchors->anchors) == 0) {
-        return stls_error_set(err, STLS_ERR_ARGUMENT,
-                              "no self-signed certificate found: intermediates are not trust anchors");
+        return stls_error_set(
+            err, STLS_ERR_ARGUMENT,
+            "no self-signed certificate found: intermediates are not trust anchors");
     }
     /* Also what is not an anchor: it shapes findings, and results are cached under this id. */
     stls_status status = STLS_ERR_MEMORY;

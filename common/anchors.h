@@ -9,8 +9,8 @@ struct stls_anchors_st {
     stls_allocator allocator;
     atomic_uint refs;
     int frozen;
-    X509_STORE *store;        /* self-signed certificates only */
-    STACK_OF(X509) *anchors;  /* the same, in order of loading */
+    X509_STORE *store;           /* self-signed certificates only */
+    STACK_OF(X509) *anchors;     /* the same, in order of loading */
     STACK_OF(X509) *not_anchors; /* what else lay in the bundle: for diagnosis, never for paths */
     unsigned char id[STLS_ID_LEN];
 };

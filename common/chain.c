@@ -73,8 +73,8 @@ static void judge_order(const stls_policy *policy, const STACK_OF(X509) *present
         }
         last = index;
         if (used < sizeof(text) - 16) {
-            used +=
-                (size_t)snprintf(text + used, sizeof(text) - used, "%s%d", used ? "," : "", index);
+            used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%d", used ? "," : "",
+                                     index);
         }
     }
     if (misplaced != STLS_NO_CERT) {

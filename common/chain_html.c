@@ -61,8 +61,7 @@ static void sent(drawing *of, size_t index, const char *kind, int is_last, int i
     snprintf(dates, sizeof(dates), "%s to %s", from, to);
     stls_html_line(of->out, "dim", "", dates);
     revocation(of->out, cert);
-    json_array_foreach(json_object_get(of->report, "findings"), i, finding)
-    {
+    json_array_foreach (json_object_get(of->report, "findings"), i, finding) {
         if (json_is_integer(json_object_get(finding, "cert"))
             && stls_json_int(finding, "cert") == (int64_t)index
             && !stls_json_is(finding, "severity", "note")) {
@@ -117,8 +116,7 @@ void stls_chain_html(const json_t *report, stls_text *out)
         return;
     }
     stls_text_put(out, "<ol>\n");
-    json_array_foreach(order, i, link)
-    {
+    json_array_foreach (order, i, link) {
         int is_last = i + 1 == num && !has_root;
         if (json_is_null(link)) {
             missing(&of, json_array_get(gaps, num_gaps++), is_last);

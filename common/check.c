@@ -238,23 +238,23 @@ static void compute_validity(stls_check *check)
             }
             check->valid_until_s = min_s(check->valid_until_s, answer->use_until_s);
             if (slot->source != STLS_SOURCE_STAPLE && slot->source != STLS_SOURCE_FILE) {
-                check->refresh_at_s =
-                    min_s(check->refresh_at_s,
-                          stls_half_life_s(answer->this_update_s, answer->use_until_s));
+                check->refresh_at_s = min_s(
+                    check->refresh_at_s,
+                    stls_half_life_s(answer->this_update_s, answer->use_until_s));
             }
         } else if (slot->state == STLS_SLOT_INCONCLUSIVE && slot->asked_by < 0) {
             is_firm = 0;
         }
     }
     if (is_graced && is_firm) {
-        check->valid_until_s =
-            min_s(check->valid_until_s, check->now_s + policy->num[STLS_KEY_NEGATIVE_TTL_S]);
+        check->valid_until_s = min_s(check->valid_until_s,
+                                     check->now_s + policy->num[STLS_KEY_NEGATIVE_TTL_S]);
         check->refresh_at_s = check->now_s;
         return;
     }
     if (!is_firm && check->phase == STLS_PHASE_FINAL) {
-        check->valid_until_s =
-            min_s(check->valid_until_s, check->now_s + policy->num[STLS_KEY_NEGATIVE_TTL_S]);
+        check->valid_until_s = min_s(check->valid_until_s,
+                                     check->now_s + policy->num[STLS_KEY_NEGATIVE_TTL_S]);
         check->refresh_at_s = INT64_MAX;
     }
 }
@@ -312,8 +312,8 @@ static stls_status judge_trust(stls_check *check)
     check->places = stls_alloc(&check->allocator, check->num_presented * sizeof(stls_place));
     /* Gaps lie between presented certificates, and a few more may be known of one gap. */
     check->order.cap = check->num_presented + (size_t)policy->num[STLS_KEY_MAX_CHAIN_LEN];
-    check->order.links =
-        stls_alloc(&check->allocator, check->order.cap * sizeof(*check->order.links));
+    check->order.links = stls_alloc(&check->allocator,
+                                    check->order.cap * sizeof(*check->order.links));
     if (check->places == NULL || check->order.links == NULL) {
         return STLS_ERR_MEMORY;
     }
@@ -346,8 +346,8 @@ stls_verdict stls_check_trust(stls_check *check, int64_t now_s)
         check->findings.out_of_memory = 1;
     }
     int needed = STLS_PASSED_PRESENTED | STLS_PASSED_PATH | STLS_PASSED_NAME;
-    check->trust_failed =
-        stls_findings_have_error(&check->findings) || (check->passed & needed) != needed;
+    check->trust_failed = stls_findings_have_error(&check->findings)
+                          || (check->passed & needed) != needed;
     check->phase = STLS_PHASE_TRUST;
     compute_validity(check);
     if (check->trust_failed && check->policy->num[STLS_KEY_MODE] != STLS_MODE_REPORT) {
@@ -360,9 +360,9 @@ stls_verdict stls_check_trust(stls_check *check, int64_t now_s)
 
 static stls_ladder_input ladder_input(stls_check *check)
 {
-    return (stls_ladder_input){check->policy,      check->staples,   check->num_staples,
-                               check->anchors,     check->path.certs, check->crl_issuers,
-                               check->crl_file,    &check->findings,  check->now_s};
+    return (stls_ladder_input){check->policy,   check->staples,    check->num_staples,
+                               check->anchors,  check->path.certs, check->crl_issuers,
+                               check->crl_file, &check->findings,  check->now_s};
 }
 
 static int is_final(const stls_findings *findings)

@@ -99,7 +99,7 @@ typedef struct {
     size_t start;   /* of the header */
     size_t content; /* behind the header */
     size_t end;
-    int tag;        /* ASN.1 universal number, or 0x80 + n for context-specific [n] */
+    int tag; /* ASN.1 universal number, or 0x80 + n for context-specific [n] */
 } element;
 
 /* The element at `at`, which must end at or before `end`. Definite lengths, low tags only. */
@@ -334,8 +334,8 @@ static int read_entry_extension(const unsigned char *der, const element *extensi
     int is_critical = 0;
 
     if (extension->tag != V_ASN1_SEQUENCE
-        || !read_element(der, extension->content, extension->end, &oid)
-        || oid.tag != V_ASN1_OBJECT || !read_element(der, oid.end, extension->end, &value)) {
+        || !read_element(der, extension->content, extension->end, &oid) || oid.tag != V_ASN1_OBJECT
+        || !read_element(der, oid.end, extension->end, &value)) {
         return 0;
     }
     if (value.tag == V_ASN1_BOOLEAN) {
@@ -377,8 +377,7 @@ static int read_entry(const stls_crl *crl, size_t at, entry_view *view)
     element extensions, extension;
 
     memset(view, 0, sizeof(*view));
-    if (!read_part(der, at, crl->entries_end, &view->whole)
-        || view->whole.tag != V_ASN1_SEQUENCE
+    if (!read_part(der, at, crl->entries_end, &view->whole) || view->whole.tag != V_ASN1_SEQUENCE
         || !read_element(der, view->whole.content, view->whole.end, &view->serial)
         || view->serial.tag != V_ASN1_INTEGER || !is_minimal(der, &view->serial)
         || !read_element(der, view->serial.end, view->whole.end, &view->date)

@@ -132,7 +132,8 @@ static unsigned int scope(judgement *j, const DIST_POINT *point, const stls_crl 
         /* (b) (1): an indirect CRL, and by the issuer that is named. */
         if (!has_directory_name(point->CRLissuer, crl->issuer) || idp == NULL
             || idp->indirectCRL <= 0) {
-            fail(j, AT_SCOPE, STLS_REASON_CRL_WRONG_SCOPE, "the CRL is not by the named CRL issuer");
+            fail(j, AT_SCOPE, STLS_REASON_CRL_WRONG_SCOPE,
+                 "the CRL is not by the named CRL issuer");
             return 0;
         }
     } else if (X509_NAME_cmp(crl->issuer, cert_issuer) != 0) {
@@ -146,12 +147,13 @@ static unsigned int scope(judgement *j, const DIST_POINT *point, const stls_crl 
     if (idp != NULL
         && ((idp->onlyuser > 0 && is_ca) || (idp->onlyCA > 0 && !is_ca) || idp->onlyattr > 0)) {
         fail(j, AT_SCOPE, STLS_REASON_CRL_WRONG_SCOPE, "the CRL is about %s certificates only",
-             idp->onlyattr > 0 ? "attribute" : idp->onlyCA > 0 ? "CA" : "end-entity");
+             idp->onlyattr > 0 ? "attribute"
+             : idp->onlyCA > 0 ? "CA"
+                               : "end-entity");
         return 0;
     }
     if (!point_fits(point, cert_issuer, idp)) {
-        fail(j, AT_SCOPE, STLS_REASON_CRL_WRONG_SCOPE,
-             "the CRL is for another distribution point");
+        fail(j, AT_SCOPE, STLS_REASON_CRL_WRONG_SCOPE, "the CRL is for another distribution point");
         return 0;
     }
     return reason_bits(point != NULL ? point->reasons : NULL)
@@ -243,8 +245,9 @@ static int has_own_path(const judgement *j, X509 *signer)
     ok = 1;
     for (int i = 0; ok && i + 1 < sk_X509_num(chain); i++) {
         stls_ocsp_answer answer;
-        judgement own = {j->in, sk_X509_value(chain, i), sk_X509_value(chain, i + 1),
-                         j->depth + 1, 0, AT_SCOPE, &answer};
+        judgement own = {
+            j->in,  sk_X509_value(chain, i), sk_X509_value(chain, i + 1), j->depth + 1, 0, AT_SCOPE,
+            &answer};
         judge(&own);
         ok = answer.reason == STLS_REASON_NONE;
     }

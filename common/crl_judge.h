@@ -12,8 +12,9 @@ typedef struct {
     const stls_anchors *anchors;
     stls_crl *const *crls; /* indexed; complete ones and deltas, in any order */
     size_t num_crls;
-    const STACK_OF(X509) *path;   /* the certificate's validated path */
-    const STACK_OF(X509) *others; /* who may have signed a CRL besides the issuer: presented or given */
+    const STACK_OF(X509) *path; /* the certificate's validated path */
+    const STACK_OF(X509)
+        *others; /* who may have signed a CRL besides the issuer: presented or given */
     int64_t now_s;
 } stls_crl_input;
 

@@ -50,8 +50,10 @@ struct stls_http_st {
 
 static int is_host_name(const char *host)
 {
-    return *host != '\0' && strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                         "0123456789-._") == strlen(host);
+    return *host != '\0'
+           && strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                           "0123456789-._")
+                  == strlen(host);
 }
 
 /* 0 if it is no port number. */
@@ -110,8 +112,7 @@ static stls_status parse_url(const char *url, stls_http_target *target, const ch
     }
     memset(target, 0, sizeof(*target));
     memcpy(target->host, host, host_len);
-    if (in_brackets ? inet_pton(AF_INET6, target->host, &ipv6) != 1
-                    : !is_host_name(target->host)) {
+    if (in_brackets ? inet_pton(AF_INET6, target->host, &ipv6) != 1 : !is_host_name(target->host)) {
         return stls_error_set(err, STLS_ERR_ARGUMENT,
                               "the URL's host is neither a host name nor an address");
     }
@@ -202,12 +203,12 @@ stls_http *stls_http_new(const stls_fetch *fetch, int via_proxy)
     int ok = (http->request = BIO_new(BIO_s_mem())) != NULL
              && (http->reply = BIO_new(BIO_s_mem())) != NULL
              && (http->exchange = OSSL_HTTP_REQ_CTX_new(http->request, http->reply, MAX_LINE))
-                        != NULL;
+                    != NULL;
     if (ok) {
         BIO_set_mem_eof_return(http->reply, -1); /* empty means: more may come */
         /* OpenSSL takes 0 for its own default. */
         OSSL_HTTP_REQ_CTX_set_max_response_length(
-                http->exchange, fetch->max_reply_bytes > 0 ? fetch->max_reply_bytes : 1);
+            http->exchange, fetch->max_reply_bytes > 0 ? fetch->max_reply_bytes : 1);
         ok = write_request(http, fetch, via_proxy);
     }
     ERR_pop_to_mark();
@@ -239,8 +240,8 @@ const unsigned char *stls_http_get0_request(const stls_http *http, size_t *len)
 
 /* ---- reply ---------------------------------------------------------------- */
 
-__attribute__((format(printf, 3, 4)))
-static stls_http_state end_with(stls_http *http, stls_http_state state, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static stls_http_state
+end_with(stls_http *http, stls_http_state state, const char *format, ...)
 {
     va_list args;
 
@@ -307,8 +308,8 @@ static stls_http_state begin_crl(stls_http *http, size_t *taken, const unsigned 
         http->crl_head[http->crl_len++] = bytes[(*taken)++];
         http->crl_total = der_total(http->crl_head, http->crl_len);
     }
-    if (http->crl_head[0] != 0x30 || (http->crl_len >= 2 && (http->crl_head[1] & 0x7f) > 4
-                                      && (http->crl_head[1] & 0x80))) {
+    if (http->crl_head[0] != 0x30
+        || (http->crl_len >= 2 && (http->crl_head[1] & 0x7f) > 4 && (http->crl_head[1] & 0x80))) {
         return end_with(http, STLS_HTTP_FAILED, "the reply's body is no DER-encoded CRL");
     }
     if (http->crl_total == 0) {
@@ -383,8 +384,7 @@ static stls_http_state advance(stls_http *http)
     if (ret == -1) {
         return STLS_HTTP_MORE;
     }
-    if (ERR_GET_LIB(code) == ERR_LIB_HTTP
-        && ERR_GET_REASON(code) == HTTP_R_MAX_RESP_LEN_EXCEEDED) {
+    if (ERR_GET_LIB(code) == ERR_LIB_HTTP && ERR_GET_REASON(code) == HTTP_R_MAX_RESP_LEN_EXCEEDED) {
         return end_with(http, STLS_HTTP_TOO_LARGE, "the reply's body is larger than allowed");
     }
     const char *text = ERR_reason_error_string(code);

@@ -110,8 +110,8 @@ static void climb_staple(stls_ladder *ladder, stls_slot *slot, const stls_ladder
             continue;
         }
         slot->names_source = 1;
-        stls_ocsp_judge(&answer, in->policy, slot->cert, slot->issuer, staple->der,
-                        staple->der_len, NULL, in->now_s);
+        stls_ocsp_judge(&answer, in->policy, slot->cert, slot->issuer, staple->der, staple->der_len,
+                        NULL, in->now_s);
         if (answer.reason == STLS_REASON_NONE && !good_is_enough) {
             stls_ocsp_answer_clear(&answer);
             continue;
@@ -344,8 +344,7 @@ stls_status stls_ladder_advance(stls_ladder *ladder, const stls_ladder_input *in
 int stls_ladder_is_done(const stls_ladder *ladder)
 {
     for (size_t i = 0; i < ladder->num_slots; i++) {
-        if (ladder->slots[i].state == STLS_SLOT_OPEN
-            || ladder->slots[i].state == STLS_SLOT_WAITING
+        if (ladder->slots[i].state == STLS_SLOT_OPEN || ladder->slots[i].state == STLS_SLOT_WAITING
             || ladder->slots[i].state == STLS_SLOT_ON_RESPONDER) {
             return 0;
         }
@@ -390,8 +389,8 @@ int stls_ladder_next_fetch(stls_ladder *ladder, const stls_policy *policy, stls_
         fetch->content_type = fetch->is_post ? "application/ocsp-request" : "";
         fetch->is_crl = open->is_crl;
         fetch->may_use_cache = open->may_use_cache;
-        fetch->max_reply_bytes = (size_t)policy->num[open->is_crl ? STLS_KEY_MAX_CRL_BYTES
-                                                                  : STLS_KEY_MAX_REPLY_BYTES];
+        fetch->max_reply_bytes =
+            (size_t)policy->num[open->is_crl ? STLS_KEY_MAX_CRL_BYTES : STLS_KEY_MAX_REPLY_BYTES];
         fetch->timeout_ms = (uint32_t)policy->num[open->is_crl ? STLS_KEY_CRL_FETCH_TOTAL_MS
                                                                : STLS_KEY_FETCH_TIMEOUT_MS];
         memcpy(fetch->question, open->question, STLS_ID_LEN);
@@ -506,7 +505,7 @@ static stls_status feed_ocsp(stls_ladder *ladder, stls_open_fetch *fetch,
         int is_proof = fetch->may_use_cache && fetch->answer.conclusive;
         if (!is_proof) {
             stls_ocsp_answer_clear(&answer);
-            fetch->answer.retry_at_s = 0; /* the cache failed, not the responder */
+            fetch->answer.retry_at_s = 0;               /* the cache failed, not the responder */
             ladder->num_asked += !fetch->may_use_cache; /* a host that will not learn */
             stls_status status = climb_ocsp(ladder, slot, in, 0);
             return status == STLS_OK ? climb(ladder, slot, in) : status;

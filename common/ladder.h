@@ -30,11 +30,11 @@ typedef struct {
     int cert_index;
     int is_leaf;
     stls_slot_state state;
-    size_t rung;      /* index into revocation_sources */
-    size_t url_index; /* of the rung's URLs */
-    int names_source; /* the certificate, a staple or the policy gave something to ask */
-    int source;       /* STLS_SOURCE_* of the conclusive answer */
-    int asks_delta;   /* the CRL rung waits for, or has had, the delta that its base names */
+    size_t rung;             /* index into revocation_sources */
+    size_t url_index;        /* of the rung's URLs */
+    int names_source;        /* the certificate, a staple or the policy gave something to ask */
+    int source;              /* STLS_SOURCE_* of the conclusive answer */
+    int asks_delta;          /* the CRL rung waits for, or has had, the delta that its base names */
     stls_ocsp_answer answer; /* conclusive; while ON_RESPONDER it may become so */
     int responder_slot;      /* the slot that was opened for this one's responder; or -1 */
     unsigned char question[STLS_ID_LEN];
@@ -63,7 +63,7 @@ typedef struct {
     size_t num_fetches, cap_fetches;
     size_t num_asked; /* of max_fetches */
     int is_expired;   /* nothing more is fetched */
-    stls_crl **crls; /* given and fetched */
+    stls_crl **crls;  /* given and fetched */
     size_t num_crls, cap_crls;
 } stls_ladder;
 

@@ -39,8 +39,8 @@ void stls_must_staple_judge_issuers(const stls_policy *policy, const stls_path *
         X509 *cert = sk_X509_value(path->certs, i), *issuer = sk_X509_value(path->certs, i + 1);
         if (policy->num[STLS_KEY_MUST_STAPLE] == STLS_MUST_STAPLE_ENFORCE
             && !keeps_to(cert, issuer)) {
-            stls_findings_add(findings, STLS_REASON_CHAIN_CONSTRAINT, 1,
-                              path->presented_index[i], cert, NULL,
+            stls_findings_add(findings, STLS_REASON_CHAIN_CONSTRAINT, 1, path->presented_index[i],
+                              cert, NULL,
                               "its issuer demands TLS features (must-staple) of what it issues, "
                               "and this certificate lacks them");
         }

@@ -148,9 +148,9 @@ static int matches(X509 *leaf, stls_name_type type, const char *name, int use_cn
         return X509_check_ip_asc(leaf, name, 0) == 1;
     }
     /* RFC 9525 section 6.3: the wildcard is the whole left-most label and stands for one label. */
-    unsigned int flags =
-        X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS
-        | (use_cn ? X509_CHECK_FLAG_ALWAYS_CHECK_SUBJECT : X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+    unsigned int flags = X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS
+                         | (use_cn ? X509_CHECK_FLAG_ALWAYS_CHECK_SUBJECT
+                                   : X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     return X509_check_host(leaf, name, strlen(name), flags, NULL) == 1;
 }
 
@@ -164,8 +164,8 @@ int stls_name_covers(const stls_policy *policy, X509 *leaf, stls_name_type type,
     /* RFC 9525 section 2: the common name is no identity; RFC 6125 allowed it without a SAN. */
     if (!is_match && policy->num[STLS_KEY_NAME_CN_FALLBACK] == STLS_ON && type == STLS_NAME_DNS) {
         read_san(leaf, &facts);
-        is_match =
-            facts.num_identities == 0 && !facts.has_malformed && matches(leaf, type, name, 1);
+        is_match = facts.num_identities == 0 && !facts.has_malformed
+                   && matches(leaf, type, name, 1);
     }
     ERR_pop_to_mark();
     return is_match;

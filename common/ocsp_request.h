@@ -14,7 +14,7 @@ stls_status stls_ocsp_question(const X509 *cert, const X509 *issuer,
 typedef struct {
     unsigned char *der; /* NULL for GET */
     size_t der_len;
-    char *url; /* the responder's; for GET with the encoded request behind it */
+    char *url;             /* the responder's; for GET with the encoded request behind it */
     OCSP_REQUEST *request; /* kept to compare the nonce */
 } stls_ocsp_request;
 

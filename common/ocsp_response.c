@@ -239,8 +239,8 @@ static void judge_single(stls_ocsp_answer *answer, const stls_policy *policy,
     case V_OCSP_CERTSTATUS_REVOKED:
         stls_time_s(revoked_at, &answer->revoked_at_s);
         answer->revocation_reason = why;
-        set(answer, STLS_REASON_OCSP_REVOKED, "revoked%s%s",
-            why >= 0 ? ", reason " : "", why >= 0 ? OCSP_crl_reason_str(why) : "");
+        set(answer, STLS_REASON_OCSP_REVOKED, "revoked%s%s", why >= 0 ? ", reason " : "",
+            why >= 0 ? OCSP_crl_reason_str(why) : "");
         break;
     default:
         set(answer, STLS_REASON_OCSP_UNKNOWN, "the responder answered unknown");
@@ -287,8 +287,7 @@ done:
 }
 
 void stls_ocsp_judge(stls_ocsp_answer *answer, const stls_policy *policy, X509 *cert, X509 *issuer,
-                     const unsigned char *der, size_t der_len, OCSP_REQUEST *request,
-                     int64_t now_s)
+                     const unsigned char *der, size_t der_len, OCSP_REQUEST *request, int64_t now_s)
 {
     OCSP_BASICRESP *basic = NULL;
     const unsigned char *p = der;

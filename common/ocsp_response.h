@@ -7,8 +7,9 @@
 #include "policy.h"
 
 typedef struct {
-    stls_reason reason;    /* NONE: conclusive, see is_revoked; OCSP_REVOKED: conclusive; else why not */
-    char detail[300];      /* for findings */
+    stls_reason
+        reason;       /* NONE: conclusive, see is_revoked; OCSP_REVOKED: conclusive; else why not */
+    char detail[300]; /* for findings */
     int64_t this_update_s; /* of the SingleResponse, where one was found */
     int64_t next_update_s; /* 0: absent */
     int64_t use_until_s;   /* nextUpdate, or thisUpdate + ocsp_max_age_s where it is absent */

@@ -224,8 +224,8 @@ static void reword(stls_check *check, const stls_own_chain *own)
     stls_findings *findings = &check->findings;
     const char *file = own->file != NULL ? own->file : "the certificate file";
     const char *target = own->chain_file != NULL ? own->chain_file : file;
-    const char *trust =
-        own->trust_directive != NULL ? own->trust_directive : "the trusted certificates";
+    const char *trust = own->trust_directive != NULL ? own->trust_directive
+                                                     : "the trusted certificates";
 
     for (size_t i = 0; i < findings->num; i++) {
         switch (findings->items[i].reason) {
@@ -393,8 +393,7 @@ size_t stls_own_chain_tell(const stls_result *result, const char *file, stls_sev
         return 1;
     }
     for (int severity = STLS_ERROR; severity >= (int)least; severity--) {
-        json_array_foreach(json_object_get(report, "findings"), i, finding)
-        {
+        json_array_foreach (json_object_get(report, "findings"), i, finding) {
             if ((int)severity_of(finding) == severity) {
                 num++;
                 if (tell != NULL) {
@@ -418,8 +417,7 @@ stls_status stls_own_chain_news_id(const stls_result *result, unsigned char id[S
     if (report == NULL || md == NULL || !EVP_DigestInit_ex(md, EVP_sha256(), NULL)) {
         goto done;
     }
-    json_array_foreach(json_object_get(report, "findings"), i, finding)
-    {
+    json_array_foreach (json_object_get(report, "findings"), i, finding) {
         const char *reason = text_of(finding, "reason");
         /* Details of failed fetches differ from time to time; a threshold is told by its detail. */
         int is_threshold = strcmp(reason, stls_reason_id(STLS_REASON_CHAIN_EXPIRING)) == 0;

@@ -179,8 +179,7 @@ static int set_up(X509_STORE_CTX *ctx, const stls_policy *policy, stls_role role
     return 1;
 }
 
-static stls_status record(stls_path *path, const stls_allocator *a,
-                          const STACK_OF(X509) *presented)
+static stls_status record(stls_path *path, const stls_allocator *a, const STACK_OF(X509) *presented)
 {
     int num = sk_X509_num(path->certs);
 
@@ -201,10 +200,9 @@ static stls_status record(stls_path *path, const stls_allocator *a,
     return STLS_OK;
 }
 
-static stls_status attempt(stls_path *path, const stls_policy *policy,
-                           const stls_anchors *anchors, stls_role role,
-                           const STACK_OF(X509) *presented, STACK_OF(X509) *candidates,
-                           int64_t now_s, stls_findings *findings)
+static stls_status attempt(stls_path *path, const stls_policy *policy, const stls_anchors *anchors,
+                           stls_role role, const STACK_OF(X509) *presented,
+                           STACK_OF(X509) *candidates, int64_t now_s, stls_findings *findings)
 {
     stls_status status = STLS_ERR_MEMORY;
     collector c = {presented, anchors, findings, 0, 0, 0};
@@ -279,9 +277,8 @@ static stls_status turn_back(stls_path *path, const stls_policy *policy,
     return status;
 }
 
-stls_status stls_path_build(stls_path *path, const stls_policy *policy,
-                            const stls_anchors *anchors, stls_role role,
-                            const STACK_OF(X509) *presented, int64_t now_s,
+stls_status stls_path_build(stls_path *path, const stls_policy *policy, const stls_anchors *anchors,
+                            stls_role role, const STACK_OF(X509) *presented, int64_t now_s,
                             stls_findings *findings)
 {
     ERR_set_mark();

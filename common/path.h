@@ -19,9 +19,8 @@ typedef struct {
  * alone.  Everything OpenSSL objects to becomes a finding, but for what is
  * missing at the top: the presentation is chain.c's to judge.
  */
-stls_status stls_path_build(stls_path *path, const stls_policy *policy,
-                            const stls_anchors *anchors, stls_role role,
-                            const STACK_OF(X509) *presented, int64_t now_s,
+stls_status stls_path_build(stls_path *path, const stls_policy *policy, const stls_anchors *anchors,
+                            stls_role role, const STACK_OF(X509) *presented, int64_t now_s,
                             stls_findings *findings);
 
 void stls_path_clear(stls_path *path, const stls_allocator *allocator);

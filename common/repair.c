@@ -305,8 +305,8 @@ static stls_status verify(stls_repair *repair, stls_error *err)
     stls_status status = STLS_ERR_MEMORY;
     char line[400];
     stls_policy *policy = chain_policy(repair->policy);
-    stls_check *check =
-        policy != NULL ? stls_check_new(policy, repair->anchors, repair->role) : NULL;
+    stls_check *check = policy != NULL ? stls_check_new(policy, repair->anchors, repair->role)
+                                       : NULL;
     if (check != NULL && stls_check_add_certs(check, repair->chain) == STLS_OK) {
         stls_verdict verdict = stls_check_start(check, repair->now_s);
         stls_result *result = stls_check_get1_result(check);

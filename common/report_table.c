@@ -111,8 +111,8 @@ static void cut(char out[TEXT_LEN], const char *text)
 static size_t find_or_make(stls_report_table *table, stls_direction direction, const char *name,
                            const char *addr, int64_t now_s)
 {
-    uint64_t hash =
-        hash_text(hash_text(UINT64_C(14695981039346656037) + (uint64_t)direction, name), addr);
+    uint64_t hash = hash_text(hash_text(UINT64_C(14695981039346656037) + (uint64_t)direction, name),
+                              addr);
     place *places = places_of(table);
     size_t oldest = 0;
 

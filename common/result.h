@@ -19,8 +19,8 @@ struct stls_result_st {
     size_t report_len;
     /* For the log line; NULL for none. */
     int cert_index;
-    char *name;         /* of a server, the one that was wanted */
-    char *client;       /* of a client, its certificate's subject */
+    char *name;   /* of a server, the one that was wanted */
+    char *client; /* of a client, its certificate's subject */
     char *subject, *detail, *remedy;
 };
 

@@ -34,8 +34,8 @@ stls_status stls_rung_crl_climb(stls_ladder *ladder, stls_slot *slot, const stls
                                 int may_use_cache);
 /* The fetch failed: on to the next URL. */
 void stls_rung_crl_skip(stls_slot *slot);
-int stls_rung_crl_url(const stls_ladder *ladder, const stls_slot *slot,
-                      const stls_ladder_input *in, char url[STLS_URL_LEN]);
+int stls_rung_crl_url(const stls_ladder *ladder, const stls_slot *slot, const stls_ladder_input *in,
+                      char url[STLS_URL_LEN]);
 /* A CRL arrived for this slot. Takes no reference of its own when it fails. */
 stls_status stls_rung_crl_take(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
                                stls_crl *crl, int is_cached, stls_answer *answer);

@@ -8,8 +8,8 @@
 static void judge(const stls_ladder *ladder, const stls_slot *slot, const stls_ladder_input *in,
                   stls_ocsp_answer *answer)
 {
-    stls_crl_input input = {in->policy, in->anchors, ladder->crls, ladder->num_crls,
-                            in->path, in->crl_issuers, in->now_s};
+    stls_crl_input input = {in->policy, in->anchors,     ladder->crls, ladder->num_crls,
+                            in->path,   in->crl_issuers, in->now_s};
     stls_crl_judge(answer, &input, slot->cert, slot->issuer);
 }
 
@@ -32,8 +32,8 @@ static int delta_url(const stls_ladder *ladder, const stls_slot *slot, char url[
     return found;
 }
 
-int stls_rung_crl_url(const stls_ladder *ladder, const stls_slot *slot,
-                      const stls_ladder_input *in, char url[STLS_URL_LEN])
+int stls_rung_crl_url(const stls_ladder *ladder, const stls_slot *slot, const stls_ladder_input *in,
+                      char url[STLS_URL_LEN])
 {
     if (slot->asks_delta) {
         return delta_url(ladder, slot, url);

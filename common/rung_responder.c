@@ -68,8 +68,7 @@ void stls_rung_responder_ended(stls_ladder *ladder, const stls_slot *responder,
                                const stls_ladder_input *in)
 {
     stls_slot *slot = &ladder->slots[responder->asked_by];
-    int is_trusted = responder->state == STLS_SLOT_GOOD
-                     || responder->state == STLS_SLOT_NOT_ASKED;
+    int is_trusted = responder->state == STLS_SLOT_GOOD || responder->state == STLS_SLOT_NOT_ASKED;
 
     if (slot->state != STLS_SLOT_ON_RESPONDER) {
         return;

@@ -143,8 +143,8 @@ stls_status stls_check_add_staples(stls_check *check, const unsigned char *stapl
         }
         const unsigned char *header = staples + at;
         size_t index = (size_t)header[0] << 8 | header[1];
-        size_t len =
-            (size_t)header[2] << 24 | (size_t)header[3] << 16 | (size_t)header[4] << 8 | header[5];
+        size_t len = (size_t)header[2] << 24 | (size_t)header[3] << 16 | (size_t)header[4] << 8
+                     | header[5];
         at += HEADER_LEN;
         if (len > staples_len - at) {
             return STLS_ERR_ARGUMENT;

@@ -96,8 +96,7 @@ static void findings(stls_text *out, const json_t *report)
     }
     stls_text_put(out, "<ul>\n");
     for (size_t s = 0; s < 3; s++) {
-        json_array_foreach(all, i, finding)
-        {
+        json_array_foreach (all, i, finding) {
             const char *detail = stls_json_text(finding, "detail");
             if (!stls_json_is(finding, "severity", severities[s])) {
                 continue;
@@ -164,8 +163,7 @@ static void own_one(stls_text *out, const json_t *own, int64_t now_s)
     stls_html_line(out, "dim", "", stls_json_text(own, "where"));
     if (json_array_size(json_object_get(own, "names")) > 0) {
         stls_text_put(out, "<div class=\"dim\">for");
-        json_array_foreach(json_object_get(own, "names"), i, name)
-        {
+        json_array_foreach (json_object_get(own, "names"), i, name) {
             stls_text_put(out, i > 0 ? ", " : " ");
             stls_text_html(out, json_string_value(name));
         }
@@ -229,8 +227,7 @@ static void section(stls_text *out, const char *title, const char *none, const j
     if (json_array_size(list) == 0) {
         stls_text_printf(out, "<p class=\"box dim\">%s</p>\n", none);
     }
-    json_array_foreach(list, i, item)
-    {
+    json_array_foreach (list, i, item) {
         one(out, item, now_s);
     }
 }
@@ -244,8 +241,7 @@ static void counts(stls_text *out, const json_t *list, const char *title, const 
     json_t *item;
 
     stls_text_printf(out, "<div class=\"box\"><h3>%s</h3>\n<dl>\n", title);
-    json_array_foreach(list, i, item)
-    {
+    json_array_foreach (list, i, item) {
         stls_text_put(out, "<dt>");
         stls_text_html(out, stls_json_text(item, "direction"));
         stls_text_put(out, " ");

@@ -109,8 +109,7 @@ static int has_severity(const json_t *report, const char *severity)
 {
     size_t i;
     json_t *finding;
-    json_array_foreach(json_object_get(report, "findings"), i, finding)
-    {
+    json_array_foreach (json_object_get(report, "findings"), i, finding) {
         if (strcmp(stls_json_text(finding, "severity"), severity) == 0) {
             return 1;
         }
@@ -138,8 +137,7 @@ static int64_t not_after_of(const json_t *report)
     size_t i;
     json_t *cert;
 
-    json_array_foreach(json_object_get(report, "certs"), i, cert)
-    {
+    json_array_foreach (json_object_get(report, "certs"), i, cert) {
         int64_t not_after_s = stls_json_int(cert, "not_after_s");
         if ((i == 0 || strcmp(stls_json_text(cert, "place"), "path") == 0)
             && (earliest_s == 0 || not_after_s < earliest_s)) {
@@ -155,8 +153,8 @@ stls_status stls_status_page_add_own(stls_status_page *page, const stls_status_o
     json_t *report = parse_report(own->report, own->report_len);
     int64_t not_after_s = not_after_of(report);
     int64_t left_s = not_after_s > 0 ? not_after_s - page->now_s : 0;
-    json_t *leaf =
-        json_object_get(json_array_get(json_object_get(report, "certs"), 0), "revocation");
+    json_t *leaf = json_object_get(json_array_get(json_object_get(report, "certs"), 0),
+                                   "revocation");
     const char *revocation = stls_json_text(leaf, "status");
 
     for (size_t i = 0; i < own->num_names; i++) {

@@ -41,8 +41,7 @@ static void series(stls_text *out, const json_t *list, const char *metric, const
     json_t *item;
 
     head(out, metric, type, help);
-    json_array_foreach(list, i, item)
-    {
+    json_array_foreach (list, i, item) {
         if (json_is_integer(json_object_get(item, value_key))) {
             sample(out, metric, item, keys, stls_json_int(item, value_key));
         }
@@ -58,14 +57,12 @@ static void own(stls_text *out, const json_t *list)
 
     head(out, "own_good", "gauge",
          "1 where a strict peer would find nothing wrong with a chain of our own");
-    json_array_foreach(list, i, item)
-    {
+    json_array_foreach (list, i, item) {
         sample(out, "own_good", item, with_reason,
                equals(item, "state", "good") || equals(item, "state", "warning"));
     }
     head(out, "own_revoked", "gauge", "1 where a certificate of our own is known to be revoked");
-    json_array_foreach(list, i, item)
-    {
+    json_array_foreach (list, i, item) {
         sample(out, "own_revoked", item, keys,
                equals(item, "reason", "ocsp.revoked") || equals(item, "reason", "crl.revoked"));
     }
@@ -87,8 +84,7 @@ static void peers(stls_text *out, const json_t *list)
     json_t *item;
 
     head(out, "peer_accepted", "gauge", "1 where the latest verdict about this peer was to accept");
-    json_array_foreach(list, i, item)
-    {
+    json_array_foreach (list, i, item) {
         sample(out, "peer_accepted", item, with_reason, equals(item, "verdict", "accept"));
     }
     series(out, list, "peer_verdicts_total", "Verdicts about this peer while it is remembered",

@@ -85,9 +85,8 @@ stls_status stls_verdict_key(unsigned char key[STLS_ID_LEN], const stls_policy *
         return STLS_ERR_MEMORY;
     }
     int ok = hash_number(hash, (uint64_t)role) && hash_field(hash, policy_id, STLS_ID_LEN)
-             && hash_field(hash, anchors_id, STLS_ID_LEN)
-             && hash_number(hash, (uint64_t)type) && hash_field(hash, normal, strlen(normal))
-             && hash_number(hash, (uint64_t)num_certs);
+             && hash_field(hash, anchors_id, STLS_ID_LEN) && hash_number(hash, (uint64_t)type)
+             && hash_field(hash, normal, strlen(normal)) && hash_number(hash, (uint64_t)num_certs);
     stls_status status = ok ? STLS_OK : STLS_ERR_MEMORY;
     for (int i = 0; status == STLS_OK && i < num_certs; i++) {
         status = hash_cert(hash, sk_X509_value(certs, i));
@@ -240,9 +239,8 @@ stls_result *stls_verdict_cache_get0(stls_verdict_cache *cache,
     return e->result;
 }
 
-stls_status stls_verdict_cache_put(stls_verdict_cache *cache,
-                                   const unsigned char key[STLS_ID_LEN], stls_result *result,
-                                   int64_t now_s)
+stls_status stls_verdict_cache_put(stls_verdict_cache *cache, const unsigned char key[STLS_ID_LEN],
+                                   stls_result *result, int64_t now_s)
 {
     if (result == NULL) {
         return STLS_ERR_ARGUMENT;
@@ -283,9 +281,8 @@ void stls_verdict_cache_defer_refresh(stls_verdict_cache *cache,
     }
 }
 
-int stls_verdict_cache_refresh_due(stls_verdict_cache *cache,
-                                   const unsigned char key[STLS_ID_LEN], int64_t now_s,
-                                   int64_t next_s)
+int stls_verdict_cache_refresh_due(stls_verdict_cache *cache, const unsigned char key[STLS_ID_LEN],
+                                   int64_t now_s, int64_t next_s)
 {
     entry *e = find_live(cache, key, now_s);
     if (e == NULL || now_s < e->refresh_at_s) {

@@ -74,8 +74,9 @@ void stls_date_text(int64_t time_s, char text[STLS_DATE_LEN])
     int64_t days = time_s / 86400 + 719468;
     int64_t era = days / 146097;
     int64_t day_of_era = days - era * 146097;
-    int64_t year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524
+                           - day_of_era / 146096)
+                          / 365;
     int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     int64_t shifted_month = (5 * day_of_year + 2) / 153;
     int day = (int)(day_of_year - (153 * shifted_month + 2) / 5 + 1);

@@ -342,9 +342,8 @@ static void make_room(int folder, size_t len)
     if (num >= MAX_ENTRIES || total > MAX_TOTAL_BYTES) {
         qsort(entries, num, sizeof(*entries), older_first);
         /* A little more than needed, so that not every call has to. */
-        for (size_t i = 0; i < num && (num - i > MAX_ENTRIES * 9 / 10
-                                       || total > MAX_TOTAL_BYTES / 10 * 9);
-             i++) {
+        for (size_t i = 0;
+             i < num && (num - i > MAX_ENTRIES * 9 / 10 || total > MAX_TOTAL_BYTES / 10 * 9); i++) {
             (void)unlinkat(folder, entries[i].name, 0);
             total -= entries[i].len;
         }

@@ -164,10 +164,10 @@ int stls_curl_crl_file_is_current(const stls_policy *policy, const stls_crl_file
 {
     stls_error err;
     stls_crl_file *now = stls_curl_crl_file_get1(policy, &err);
-    int same =
-        now == file
-        || (now != NULL && file != NULL
-            && memcmp(stls_crl_file_get0_id(now), stls_crl_file_get0_id(file), STLS_ID_LEN) == 0);
+    int same = now == file
+               || (now != NULL && file != NULL
+                   && memcmp(stls_crl_file_get0_id(now), stls_crl_file_get0_id(file), STLS_ID_LEN)
+                          == 0);
     stls_crl_file_free(now);
     return same;
 }

@@ -164,8 +164,7 @@ static void conclude(CURL *curl, CURLcode code, const transfer *of)
                || http_status != 200) {
         snprintf(text, sizeof(text), "HTTP status %ld", http_status);
         fail(fetched, STLS_FETCH_HTTP, text);
-    } else if (of->body == STLS_CURL_BODY_DER
-               && !is_one_der(fetched->bytes, fetched->bytes_len)) {
+    } else if (of->body == STLS_CURL_BODY_DER && !is_one_der(fetched->bytes, fetched->bytes_len)) {
         fail(fetched, STLS_FETCH_HTTP, "the body is not one DER object");
     } else {
         fetched->outcome = STLS_FETCH_OK;
@@ -223,10 +222,8 @@ static int set_up(CURL *curl, const stls_fetch *want, long limit_ms, struct curl
 void stls_curl_fetch(const stls_fetch *want, const stls_policy *policy, stls_curl_body body,
                      long limit_ms, stls_curl_fetched *fetched)
 {
-    transfer of = {.policy = policy,
-                   .body = body,
-                   .max_len = want->max_reply_bytes,
-                   .fetched = fetched};
+    transfer of = {
+        .policy = policy, .body = body, .max_len = want->max_reply_bytes, .fetched = fetched};
     struct curl_slist *headers = NULL;
 
     memset(fetched, 0, sizeof(*fetched));

@@ -415,8 +415,7 @@ static void describe(const stls_result *result, char *text, size_t len)
     size_t fixed = strlen("strict-tls: reject reason=") + strlen(reason);
 
     if (detail != NULL) {
-        detail_len = remedy != NULL && remedy > detail ? (size_t)(remedy - detail)
-                                                       : strlen(detail);
+        detail_len = remedy != NULL && remedy > detail ? (size_t)(remedy - detail) : strlen(detail);
     }
     size_t room = len - 1 > fixed + remedy_len ? len - 1 - fixed - remedy_len : 0;
     if (detail_len > room) {

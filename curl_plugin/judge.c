@@ -129,8 +129,7 @@ static int answer_from_others(stls_check *check, const stls_fetch *want, int64_t
     return 0;
 }
 
-stls_verdict stls_curl_judge(stls_check *check, const stls_policy *policy,
-                             stls_crl_file *crl_file)
+stls_verdict stls_curl_judge(stls_check *check, const stls_policy *policy, stls_crl_file *crl_file)
 {
     int64_t total_ms = stls_policy_get_int(policy, STLS_KEY_FETCH_TOTAL_MS);
     int64_t crl_ms = stls_policy_get_int(policy, STLS_KEY_CRL_FETCH_TOTAL_MS);

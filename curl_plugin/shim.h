@@ -24,8 +24,8 @@ typedef struct {
 typedef struct {
     stls_shim_real real;
     stls_policy *policy;
-    int is_off; /* mode off: nothing is done */
-    int rejects; /* mode enforce */
+    int is_off;    /* mode off: nothing is done */
+    int rejects;   /* mode enforce */
     int report_fd; /* -1: none */
     char refusal[1024];
 } stls_shim_config;

@@ -93,7 +93,8 @@ static int find_libcurl(void)
     const curl_version_info_data *info = version_info(CURLVERSION_NOW);
     if (info->ssl_version == NULL || strstr(info->ssl_version, "OpenSSL/3.") == NULL) {
         refuse("this libcurl does TLS with %s, which strict-tls cannot judge: no transfer is "
-               "started", info->ssl_version != NULL ? info->ssl_version : "nothing");
+               "started",
+               info->ssl_version != NULL ? info->ssl_version : "nothing");
         return 0;
     }
     return 1;

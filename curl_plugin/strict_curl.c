@@ -118,7 +118,8 @@ static void check_dynamic(const char *target, int fd)
     if (pread(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header)
         || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) {
         refuse("%s is not a program of this machine but a script or something else; name the "
-               "program that it runs", target);
+               "program that it runs",
+               target);
     }
     if (header.e_ident[EI_CLASS] != ELFCLASS64) {
         refuse("%s is not a 64-bit program", target);

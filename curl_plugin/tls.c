@@ -22,8 +22,8 @@
 
 typedef struct {
     const stls_curl_setup *setup;
-    CURL *curl; /* NULL once the handshake is over: another handle may use the connection then */
-    int rejects; /* 0: mode report */
+    CURL *curl;   /* NULL once the handshake is over: another handle may use the connection then */
+    int rejects;  /* 0: mode report */
     int is_proxy; /* the peer is an HTTPS proxy */
     int has_own_verify; /* the program's own verify callback has a say, too */
     stls_check *check;
@@ -82,8 +82,8 @@ static void finish(connection *conn, stls_verdict verdict)
     conn->check = NULL;
     conn->verdict = conn->result != NULL ? verdict : STLS_REJECT;
     if (conn->verdict == STLS_ACCEPT) {
-        stls_curl_limit_lifetime(conn->curl, stls_result_valid_until_s(conn->result)
-                                                 - (int64_t)time(NULL));
+        stls_curl_limit_lifetime(conn->curl,
+                                 stls_result_valid_until_s(conn->result) - (int64_t)time(NULL));
     }
     stls_curl_tell(conn->curl, conn->result);
 }
@@ -91,8 +91,9 @@ static void finish(connection *conn, stls_verdict verdict)
 /* What the alert and CURLINFO_SSL_VERIFYRESULT shall say. */
 static int x509_error(const connection *conn)
 {
-    const stls_reason_info *info =
-        conn->result != NULL ? stls_reason_get0(stls_result_reason(conn->result)) : NULL;
+    const stls_reason_info *info = conn->result != NULL
+                                       ? stls_reason_get0(stls_result_reason(conn->result))
+                                       : NULL;
 
     return info != NULL ? info->x509_err : X509_V_ERR_UNSPECIFIED;
 }
@@ -297,9 +298,8 @@ CURLcode stls_curl_ssl_ctx(CURL *curl, void *ssl_ctx, void *data)
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_sess_set_new_cb(ctx, NULL);
-    SSL_CTX_set_max_cert_list(
-        ctx, stls_policy_get_int(setup->policy, STLS_KEY_MAX_CHAIN_BYTES)
-                 + SSL_MAX_CERT_LIST_DEFAULT);
+    SSL_CTX_set_max_cert_list(ctx, stls_policy_get_int(setup->policy, STLS_KEY_MAX_CHAIN_BYTES)
+                                       + SSL_MAX_CERT_LIST_DEFAULT);
     return CURLE_OK;
 }
 
@@ -419,8 +419,7 @@ int stls_curl_prereq(void *data, char *peer_ip, char *local_ip, int peer_port, i
     if (!ok && stls_policy_get_int(setup->policy, STLS_KEY_MODE) == 0) {
         return CURL_PREREQFUNC_ABORT;
     }
-    return setup->prereq_function != NULL
-               ? setup->prereq_function(setup->prereq_data, peer_ip, local_ip, peer_port,
-                                        local_port)
-               : CURL_PREREQFUNC_OK;
+    return setup->prereq_function != NULL ? setup->prereq_function(setup->prereq_data, peer_ip,
+                                                                   local_ip, peer_port, local_port)
+                                          : CURL_PREREQFUNC_OK;
 }

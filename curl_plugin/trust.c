@@ -57,8 +57,7 @@ static int collect(candidates *found, X509_STORE_CTX *store_ctx, const STACK_OF(
         }
     }
     for (int i = 0; i < sk_X509_num(found->certs); i++) {
-        if (!add_by_name(found, store_ctx,
-                         X509_get_issuer_name(sk_X509_value(found->certs, i)))) {
+        if (!add_by_name(found, store_ctx, X509_get_issuer_name(sk_X509_value(found->certs, i)))) {
             return 0;
         }
     }

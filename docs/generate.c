@@ -25,7 +25,8 @@ static void print_reasons(void)
     size_t num;
     const stls_reason_info *reasons = stls_reasons(&num);
 
-    puts("| id | number | meaning | source | who must act | what to do |\n|---|---|---|---|---|---|");
+    puts("| id | number | meaning | source | who must act | what to do "
+         "|\n|---|---|---|---|---|---|");
     for (size_t i = 0; i < num; i++) {
         printf("| `%s` | %d | %s | %s | %s | %s |\n", reasons[i].id, (int)reasons[i].reason,
                reasons[i].text, reasons[i].rfc, reasons[i].who, reasons[i].remedy);

@@ -64,14 +64,11 @@ static json_t *text_or_null(const char *text)
 static json_t *add_node(drawing *of, const char *kind, int index, const char *subject,
                         const char *key_id, const char *published_at)
 {
-    json_t *node = json_pack("{s:s, s:o, s:s, s:n, s:n, s:o, s:n, s:n, s:o, s:n, s:[]}",
-                             "kind", kind,
-                             "index", index >= 0 ? json_integer(index) : json_null(),
-                             "subject", subject, "issuer", "serial",
-                             "key_id", text_or_null(key_id),
-                             "not_before_s", "not_after_s",
-                             "published_at", text_or_null(published_at),
-                             "revocation", "findings");
+    json_t *node = json_pack("{s:s, s:o, s:s, s:n, s:n, s:o, s:n, s:n, s:o, s:n, s:[]}", "kind",
+                             kind, "index", index >= 0 ? json_integer(index) : json_null(),
+                             "subject", subject, "issuer", "serial", "key_id", text_or_null(key_id),
+                             "not_before_s", "not_after_s", "published_at",
+                             text_or_null(published_at), "revocation", "findings");
     json_array_append_new(of->nodes, node);
     return node;
 }
@@ -88,8 +85,7 @@ static void describe(json_t *node, const X509 *cert)
     json_object_set_new(node, "key_id", text_or_null(text));
     json_object_set_new(node, "not_before_s",
                         json_integer(doctor_time_s(X509_get0_notBefore(cert))));
-    json_object_set_new(node, "not_after_s",
-                        json_integer(doctor_time_s(X509_get0_notAfter(cert))));
+    json_object_set_new(node, "not_after_s", json_integer(doctor_time_s(X509_get0_notAfter(cert))));
 }
 
 static void add_findings(const drawing *of, json_t *node, int index)
@@ -100,7 +96,7 @@ static void add_findings(const drawing *of, json_t *node, int index)
     const char *status = doctor_str(json_object_get(cert, "revocation"), "status");
 
     json_object_set_new(node, "revocation", text_or_null(status));
-    json_array_foreach(json_object_get(of->report, "findings"), i, finding) {
+    json_array_foreach (json_object_get(of->report, "findings"), i, finding) {
         if (doctor_int(finding, "cert") == index) {
             json_array_append(json_object_get(node, "findings"),
                               json_object_get(finding, "reason"));
@@ -167,7 +163,7 @@ static void draw_ordered(drawing *of)
     size_t i, num_gaps = 0;
     json_t *one;
 
-    json_array_foreach(order, i, one) {
+    json_array_foreach (order, i, one) {
         if (json_is_null(one)) {
             const json_t *gap = json_array_get(gaps, num_gaps++);
             add_node(of, "missing", -1, doctor_str(gap, "subject"), doctor_str(gap, "key_id"),
@@ -201,8 +197,7 @@ static void draw_presented(drawing *of)
 json_t *doctor_chain(const doctor_trust *trust, const STACK_OF(X509) *presented,
                      const STACK_OF(X509) *repaired, const json_t *report)
 {
-    drawing of = {.trust = trust, .presented = presented, .report = report,
-                  .nodes = json_array()};
+    drawing of = {.trust = trust, .presented = presented, .report = report, .nodes = json_array()};
 
     if (sk_X509_num(presented) > 0) {
         if (repaired != NULL) {

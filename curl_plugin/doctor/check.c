@@ -12,10 +12,9 @@ static json_t *optional(const char *text)
 static void describe_target(json_t *diagnosis, const doctor_target *target)
 {
     json_object_set_new(diagnosis, "target",
-                        json_pack("{s:s, s:o, s:o, s:i, s:o}", "label", target->label,
-                                  "name", optional(target->name), "host", optional(target->host),
-                                  "port", (int)target->port,
-                                  "starttls", optional(target->starttls)));
+                        json_pack("{s:s, s:o, s:o, s:i, s:o}", "label", target->label, "name",
+                                  optional(target->name), "host", optional(target->host), "port",
+                                  (int)target->port, "starttls", optional(target->starttls)));
 }
 
 static void describe_connection(json_t *diagnosis, const doctor_capture *capture)
@@ -23,10 +22,9 @@ static void describe_connection(json_t *diagnosis, const doctor_capture *capture
     json_object_set_new(
         diagnosis, "connection",
         json_pack("{s:o, s:o, s:o, s:b, s:b, s:o}", "address", optional(capture->address),
-                  "tls_version", optional(capture->tls_version),
-                  "cipher", optional(capture->cipher), "stapled", capture->staples != NULL,
-                  "handshake_completed", capture->is_complete, "error",
-                  optional(capture->error)));
+                  "tls_version", optional(capture->tls_version), "cipher",
+                  optional(capture->cipher), "stapled", capture->staples != NULL,
+                  "handshake_completed", capture->is_complete, "error", optional(capture->error)));
 }
 
 /* ---- the client's side ---------------------------------------------------------- */
@@ -40,7 +38,7 @@ static int issuer_is_listed(const STACK_OF(X509) *certs, const json_t *names)
 
     for (int i = 0; i < sk_X509_num(certs); i++) {
         doctor_name_text(X509_get_issuer_name(sk_X509_value(certs, i)), text);
-        json_array_foreach(names, k, name) {
+        json_array_foreach (names, k, name) {
             if (strcmp(json_string_value(name), text) == 0) {
                 return 1;
             }
@@ -91,12 +89,11 @@ static void describe_client(json_t *diagnosis, const doctor_context *context,
     if (!capture->asked_client && context->client_certs == NULL) {
         return;
     }
-    json_t *client = json_pack("{s:b, s:b, s:o, s:n, s:n}", "requested", capture->asked_client,
-                               "sent", capture->sent_client, "acceptable_cas",
-                               capture->acceptable_cas != NULL
-                                   ? json_incref(capture->acceptable_cas)
-                                   : json_array(),
-                               "issuer_listed", "diagnosis");
+    json_t *client = json_pack(
+        "{s:b, s:b, s:o, s:n, s:n}", "requested", capture->asked_client, "sent",
+        capture->sent_client, "acceptable_cas",
+        capture->acceptable_cas != NULL ? json_incref(capture->acceptable_cas) : json_array(),
+        "issuer_listed", "diagnosis");
     json_object_set_new(diagnosis, "client", client);
     if (context->client_certs != NULL) {
         judge_client(diagnosis, context, capture, client);

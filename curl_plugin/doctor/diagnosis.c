@@ -8,12 +8,10 @@ json_t *doctor_diagnosis_new(const char *kind)
 {
     return json_pack("{s:i, s:s, s:n, s:I, s:s, s:i, s:s, s:n, s:n, s:n, s:n, s:n, s:n, s:[], "
                      "s:n, s:n, s:n, s:[]}",
-                     "version", 1, "kind", kind, "target",
-                     "checked_at_s", (json_int_t)time(NULL),
-                     "verdict", "unknown", "exit_code", DOCTOR_ACCEPT,
-                     "reason", "none", "text", "detail", "who", "remedy",
-                     "connection", "lenient",
-                     "chain", "strict", "repair", "client", "problems");
+                     "version", 1, "kind", kind, "target", "checked_at_s", (json_int_t)time(NULL),
+                     "verdict", "unknown", "exit_code", DOCTOR_ACCEPT, "reason", "none", "text",
+                     "detail", "who", "remedy", "connection", "lenient", "chain", "strict",
+                     "repair", "client", "problems");
 }
 
 /* A reject is worse than not to know, which is worse than an accept. */
@@ -38,9 +36,9 @@ void doctor_diagnosis_problem(json_t *diagnosis, const char *id, int exit_code, 
         worsen(diagnosis, exit_code);
     }
     json_array_append_new(json_object_get(diagnosis, "problems"),
-                          json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", id,
-                                    "severity", exit_code == DOCTOR_ACCEPT ? "note" : "error",
-                                    "detail", detail, "who", who, "remedy", remedy));
+                          json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", id, "severity",
+                                    exit_code == DOCTOR_ACCEPT ? "note" : "error", "detail", detail,
+                                    "who", who, "remedy", remedy));
 }
 
 static const char *who_of(const char *id)
@@ -63,7 +61,7 @@ static void lift_primary(json_t *diagnosis, const json_t *report)
     const char *reason = doctor_str(report, "reason");
 
     json_object_set_new(diagnosis, "reason", json_string(reason));
-    json_array_foreach(json_object_get(report, "findings"), i, finding) {
+    json_array_foreach (json_object_get(report, "findings"), i, finding) {
         if (strcmp(doctor_str(finding, "reason"), reason) == 0
             && strcmp(doctor_str(finding, "severity"), "error") == 0) {
             json_object_set(diagnosis, "text", json_object_get(finding, "text"));
@@ -98,16 +96,15 @@ static void try_repair(json_t *diagnosis, const doctor_trust *trust, const docto
     }
     doctor_repair(repaired, trust, peer, online);
     int is_possible = repaired->chain != NULL && repaired->changes[0] != '\0';
-    json_object_set_new(diagnosis, "repair",
-                        json_pack("{s:b, s:n, s:o, s:o}", "possible", is_possible, "command",
-                                  "changes", lines(is_possible ? repaired->changes : ""),
-                                  "detail", repaired->chain == NULL
-                                                ? json_string(repaired->err.text)
-                                                : json_null()));
+    json_object_set_new(
+        diagnosis, "repair",
+        json_pack("{s:b, s:n, s:o, s:o}", "possible", is_possible, "command", "changes",
+                  lines(is_possible ? repaired->changes : ""), "detail",
+                  repaired->chain == NULL ? json_string(repaired->err.text) : json_null()));
 }
 
-void doctor_diagnosis_judge(json_t *diagnosis, const doctor_trust *trust,
-                            const doctor_peer *peer, int online)
+void doctor_diagnosis_judge(json_t *diagnosis, const doctor_trust *trust, const doctor_peer *peer,
+                            int online)
 {
     doctor_repaired repaired;
     stls_result *result = doctor_judge(trust, peer);
@@ -136,8 +133,7 @@ void doctor_diagnosis_judge(json_t *diagnosis, const doctor_trust *trust,
         return;
     }
     if (peer->role == STLS_ROLE_SERVER) {
-        json_object_set_new(diagnosis, "lenient",
-                            doctor_lenient(trust, peer->certs, peer->name));
+        json_object_set_new(diagnosis, "lenient", doctor_lenient(trust, peer->certs, peer->name));
     }
     try_repair(diagnosis, trust, peer, online, &repaired);
     json_object_set_new(diagnosis, "chain",
@@ -150,15 +146,14 @@ void doctor_diagnosis_judge(json_t *diagnosis, const doctor_trust *trust,
 void doctor_diagnosis_finish(json_t *diagnosis)
 {
     static const char *const words[] = {"accept", "reject", "unknown", "unknown"};
-    json_object_set_new(diagnosis, "verdict",
-                        json_string(words[doctor_diagnosis_exit(diagnosis)]));
+    json_object_set_new(diagnosis, "verdict", json_string(words[doctor_diagnosis_exit(diagnosis)]));
 }
 
 const char *doctor_first_problem(const json_t *diagnosis, const char *key)
 {
     size_t i;
     json_t *problem;
-    json_array_foreach(json_object_get(diagnosis, "problems"), i, problem) {
+    json_array_foreach (json_object_get(diagnosis, "problems"), i, problem) {
         if (strcmp(doctor_str(problem, "severity"), "error") == 0) {
             return doctor_str(problem, key);
         }

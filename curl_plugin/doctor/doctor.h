@@ -26,7 +26,7 @@ typedef struct {
     int num_args;
     const char *connect_to, *name, *cert, *key, *preset, *starttls, *cafile, *client_cafile, *tls;
     const char *policy, *hosts, *html, *color;
-    const char *parallel, *timeout, *interval, *rounds; /* numbers, as written */
+    const char *parallel, *timeout, *interval, *rounds;                   /* numbers, as written */
     const char *offline, *online, *json, *watch, *quiet, *help, *version; /* flags: not NULL */
 } doctor_options;
 
@@ -92,15 +92,15 @@ typedef struct {
 int doctor_target_parse(doctor_target *target, const doctor_options *options, const char *text,
                         const char *wanted_name, stls_error *err);
 /* The arguments that name this endpoint to another command, fit for a shell. */
-void doctor_target_words(char *words, size_t len, const doctor_options *options,
-                         const char *label, const char *wanted_name);
+void doctor_target_words(char *words, size_t len, const doctor_options *options, const char *label,
+                         const char *wanted_name);
 /* A host name or address into the form that is compared with certificates. 1, or 0 and why not. */
 int doctor_target_name(char name[256], const char *text, stls_error *err);
 
 /* ---- probe.c: connects and captures -------------------------------------------- */
 
 typedef struct {
-    STACK_OF(X509) *certs; /* as presented */
+    STACK_OF(X509) *certs;  /* as presented */
     unsigned char *message; /* the Certificate message, as it came */
     size_t message_len;
     unsigned char *staples; /* as stls_staples_get1() gives them */
@@ -110,9 +110,9 @@ typedef struct {
     int is_over;      /* libcurl was content, too: the protocol behind STARTTLS went on */
     int asked_client; /* the server wanted a client certificate */
     int sent_client;
-    int peer_alert;   /* the alert that the server sent, -1 if none */
+    int peer_alert;      /* the alert that the server sent, -1 if none */
     int64_t complete_ms; /* when that was noticed; only with STARTTLS */
-    int new_session;  /* the server went on after our Finished */
+    int new_session;     /* the server went on after our Finished */
     json_t *acceptable_cas;
     char tls_version[32], cipher[64], address[64];
     char error[DOCTOR_TEXT_LEN];
@@ -140,8 +140,7 @@ typedef struct {
 stls_result *doctor_judge(const doctor_trust *trust, const doctor_peer *peer);
 
 /* lenient.c: what a stock client makes of it: {"verdict", "detail"}. */
-json_t *doctor_lenient(const doctor_trust *trust, const STACK_OF(X509) *certs,
-                       const char *name);
+json_t *doctor_lenient(const doctor_trust *trust, const STACK_OF(X509) *certs, const char *name);
 
 /* repair.c: the chain as it should be, with issuers fetched where `online`. */
 typedef struct {
@@ -176,11 +175,11 @@ json_t *doctor_check(const doctor_context *context, const char *host, const char
 /* diagnosis.c */
 json_t *doctor_diagnosis_new(const char *kind);
 /* Judges the peer's chain and fills reason, who, lenient, strict, chain and repair. */
-void doctor_diagnosis_judge(json_t *diagnosis, const doctor_trust *trust,
-                            const doctor_peer *peer, int online);
+void doctor_diagnosis_judge(json_t *diagnosis, const doctor_trust *trust, const doctor_peer *peer,
+                            int online);
 /* Something wrong beside the core's reasons. `exit_code` DOCTOR_ACCEPT: only a note. */
-void doctor_diagnosis_problem(json_t *diagnosis, const char *id, int exit_code,
-                              const char *who, const char *detail, const char *remedy);
+void doctor_diagnosis_problem(json_t *diagnosis, const char *id, int exit_code, const char *who,
+                              const char *detail, const char *remedy);
 /* Sets verdict and exit code from what was found. Last. */
 void doctor_diagnosis_finish(json_t *diagnosis);
 int doctor_diagnosis_exit(const json_t *diagnosis);

@@ -49,9 +49,10 @@ int doctor_run_file(doctor_context *context)
     json_object_set_new(diagnosis, "key_matches", json_null());
     json_object_set_new(diagnosis, "target",
                         json_pack("{s:s, s:o, s:n, s:n, s:n}", "label", label, "name",
-                                  name[0] != '\0' ? json_string(name) : json_null(), "host",
-                                  "port", "starttls"));
-    const doctor_peer peer = {.role = STLS_ROLE_SERVER, .certs = certs, .name = name[0] != '\0' ? name : NULL};
+                                  name[0] != '\0' ? json_string(name) : json_null(), "host", "port",
+                                  "starttls"));
+    const doctor_peer peer = {
+        .role = STLS_ROLE_SERVER, .certs = certs, .name = name[0] != '\0' ? name : NULL};
     doctor_diagnosis_judge(diagnosis, &context->trust, &peer, context->online);
     if (key != NULL) {
         judge_key(diagnosis, certs, key);

@@ -153,7 +153,7 @@ static void node(FILE *out, const json_t *chain, size_t i)
         line(out, "div", "dim", "", dates);
         line(out, "div", "dim", "revocation: ", doctor_str(cert, "revocation"));
     }
-    json_array_foreach(json_object_get(cert, "findings"), k, finding) {
+    json_array_foreach (json_object_get(cert, "findings"), k, finding) {
         line(out, "div", "finding", "", json_string_value(finding));
     }
     fputs("</div></li>\n", out);
@@ -165,9 +165,8 @@ static void chain_of(FILE *out, const json_t *diagnosis)
     if (json_array_size(chain) == 0) {
         return;
     }
-    fputs(strcmp(doctor_str(diagnosis, "kind"), "client") == 0
-              ? "<h2>Our chain, leaf first</h2>\n"
-              : "<h2>Chain, leaf first</h2>\n",
+    fputs(strcmp(doctor_str(diagnosis, "kind"), "client") == 0 ? "<h2>Our chain, leaf first</h2>\n"
+                                                               : "<h2>Chain, leaf first</h2>\n",
           out);
     fputs("<ol class=\"chain\">\n", out);
     for (size_t i = 0; i < json_array_size(chain); i++) {
@@ -216,7 +215,7 @@ static void verdicts(FILE *out, const json_t *diagnosis)
     term(out, "remedy", "subject", doctor_str(diagnosis, "remedy"));
     if (json_is_true(json_object_get(repair, "possible"))) {
         term(out, "repair", "mono", doctor_str(repair, "command"));
-        json_array_foreach(json_object_get(repair, "changes"), i, change) {
+        json_array_foreach (json_object_get(repair, "changes"), i, change) {
             term(out, "change", "", json_string_value(change));
         }
     } else if (json_is_object(repair)) {
@@ -236,7 +235,7 @@ static void findings(FILE *out, const json_t *diagnosis)
         return;
     }
     fputs("<h2>All findings</h2>\n<ul class=\"all box\">\n", out);
-    json_array_foreach(all, i, finding) {
+    json_array_foreach (all, i, finding) {
         const char *detail = doctor_str(finding, "detail");
         fputs("<li><span class=\"finding\">", out);
         text(out, doctor_str(finding, "reason"));
@@ -263,7 +262,7 @@ static void problems(FILE *out, const json_t *diagnosis)
                                                                : "<h2>What went wrong</h2>\n",
           out);
     fputs("<ul class=\"all box\">\n", out);
-    json_array_foreach(all, i, problem) {
+    json_array_foreach (all, i, problem) {
         fputs("<li><span class=\"finding\">", out);
         text(out, doctor_str(problem, "id"));
         fputs("</span> ", out);
@@ -287,7 +286,7 @@ static void client(FILE *out, const json_t *diagnosis)
     }
     fputs("<h2>Client certificate</h2>\n<dl class=\"box\">\n", out);
     term(out, "the server asks", "", json_is_true(json_object_get(of, "requested")) ? "yes" : "no");
-    json_array_foreach(json_object_get(of, "acceptable_cas"), i, name) {
+    json_array_foreach (json_object_get(of, "acceptable_cas"), i, name) {
         term(out, "accepted CA", "", json_string_value(name));
     }
     if (json_is_boolean(json_object_get(of, "issuer_listed"))) {
@@ -351,7 +350,7 @@ static void index_of(FILE *out, const json_t *diagnoses)
     json_t *diagnosis;
 
     fprintf(out, "<h1>%zu endpoints</h1>\n<ul class=\"all box\">\n", json_array_size(diagnoses));
-    json_array_foreach(diagnoses, i, diagnosis) {
+    json_array_foreach (diagnoses, i, diagnosis) {
         if (!json_is_object(diagnosis)) {
             continue; /* stopped before its turn */
         }
@@ -385,7 +384,7 @@ static void page(FILE *out, const json_t *diagnoses)
     if (json_array_size(diagnoses) != 1) {
         index_of(out, diagnoses);
     }
-    json_array_foreach(diagnoses, i, diagnosis) {
+    json_array_foreach (diagnoses, i, diagnosis) {
         if (json_is_object(diagnosis)) {
             section(out, diagnosis, i);
         }

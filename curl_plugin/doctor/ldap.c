@@ -14,9 +14,9 @@
 
 #define REPLY_LEN 512
 
-static const unsigned char request[] = {0x30, 0x1d, 0x02, 0x01, 0x01, 0x77, 0x18, 0x80, 0x16,
-                                        '1', '.', '3', '.', '6', '.', '1', '.', '4', '.', '1', '.',
-                                        '1', '4', '6', '6', '.', '2', '0', '0', '3', '7'};
+static const unsigned char request[] = {
+    0x30, 0x1d, 0x02, 0x01, 0x01, 0x77, 0x18, 0x80, 0x16, '1', '.', '3', '.', '6', '.', '1',
+    '.',  '4',  '.',  '1',  '.',  '1',  '4',  '6',  '6',  '.', '2', '0', '0', '3', '7'};
 
 static int64_t clock_ms(void)
 {
@@ -130,9 +130,9 @@ static int attach(SSL *ssl, BIO_METHOD *method, CURL *curl)
 
 static int set_up(SSL_CTX *ctx, const doctor_options *options)
 {
-    int version = options->tls == NULL       ? 0
+    int version = options->tls == NULL     ? 0
                   : options->tls[2] == '2' ? TLS1_2_VERSION
-                                             : TLS1_3_VERSION;
+                                           : TLS1_3_VERSION;
     const char *key = options->key != NULL ? options->key : options->cert;
 
     return SSL_CTX_set_min_proto_version(ctx, version)
@@ -165,9 +165,9 @@ static int read_byte(SSL *ssl)
     return SSL_read(ssl, &byte, 1);
 }
 
-static CURLcode handshake(CURL *curl, SSL_CTX *ctx, BIO_METHOD *method,
-                          doctor_capture *capture, const doctor_target *target,
-                          const doctor_options *options, int64_t until_ms)
+static CURLcode handshake(CURL *curl, SSL_CTX *ctx, BIO_METHOD *method, doctor_capture *capture,
+                          const doctor_target *target, const doctor_options *options,
+                          int64_t until_ms)
 {
     CURLcode code = CURLE_OUT_OF_MEMORY;
     ASN1_OCTET_STRING *address = a2i_IPADDRESS(target->name);

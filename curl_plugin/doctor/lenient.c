@@ -54,8 +54,7 @@ static void verify(const doctor_trust *trust, const STACK_OF(X509) *certs, const
 
     *accepts = 0;
     strcpy(detail, "out of memory");
-    if (ctx != NULL
-        && X509_STORE_CTX_init(ctx, trust->store, leaf, (STACK_OF(X509) *)certs)) {
+    if (ctx != NULL && X509_STORE_CTX_init(ctx, trust->store, leaf, (STACK_OF(X509) *)certs)) {
         X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
         X509_STORE_CTX_set_default(ctx, "ssl_server");
         X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_TRUSTED_FIRST | X509_V_FLAG_PARTIAL_CHAIN);
@@ -81,6 +80,6 @@ json_t *doctor_lenient(const doctor_trust *trust, const STACK_OF(X509) *certs, c
     int accepts;
 
     verify(trust, certs, name, &accepts, detail);
-    return json_pack("{s:s, s:o}", "verdict", accepts ? "accept" : "reject",
-                     "detail", detail[0] != '\0' ? json_string(detail) : json_null());
+    return json_pack("{s:s, s:o}", "verdict", accepts ? "accept" : "reject", "detail",
+                     detail[0] != '\0' ? json_string(detail) : json_null());
 }

@@ -205,9 +205,8 @@ static int finish_list(list *all)
 
     show_progress(all, 1);
     if (options->quiet == NULL && options->json == NULL && !all->shows_progress) {
-        fprintf(stderr, "%zu of %zu checked: %zu accept, %zu reject, %zu unknown\n",
-                all->num_done, all->num, all->num_by_exit[0], all->num_by_exit[1],
-                all->num_by_exit[2]);
+        fprintf(stderr, "%zu of %zu checked: %zu accept, %zu reject, %zu unknown\n", all->num_done,
+                all->num, all->num_by_exit[0], all->num_by_exit[1], all->num_by_exit[2]);
     }
     int exit_code = doctor_flush(list_exit(all));
     return all->page != NULL ? doctor_page(all->context, all->page, exit_code) : exit_code;
@@ -266,8 +265,7 @@ static int differs(const json_t *a, const json_t *b)
     return is_different;
 }
 
-static void show_round(const doctor_context *context, const json_t *diagnosis,
-                       const json_t *before)
+static void show_round(const doctor_context *context, const json_t *diagnosis, const json_t *before)
 {
     const doctor_options *options = context->options;
     char date[32];

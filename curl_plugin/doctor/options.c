@@ -34,8 +34,7 @@ static const text_row environment_table[] = {DOCTOR_ENVIRONMENT(TEXT)};
 static const option_row *find_option(const char *arg, size_t len)
 {
     for (size_t i = 0; i < NUM(options_table); i++) {
-        if (strlen(options_table[i].name) == len
-            && memcmp(options_table[i].name, arg, len) == 0) {
+        if (strlen(options_table[i].name) == len && memcmp(options_table[i].name, arg, len) == 0) {
             return &options_table[i];
         }
     }
@@ -131,8 +130,8 @@ static int check_words(const doctor_options *options)
                            options->command)
                    : usage("one operand too many:", options->args[wanted]);
     }
-    if (options->hosts != NULL && (options->watch != NULL || options->name != NULL
-                                   || options->connect_to != NULL)) {
+    if (options->hosts != NULL
+        && (options->watch != NULL || options->name != NULL || options->connect_to != NULL)) {
         return usage("a list of hosts goes without --watch, --name and --connect-to:",
                      options->hosts);
     }

@@ -8,7 +8,7 @@
 #include <openssl/err.h>
 
 #define MAX_CERT_LIST (16L * 1024 * 1024) /* what the policy allows at most */
-#define MAX_CAS 500                      /* names of acceptable CAs that are reported */
+#define MAX_CAS 500                       /* names of acceptable CAs that are reported */
 
 /* ---- what OpenSSL calls ---------------------------------------------------------- */
 
@@ -16,8 +16,7 @@
 static int keep_chain(X509_STORE_CTX *store_ctx, void *arg)
 {
     doctor_capture *capture = arg;
-    const SSL *ssl = X509_STORE_CTX_get_ex_data(store_ctx,
-                                                SSL_get_ex_data_X509_STORE_CTX_idx());
+    const SSL *ssl = X509_STORE_CTX_get_ex_data(store_ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
 
     sk_X509_pop_free(capture->certs, X509_free);
     capture->certs = X509_chain_up_ref(X509_STORE_CTX_get0_untrusted(store_ctx));
@@ -68,8 +67,8 @@ static void keep_certificate_message(doctor_capture *capture, const unsigned cha
     }
 }
 
-static void keep_messages(int is_ours, int version, int content_type, const void *bytes,
-                          size_t len, SSL *ssl, void *arg)
+static void keep_messages(int is_ours, int version, int content_type, const void *bytes, size_t len,
+                          SSL *ssl, void *arg)
 {
     doctor_capture *capture = arg;
     const unsigned char *message = bytes;
@@ -207,7 +206,8 @@ static void describe_connection(CURL *curl, doctor_capture *capture)
     long port = 0;
 
     if (curl_easy_getinfo(curl, CURLINFO_PRIMARY_IP, &address) == CURLE_OK && address != NULL
-        && address[0] != '\0' && curl_easy_getinfo(curl, CURLINFO_PRIMARY_PORT, &port) == CURLE_OK) {
+        && address[0] != '\0'
+        && curl_easy_getinfo(curl, CURLINFO_PRIMARY_PORT, &port) == CURLE_OK) {
         snprintf(capture->address, sizeof(capture->address),
                  strchr(address, ':') != NULL ? "[%s]:%ld" : "%s:%ld", address, port);
     }

@@ -55,7 +55,7 @@ static int is_name(const char *host)
         size_t label = strcspn(host, ".");
         if (label == 0 || label > 63
             || strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
-                       < label) {
+                   < label) {
             return 0;
         }
         host += label;
@@ -83,8 +83,7 @@ static int split(const char *text, char host[256], unsigned *port, stls_error *e
         snprintf(written, sizeof(written), "%s%s", is_url ? "" : "https://", text);
         why = curl_url_set(url, CURLUPART_URL, written, CURLU_DISALLOW_USER);
     }
-    if (why == CURLUE_OK
-        && !get_part(url, CURLUPART_HOST, host, 256, CURLU_PUNYCODE)) {
+    if (why == CURLUE_OK && !get_part(url, CURLUPART_HOST, host, 256, CURLU_PUNYCODE)) {
         why = CURLUE_BAD_HOSTNAME;
     }
     if (why != CURLUE_OK || !is_name(host)) {
@@ -184,7 +183,7 @@ int doctor_target_parse(doctor_target *target, const doctor_options *options, co
     bare(target->name, sizeof(target->name), name);
     bare(target->host, sizeof(target->host), dial);
     snprintf(target->url, sizeof(target->url), "%s://%s:%u/",
-             target->starttls == NULL                    ? "https"
+             target->starttls == NULL                ? "https"
              : strcmp(target->starttls, "ldap") == 0 ? "http" /* see ldap.c */
                                                      : target->starttls,
              name, target->port);
@@ -213,8 +212,8 @@ static void add_word(char *words, size_t len, const char *option, const char *va
     }
 }
 
-void doctor_target_words(char *words, size_t len, const doctor_options *options,
-                         const char *label, const char *wanted_name)
+void doctor_target_words(char *words, size_t len, const doctor_options *options, const char *label,
+                         const char *wanted_name)
 {
     const struct {
         const char *option, *value;

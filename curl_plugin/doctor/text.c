@@ -21,7 +21,8 @@ void doctor_name_text(const X509_NAME *name, char text[DOCTOR_TEXT_LEN])
     BIO *bio = BIO_new(BIO_s_mem());
     if (bio != NULL && name != NULL
         && X509_NAME_print_ex(bio, name, 0,
-                              XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_UTF8_CONVERT) >= 0) {
+                              XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_UTF8_CONVERT)
+               >= 0) {
         char *data;
         long len = BIO_get_mem_data(bio, &data);
         int is_cut = len >= DOCTOR_TEXT_LEN;

@@ -57,7 +57,7 @@ static void node_details(const pen *with, const json_t *node, int is_last)
         detail_line(with, 0, "", dates);
         detail_line(with, 0, "revocation ", doctor_str(node, "revocation"));
     }
-    json_array_foreach(json_object_get(node, "findings"), i, finding) {
+    json_array_foreach (json_object_get(node, "findings"), i, finding) {
         fprintf(with->out, "   %c            ", is_gap ? ':' : '|');
         paint(with, YELLOW, json_string_value(finding));
         fputc('\n', with->out);
@@ -161,8 +161,8 @@ static void other_findings(const pen *with, const json_t *diagnosis)
     json_t *finding;
     const char *reason = doctor_str(diagnosis, "reason");
 
-    json_array_foreach(json_object_get(json_object_get(diagnosis, "strict"), "findings"), i,
-                       finding) {
+    json_array_foreach (json_object_get(json_object_get(diagnosis, "strict"), "findings"), i,
+                        finding) {
         if (strcmp(doctor_str(finding, "reason"), reason) == 0
             && strcmp(doctor_str(finding, "detail"), doctor_str(diagnosis, "detail")) == 0) {
             continue;
@@ -191,7 +191,7 @@ static void repair_says(const pen *with, const json_t *diagnosis)
         return;
     }
     row(with, "repair", GREEN, doctor_str(repair, "command"));
-    json_array_foreach(json_object_get(repair, "changes"), i, change) {
+    json_array_foreach (json_object_get(repair, "changes"), i, change) {
         row(with, "  change", "", json_string_value(change));
     }
 }
@@ -201,7 +201,7 @@ static void problems(const pen *with, const json_t *diagnosis)
     size_t i;
     json_t *problem;
 
-    json_array_foreach(json_object_get(diagnosis, "problems"), i, problem) {
+    json_array_foreach (json_object_get(diagnosis, "problems"), i, problem) {
         int is_error = strcmp(doctor_str(problem, "severity"), "error") == 0;
         fprintf(with->out, "%-16s", is_error ? "problem" : "note");
         paint(with, is_error ? RED : DIM, doctor_str(problem, "id"));
@@ -221,8 +221,7 @@ static void heading(const pen *with, const json_t *diagnosis)
 
     const char *name = doctor_str(target, "name");
     paint(with, BOLD, doctor_str(target, "label"));
-    if (name[0] != '\0'
-        && strncmp(name, doctor_str(target, "label"), strlen(name)) != 0) {
+    if (name[0] != '\0' && strncmp(name, doctor_str(target, "label"), strlen(name)) != 0) {
         fprintf(with->out, " as %s", name);
     }
     fputs("  ", with->out);
@@ -260,7 +259,7 @@ static void draw_client(const pen *with, const json_t *client)
     fputs(json_is_true(json_object_get(client, "requested")) ? "  the server asks for one\n"
                                                              : "  the server does not ask\n",
           with->out);
-    json_array_foreach(names, i, name) {
+    json_array_foreach (names, i, name) {
         if (i == MAX_CAS_SHOWN) {
             fprintf(with->out, "%-16sand %zu more\n", "", json_array_size(names) - i);
             break;

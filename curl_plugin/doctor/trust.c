@@ -93,8 +93,7 @@ static int bad_policy(const char *where, const stls_error *err)
     return 0;
 }
 
-static stls_policy *make_policy(const doctor_options *options, int ask_revocation,
-                                int compare_name)
+static stls_policy *make_policy(const doctor_options *options, int ask_revocation, int compare_name)
 {
     stls_error err = {""};
     const char *environment = getenv("STRICT_TLS_POLICY");
@@ -113,11 +112,11 @@ static stls_policy *make_policy(const doctor_options *options, int ask_revocatio
         ok = bad_policy("--policy", &err);
     }
     /* The doctor always tells what would be rejected. */
-    if (ok && (stls_policy_set(policy, "mode", "enforce", &err) != STLS_OK
-               || (!ask_revocation
-                   && stls_policy_set(policy, "revocation", "off", &err) != STLS_OK)
-               || (!compare_name && stls_policy_set(policy, "name", "off", &err) != STLS_OK)
-               || stls_policy_freeze(policy, &err) != STLS_OK)) {
+    if (ok
+        && (stls_policy_set(policy, "mode", "enforce", &err) != STLS_OK
+            || (!ask_revocation && stls_policy_set(policy, "revocation", "off", &err) != STLS_OK)
+            || (!compare_name && stls_policy_set(policy, "name", "off", &err) != STLS_OK)
+            || stls_policy_freeze(policy, &err) != STLS_OK)) {
         ok = bad_policy("policy", &err);
     }
     if (ok) {

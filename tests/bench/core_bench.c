@@ -136,7 +136,8 @@ static void warm(scene *s, stls_verdict_cache *cache)
 {
     unsigned char key[STLS_ID_LEN];
     must(stls_verdict_key(key, s->policy, s->anchors, STLS_ROLE_SERVER, NAME, sizeof(NAME) - 1,
-                          s->certs) == STLS_OK
+                          s->certs)
+                 == STLS_OK
              && stls_verdict_key_staple(key, key, NULL, 0) == STLS_OK
              && stls_verdict_cache_get0(cache, key, now_s) != NULL,
          "the verdict is not remembered");
@@ -251,7 +252,8 @@ static void bench_crl(const char *dir, const X509 *cert)
         worst = step > worst ? step : worst;
     } while (state == STLS_CRL_MORE);
     must(state == STLS_CRL_DONE, "big.crl cannot be indexed");
-    printf("\nA CRL of %.1f MB with %u entries: indexed in %.0f ms of CPU, the longest of its steps of "
+    printf("\nA CRL of %.1f MB with %u entries: indexed in %.0f ms of CPU, the longest of its "
+           "steps of "
            "%d KiB %.1f ms; %.1f MB held afterwards.\n",
            (double)len / 1e6, stls_crl_num_entries(crl), (cpu_us() - start) / 1e3, STEP_LEN / 1024,
            worst / 1e3, (double)stls_crl_memory_len(crl) / 1e6);

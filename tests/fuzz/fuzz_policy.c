@@ -23,8 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         }
         if (stls_policy_freeze(policy, &err) == STLS_OK) {
             MUST(stls_policy_freeze(again, NULL) == STLS_OK);
-            MUST(memcmp(stls_policy_get0_id(policy), stls_policy_get0_id(again), STLS_ID_LEN)
-                 == 0);
+            MUST(memcmp(stls_policy_get0_id(policy), stls_policy_get0_id(again), STLS_ID_LEN) == 0);
             MUST(stls_policy_set(policy, "name", "off", NULL) == STLS_ERR_STATE);
         } else {
             MUST(err.text[0] != '\0');

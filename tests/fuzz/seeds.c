@@ -115,16 +115,18 @@ int main(int argc, char **argv)
     aid_bytes both = aid_join(two, 2);
     put("crl_file", "two.pem", both.bytes, both.len);
 
-    put_text("http", "length", "HTTP/1.0 200 OK\r\nContent-Type: application/ocsp-response\r\n"
-                               "Content-Length: 5\r\n\r\n0\x03\x0a\x01\x01");
+    put_text("http", "length",
+             "HTTP/1.0 200 OK\r\nContent-Type: application/ocsp-response\r\n"
+             "Content-Length: 5\r\n\r\n0\x03\x0a\x01\x01");
     put_text("http", "close", "HTTP/1.1 200 OK\r\n\r\n0\x03\x0a\x01\x01");
     put_text("http", "missing", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
     put_text("http", "moved", "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\n\r\n");
 
     put_text("policy", "soft", "revocation=soft chain_root=require;name=off");
     put_text("policy", "lists", "preset=private fetch_deny=none revocation_sources=ocsp,staple");
-    put_text("policy", "numbers", "max_chain_len=3 short_lived_s=0 cert_policies=1.2.3,2.5.29.32.0 "
-                                  "ocsp_responder=http://[::1]:8080/x");
+    put_text("policy", "numbers",
+             "max_chain_len=3 short_lived_s=0 cert_policies=1.2.3,2.5.29.32.0 "
+             "ocsp_responder=http://[::1]:8080/x");
 
     aid_case gap = {.certs = aid_stack(pki->leaf, pki->root, NULL)}, whole = {.policy = ""};
     size_t report_len;

@@ -106,10 +106,10 @@ static void id_changes_with_the_content(void **state)
     for (size_t i = 0; i < 5; i++) {
         for (size_t j = 0; j < i; j++) {
             int is_equal = i == 1 && j == 0;
-            assert_int_equal(memcmp(stls_anchors_get0_id(sets[i]), stls_anchors_get0_id(sets[j]),
-                                    STLS_ID_LEN)
-                                 == 0,
-                             is_equal);
+            assert_int_equal(
+                memcmp(stls_anchors_get0_id(sets[i]), stls_anchors_get0_id(sets[j]), STLS_ID_LEN)
+                    == 0,
+                is_equal);
         }
     }
 }

@@ -23,8 +23,7 @@ static void judge_rows(const row *rows, size_t num)
         stls_result *result = aid_judge(&c);
         aid_assert_result(result, rows[i].reason ? STLS_REJECT : STLS_ACCEPT, rows[i].reason,
                           rows[i].what, __FILE__, __LINE__);
-        if (rows[i].noted != STLS_REASON_NONE
-            && aid_findings(result, rows[i].noted, "note") == 0) {
+        if (rows[i].noted != STLS_REASON_NONE && aid_findings(result, rows[i].noted, "note") == 0) {
             fail_msg("%s: no note %s", rows[i].what, stls_reason_id(rows[i].noted));
         }
     }
@@ -78,8 +77,8 @@ static void completeness(void **state)
     long_chain(&upper, &lower, &leaf);
     const row rows[] = {
         {"leaf, intermediate", "", aid_stack(pki->leaf, pki->inter, NULL), NULL, 0, 0},
-        {"leaf, intermediate, root", "", aid_stack(pki->leaf, pki->inter, pki->root, NULL), NULL,
-         0, 0},
+        {"leaf, intermediate, root", "", aid_stack(pki->leaf, pki->inter, pki->root, NULL), NULL, 0,
+         0},
         {"leaf, lower, upper", "", aid_stack(leaf, lower, upper, NULL), NULL, 0, 0},
         {"nothing", "", sk_X509_new_null(), NULL, STLS_REASON_CHAIN_INCOMPLETE, 0},
         {"leaf alone", "", aid_stack(pki->leaf, NULL), NULL, STLS_REASON_CHAIN_INCOMPLETE, 0},
@@ -141,9 +140,8 @@ static void order(void **state)
          NULL, 0, STLS_REASON_CHAIN_MISORDERED},
         {"upper, root, lower", "", aid_stack(leaf, upper, pki->root, lower, NULL), NULL,
          STLS_REASON_CHAIN_MISORDERED, 0},
-        {"a superfluous one in between", "",
-         aid_stack(leaf, pki->other_root, lower, upper, NULL), NULL, 0,
-         STLS_REASON_CHAIN_EXTRA},
+        {"a superfluous one in between", "", aid_stack(leaf, pki->other_root, lower, upper, NULL),
+         NULL, 0, STLS_REASON_CHAIN_EXTRA},
     };
     JUDGE(rows);
 }
@@ -171,8 +169,7 @@ static void extras(void **state)
         {"another root", "", aid_stack(pki->leaf, pki->inter, pki->other_root, NULL), NULL, 0,
          STLS_REASON_CHAIN_EXTRA},
         {"another root, denied", "chain_extra=deny",
-         aid_stack(pki->leaf, pki->inter, pki->other_root, NULL), NULL,
-         STLS_REASON_CHAIN_EXTRA, 0},
+         aid_stack(pki->leaf, pki->inter, pki->other_root, NULL), NULL, STLS_REASON_CHAIN_EXTRA, 0},
         {"another leaf", "", aid_stack(pki->leaf, other_leaf, pki->inter, NULL), NULL, 0,
          STLS_REASON_CHAIN_EXTRA},
         {"another leaf, denied", "chain_extra=deny",
@@ -186,8 +183,8 @@ static void extras(void **state)
         {"root twice, denied", "chain_extra=deny",
          aid_stack(pki->leaf, pki->inter, pki->root, pki->root, NULL), NULL,
          STLS_REASON_CHAIN_EXTRA, 0},
-        {"the root is none", "chain_extra=deny",
-         aid_stack(pki->leaf, pki->inter, pki->root, NULL), NULL, 0, 0},
+        {"the root is none", "chain_extra=deny", aid_stack(pki->leaf, pki->inter, pki->root, NULL),
+         NULL, 0, 0},
         {"a cross-certificate for the root is none", "chain_extra=deny",
          aid_stack(pki->leaf, pki->inter, cross_root(), NULL), NULL, 0, 0},
         {"on a broken chain the gap counts, not the extra", "chain_extra=deny",
@@ -218,19 +215,18 @@ static void the_root_itself(void **state)
     STACK_OF(X509) *with = aid_stack(pki->leaf, pki->inter, pki->root, NULL);
     STACK_OF(X509) *crossed = aid_stack(pki->leaf, pki->inter, cross_root(), NULL);
     aid_cert renewed_spec = {.subject = "CN=Root,O=Lab", .key = 0, .is_ca = 1};
-    STACK_OF(X509) *renewed =
-        aid_stack(pki->leaf, pki->inter, aid_make_cert(&renewed_spec), NULL);
+    STACK_OF(X509) *renewed = aid_stack(pki->leaf, pki->inter, aid_make_cert(&renewed_spec), NULL);
 
     (void)state;
     const row rows[] = {
         {"missing, allowed", "chain_root=allow", without, NULL, 0, 0},
         {"presented, allowed", "chain_root=allow", with, NULL, 0, 0},
-        {"missing, required", "chain_root=require", without, NULL,
-         STLS_REASON_CHAIN_ROOT_MISSING, 0},
+        {"missing, required", "chain_root=require", without, NULL, STLS_REASON_CHAIN_ROOT_MISSING,
+         0},
         {"presented, required", "chain_root=require", with, NULL, 0, 0},
         {"missing, forbidden", "chain_root=forbid", without, NULL, 0, 0},
-        {"presented, forbidden", "chain_root=forbid", with, NULL,
-         STLS_REASON_CHAIN_ROOT_PRESENTED, 0},
+        {"presented, forbidden", "chain_root=forbid", with, NULL, STLS_REASON_CHAIN_ROOT_PRESENTED,
+         0},
         {"another self-signed one of the same key, forbidden", "chain_root=forbid", renewed, NULL,
          STLS_REASON_CHAIN_ROOT_PRESENTED, 0},
         {"another self-signed one of the same key, required", "chain_root=require", renewed, NULL,
@@ -305,10 +301,9 @@ static void trap_20_cross_signed_and_two_paths(void **state)
 
     (void)state;
     const row rows[] = {
-        {"cross root, both trusted", "", aid_stack(pki->leaf, pki->inter, cross, NULL), both, 0,
-         0},
-        {"cross root, its issuer trusted", "", aid_stack(pki->leaf, pki->inter, cross, NULL),
-         other, 0, 0},
+        {"cross root, both trusted", "", aid_stack(pki->leaf, pki->inter, cross, NULL), both, 0, 0},
+        {"cross root, its issuer trusted", "", aid_stack(pki->leaf, pki->inter, cross, NULL), other,
+         0, 0},
         {"cross root and root, its issuer trusted", "",
          aid_stack(pki->leaf, pki->inter, cross, pki->root, NULL), other, 0, 0},
         {"both intermediates, both trusted", "",
@@ -462,13 +457,13 @@ static void every_gap_is_told(void **state)
         {"whole", aid_stack(c[0], c[1], c[2], c[3], c[4], NULL), NULL, "0,1,2,3,4", "", 0, 0},
         {"one", aid_stack(c[0], c[1], c[3], c[4], NULL), NULL, "0,1,-,2,3", "1C", 0, 0},
         {"two", aid_stack(c[0], c[2], c[4], NULL), NULL, "0,-,1,-,2", "0D1B", 0, 0},
-        {"two, and the root", aid_stack(c[0], c[2], c[4], pki->root, NULL), NULL,
-         "0,-,1,-,2,3", "0D1B", 0, 0},
+        {"two, and the root", aid_stack(c[0], c[2], c[4], pki->root, NULL), NULL, "0,-,1,-,2,3",
+         "0D1B", 0, 0},
         {"up to the trust anchor", aid_stack(c[0], c[2], NULL), NULL, "0,-,1,-", "0D1B", 0, 0},
         {"misordered", aid_stack(c[0], c[4], c[2], NULL), NULL, "0,-,2,-,1", "0D2B", 0,
          STLS_REASON_CHAIN_MISORDERED},
-        {"misordered behind the gap", aid_stack(c[0], c[4], c[3], c[2], NULL), NULL,
-         "0,-,3,2,1", "0D", 0, STLS_REASON_CHAIN_MISORDERED},
+        {"misordered behind the gap", aid_stack(c[0], c[4], c[3], c[2], NULL), NULL, "0,-,3,2,1",
+         "0D", 0, STLS_REASON_CHAIN_MISORDERED},
         {"superfluous", aid_stack(c[0], pki->other_root, c[2], c[2], stranger, c[4], NULL), NULL,
          "0,-,4,2,-,5", "0D2B", 2, STLS_REASON_CHAIN_MISORDERED},
         {"this host owns what is missing", aid_stack(c[0], NULL),
@@ -479,8 +474,8 @@ static void every_gap_is_told(void **state)
          aid_anchors(pki->other_root, NULL), "0,1,2,3,4", "", 0, 0},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        aid_case a = {.policy = "revocation=off", .certs = rows[i].certs,
-                      .anchors = rows[i].anchors};
+        aid_case a = {
+            .policy = "revocation=off", .certs = rows[i].certs, .anchors = rows[i].anchors};
         stls_result *result = aid_judge(&a);
         char text[100], missing[100] = "";
         size_t len, k;

@@ -265,8 +265,7 @@ static void trap_9_nothing_changes_a_final_verdict(void **state)
         assert_int_equal(stls_check_feed(check, 2, &good, NOW_S), final);
         assert_int_equal(stls_check_start(check, NOW_S), final);
         assert_int_equal(stls_check_expire(check, NOW_S), final);
-        assert_int_equal(stls_check_fail(check, STLS_REASON_INTERNAL_ERROR, "late", NOW_S),
-                         final);
+        assert_int_equal(stls_check_fail(check, STLS_REASON_INTERNAL_ERROR, "late", NOW_S), final);
         assert_int_equal(stls_check_next_fetch(check, &none), 0);
         assert_int_equal(stls_check_add_cert(check, pki->root), STLS_ERR_STATE);
         assert_int_equal(stls_check_add_staple(check, 0, good.bytes, good.bytes_len),
@@ -366,8 +365,8 @@ static void fail_rejects(void **state)
                 stls_check_next_fetch(check, &fetch);
             }
             stls_verdict before = stls_check_verdict(check);
-            stls_verdict after =
-                stls_check_fail(check, STLS_REASON_SESSION_UNVERIFIED, NULL, NOW_S);
+            stls_verdict after = stls_check_fail(check, STLS_REASON_SESSION_UNVERIFIED, NULL,
+                                                 NOW_S);
             assert_int_equal(after, before == STLS_ACCEPT ? STLS_ACCEPT : STLS_REJECT);
             if (after == STLS_REJECT) {
                 assert_int_equal(aid_reason(check), STLS_REASON_SESSION_UNVERIFIED);

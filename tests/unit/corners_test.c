@@ -34,8 +34,8 @@ static void two_paths_second_trusted(void **state)
     spec.issuer = pki->other_root;
     spec.issuer_key = 4;
     (void)state;
-    assert_result(judged("revocation=off", aid_stack(pki->leaf, aid_make_cert(&spec), pki->inter,
-                                                     NULL), NULL),
+    assert_result(judged("revocation=off",
+                         aid_stack(pki->leaf, aid_make_cert(&spec), pki->inter, NULL), NULL),
                   STLS_ACCEPT, STLS_REASON_NONE);
 }
 
@@ -80,8 +80,9 @@ static void no_ca_is_told_as_constraint(void **state)
     inter.basic_constraints = "critical,CA:FALSE";
     leaf.issuer = aid_make_cert(&inter);
     leaf.issuer_key = 6;
-    assert_result(judged("revocation=off", aid_stack(aid_make_cert(&leaf), leaf.issuer, NULL), NULL),
-                  STLS_REJECT, STLS_REASON_CHAIN_CONSTRAINT);
+    assert_result(
+        judged("revocation=off", aid_stack(aid_make_cert(&leaf), leaf.issuer, NULL), NULL),
+        STLS_REJECT, STLS_REASON_CHAIN_CONSTRAINT);
 }
 
 static void cert_policies_blank_is_no_dot(void **state)
@@ -98,16 +99,16 @@ static void undecodable_extension_is_told_as_malformed(void **state)
     aid_cert leaf = aid_leaf_spec(), inter = inter_spec();
     (void)state;
     leaf.san = "DER:0500";
-    assert_result(judged("revocation=off", aid_stack(aid_make_cert(&leaf), aid_usual_pki()->inter,
-                                                     NULL), NULL),
+    assert_result(judged("revocation=off",
+                         aid_stack(aid_make_cert(&leaf), aid_usual_pki()->inter, NULL), NULL),
                   STLS_REJECT, STLS_REASON_CHAIN_MALFORMED);
     leaf = aid_leaf_spec();
     inter.name_constraints = "critical,DER:0500";
     leaf.issuer = aid_make_cert(&inter);
     leaf.issuer_key = 6;
-    assert_result(judged("revocation=off", aid_stack(aid_make_cert(&leaf), leaf.issuer, NULL),
-                         NULL),
-                  STLS_REJECT, STLS_REASON_CHAIN_MALFORMED);
+    assert_result(
+        judged("revocation=off", aid_stack(aid_make_cert(&leaf), leaf.issuer, NULL), NULL),
+        STLS_REJECT, STLS_REASON_CHAIN_MALFORMED);
 }
 
 static void two_trailing_dots_are_no_name(void **state)

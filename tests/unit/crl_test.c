@@ -112,8 +112,8 @@ static void entry_carries_time_and_reason(void **state)
 static void times(void **state)
 {
     (void)state;
-    stls_crl *crl =
-        walked(aid_make_crl(&(aid_crl){.this_update_s = NOW_S - 7, .next_update_s = NOW_S + 9}));
+    stls_crl *crl = walked(
+        aid_make_crl(&(aid_crl){.this_update_s = NOW_S - 7, .next_update_s = NOW_S + 9}));
     assert_int_equal(stls_crl_this_update_s(crl), NOW_S - 7);
     assert_int_equal(crl->next_update_s, NOW_S + 9);
     crl = walked(aid_make_crl(&(aid_crl){.next_update_s = -1}));

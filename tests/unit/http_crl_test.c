@@ -8,7 +8,9 @@ static const char head[] = "HTTP/1.1 200 OK\r\nContent-Type: application/pkix-cr
 static stls_http_state run(const unsigned char *body, size_t body_len, size_t max_len, size_t step,
                            unsigned char **crl, size_t *crl_len)
 {
-    stls_fetch fetch = {.url = "http://crl.example.com/a.crl", .content_type = "", .is_crl = 1,
+    stls_fetch fetch = {.url = "http://crl.example.com/a.crl",
+                        .content_type = "",
+                        .is_crl = 1,
                         .max_reply_bytes = max_len};
     size_t len = sizeof(head) - 1 + body_len;
     unsigned char *bytes = malloc(len);

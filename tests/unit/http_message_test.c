@@ -142,8 +142,7 @@ static void request_is_written(void **state)
         {"http://a.example?y", 0, 0, "GET /?y HTTP/1.0\r\nHost: a.example\r\n\r\n"},
         {"http://a.example/MFE%2B%2F%3D", 0, 0,
          "GET /MFE%2B%2F%3D HTTP/1.0\r\nHost: a.example\r\n\r\n"},
-        {"http://[2001:db8::1]:81/x", 0, 0,
-         "GET /x HTTP/1.0\r\nHost: [2001:db8::1]:81\r\n\r\n"},
+        {"http://[2001:db8::1]:81/x", 0, 0, "GET /x HTTP/1.0\r\nHost: [2001:db8::1]:81\r\n\r\n"},
         {"http://a.example:81/x", 0, 1,
          "GET http://a.example:81/x HTTP/1.0\r\nHost: a.example:81\r\n\r\n"},
         {"http://[2001:db8::1]", 0, 1,
@@ -216,9 +215,8 @@ static void request_with_a_broken_content_type_is_refused(void **state)
 
 static stls_http *new_http(void)
 {
-    stls_fetch fetch = {.url = "http://a.example/",
-                        .content_type = "",
-                        .max_reply_bytes = MAX_REPLY};
+    stls_fetch fetch = {
+        .url = "http://a.example/", .content_type = "", .max_reply_bytes = MAX_REPLY};
     stls_http *http = stls_http_new(&fetch, 0);
     assert_non_null(http);
     return http;
@@ -250,9 +248,18 @@ typedef struct {
 } reply_row;
 
 #define LITERAL(text) text, sizeof(text) - 1
-#define DONE_ROW(what, bytes, body) {what, LITERAL(bytes), STLS_HTTP_DONE, LITERAL(body), NULL}
-#define FAILED_ROW(what, bytes, error) {what, LITERAL(bytes), STLS_HTTP_FAILED, NULL, 0, error}
-#define LARGE_ROW(what, bytes) {what, LITERAL(bytes), STLS_HTTP_TOO_LARGE, NULL, 0, "larger"}
+#define DONE_ROW(what, bytes, body)                                                                \
+    {                                                                                              \
+        what, LITERAL(bytes), STLS_HTTP_DONE, LITERAL(body), NULL                                  \
+    }
+#define FAILED_ROW(what, bytes, error)                                                             \
+    {                                                                                              \
+        what, LITERAL(bytes), STLS_HTTP_FAILED, NULL, 0, error                                     \
+    }
+#define LARGE_ROW(what, bytes)                                                                     \
+    {                                                                                              \
+        what, LITERAL(bytes), STLS_HTTP_TOO_LARGE, NULL, 0, "larger"                               \
+    }
 
 static const reply_row replies[] = {
     DONE_ROW("content length", OK_HEAD "Content-Length: 5\r\n\r\n" SHORT_BODY, SHORT_BODY),
@@ -276,8 +283,7 @@ static const reply_row replies[] = {
                "HTTP status 404"),
     FAILED_ROW("204", "HTTP/1.1 204 No Content\r\n\r\n", "HTTP status 204"),
     FAILED_ROW("206", "HTTP/1.1 206 Partial\r\n\r\n" SHORT_BODY, "HTTP status 206"),
-    FAILED_ROW("100", "HTTP/1.1 100 Continue\r\n\r\n" OK_HEAD "\r\n" SHORT_BODY,
-               "HTTP status 100"),
+    FAILED_ROW("100", "HTTP/1.1 100 Continue\r\n\r\n" OK_HEAD "\r\n" SHORT_BODY, "HTTP status 100"),
     FAILED_ROW("301", "HTTP/1.1 301 x\r\nLocation: http://127.0.0.1/\r\n\r\n", "redirect"),
     FAILED_ROW("302", "HTTP/1.1 302 x\r\nLocation: file:///etc/passwd\r\n\r\n", "redirect"),
     FAILED_ROW("302 with a good body",
@@ -307,8 +313,8 @@ static const reply_row replies[] = {
     FAILED_ROW("indefinite length", OK_HEAD "\r\n\x30\x80\x0a\x01\x03\x00\x00zz", "HTTP reply"),
     FAILED_ROW("length of five bytes", OK_HEAD "\r\n\x30\x85\x00\x00\x00\x00\x03\x0a\x01\x03",
                "HTTP reply"),
-    FAILED_ROW("chunked", OK_HEAD "Transfer-Encoding: chunked\r\n\r\n5\r\n" SHORT_BODY
-                                  "\r\n0\r\n\r\n",
+    FAILED_ROW("chunked",
+               OK_HEAD "Transfer-Encoding: chunked\r\n\r\n5\r\n" SHORT_BODY "\r\n0\r\n\r\n",
                "HTTP reply"),
     FAILED_ROW("content length too short", OK_HEAD "Content-Length: 4\r\n\r\n" SHORT_BODY,
                "HTTP reply"),

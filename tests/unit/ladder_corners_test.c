@@ -43,9 +43,9 @@ static void max_fetches_counts_all_rungs(void **state)
     aid_bytes crl = aid_make_crl(&(aid_crl){0});
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        stls_check *check =
-            started(rows[i].policy, leaf_with("OCSP;URI:" LEAF_OCSP_URL, "URI:" CRL_URL),
-                    (aid_bytes){NULL, 0});
+        stls_check *check = started(rows[i].policy,
+                                    leaf_with("OCSP;URI:" LEAF_OCSP_URL, "URI:" CRL_URL),
+                                    (aid_bytes){NULL, 0});
         stls_fetch fetch;
         int num = 0;
         while (stls_check_next_fetch(check, &fetch)) {
@@ -65,8 +65,8 @@ static void max_fetches_counts_all_rungs(void **state)
 /* Asking again because a cache's answer was refused is the same question. */
 static void refused_cache_costs_no_fetch(void **state)
 {
-    stls_check *check =
-        started("revocation_scope=leaf max_fetches=1", aid_usual_pki()->leaf, (aid_bytes){NULL, 0});
+    stls_check *check = started("revocation_scope=leaf max_fetches=1", aid_usual_pki()->leaf,
+                                (aid_bytes){NULL, 0});
     aid_bytes good = aid_ocsp_about(aid_usual_pki()->leaf, aid_usual_pki()->inter, 1, 0);
     stls_reply junk = {STLS_FETCH_CACHED, (const unsigned char *)"junk", 4, NULL};
     stls_reply fresh = ok(good);
@@ -105,8 +105,8 @@ static void answers_of_the_wrong_kind(void **state)
 /* A CRL may be fed to a fetch that asks for one, and to no other. */
 static void crl_is_fed_to_crl_fetches_only(void **state)
 {
-    stls_check *check =
-        started("revocation_scope=leaf", aid_usual_pki()->leaf, (aid_bytes){NULL, 0});
+    stls_check *check = started("revocation_scope=leaf", aid_usual_pki()->leaf,
+                                (aid_bytes){NULL, 0});
     aid_bytes bytes = aid_make_crl(&(aid_crl){0});
     unsigned char *copy = malloc(bytes.len);
     stls_fetch fetch;
@@ -211,9 +211,9 @@ static void sources_are_asked_in_their_order(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        stls_check *check =
-            started(rows[i].policy, leaf_with("OCSP;URI:" LEAF_OCSP_URL, "URI:" CRL_URL),
-                    (aid_bytes){NULL, 0});
+        stls_check *check = started(rows[i].policy,
+                                    leaf_with("OCSP;URI:" LEAF_OCSP_URL, "URI:" CRL_URL),
+                                    (aid_bytes){NULL, 0});
         char asked[64] = "";
         stls_fetch fetch;
         stls_reply reply = {.outcome = STLS_FETCH_NETWORK};

@@ -2,8 +2,14 @@
 
 #include <stdio.h>
 
-#define NETWORK {.outcome = STLS_FETCH_NETWORK}
-#define FAILS(how) {.outcome = STLS_FETCH_##how}
+#define NETWORK                                                                                    \
+    {                                                                                              \
+        .outcome = STLS_FETCH_NETWORK                                                              \
+    }
+#define FAILS(how)                                                                                 \
+    {                                                                                              \
+        .outcome = STLS_FETCH_##how                                                                \
+    }
 
 static aid_bytes about_leaf(int status)
 {
@@ -55,8 +61,7 @@ static void answers(void **state)
         {"leaf revoked, off", "revocation=off", leaf_revoked, good, STLS_ACCEPT, 0, 0},
         {"leaf revoked, no source allowed", "preset=private", leaf_revoked, good, STLS_REJECT,
          STLS_REASON_OCSP_REVOKED, 0},
-        {"intermediate revoked", "", good, inter_revoked, STLS_REJECT, STLS_REASON_OCSP_REVOKED,
-         0},
+        {"intermediate revoked", "", good, inter_revoked, STLS_REJECT, STLS_REASON_OCSP_REVOKED, 0},
         {"intermediate revoked, soft", "revocation=soft", good, inter_revoked, STLS_REJECT,
          STLS_REASON_OCSP_REVOKED, 0},
         {"intermediate revoked, out of scope", "revocation_scope=leaf", good, inter_revoked,
@@ -331,11 +336,10 @@ static void trap_6_nothing_to_ask(void **state)
         {"intermediate, out of scope", "revocation_scope=leaf", inter_silent, STLS_ACCEPT, 0},
         {"CRL only", "revocation_sources=staple,ocsp", crl_only, STLS_REJECT,
          STLS_REASON_REVOCATION_INCONCLUSIVE},
-        {"CRL only, no source allowed",
-         "no_revocation_source=allow revocation_sources=staple,ocsp", crl_only, STLS_REJECT,
-         STLS_REASON_REVOCATION_INCONCLUSIVE},
-        {"CRL only, soft", "revocation=soft revocation_sources=staple,ocsp", crl_only,
-         STLS_ACCEPT, 0},
+        {"CRL only, no source allowed", "no_revocation_source=allow revocation_sources=staple,ocsp",
+         crl_only, STLS_REJECT, STLS_REASON_REVOCATION_INCONCLUSIVE},
+        {"CRL only, soft", "revocation=soft revocation_sources=staple,ocsp", crl_only, STLS_ACCEPT,
+         0},
         {"OCSP named and not asked", "revocation_sources=staple", NULL, STLS_REJECT,
          STLS_REASON_REVOCATION_INCONCLUSIVE},
         {"OCSP named and not asked, no source allowed",
@@ -360,10 +364,8 @@ static void short_lived_leaves(void **state)
         stls_reason reason;
     } rows[] = {
         {"seven days", "", 7 * 86400, "", 0, STLS_ACCEPT, 0},
-        {"a second more", "", 7 * 86400 + 1, "", 0, STLS_REJECT,
-         STLS_REASON_REVOCATION_NO_SOURCE},
-        {"none are", "short_lived_s=0", 3600, "", 0, STLS_REJECT,
-         STLS_REASON_REVOCATION_NO_SOURCE},
+        {"a second more", "", 7 * 86400 + 1, "", 0, STLS_REJECT, STLS_REASON_REVOCATION_NO_SOURCE},
+        {"none are", "short_lived_s=0", 3600, "", 0, STLS_REJECT, STLS_REASON_REVOCATION_NO_SOURCE},
         {"two days allowed", "short_lived_s=172800", 3 * 86400, "", 0, STLS_REJECT,
          STLS_REASON_REVOCATION_NO_SOURCE},
         {"with a silent responder", "", 86400, "OCSP;URI:http://a.example/", STLS_FETCH_TIMEOUT,
@@ -394,8 +396,8 @@ static void short_lived_and_revoked(void **state)
     spec.not_after_s = NOW_S + HOUR_S;
     X509 *leaf = aid_make_cert(&spec);
     aid_case c = {.certs = aid_stack(leaf, pki->inter, NULL),
-                  .replies = {{STLS_FETCH_OK, aid_ocsp_about(leaf, pki->inter, 1,
-                                                             V_OCSP_CERTSTATUS_REVOKED)}}};
+                  .replies = {{STLS_FETCH_OK,
+                               aid_ocsp_about(leaf, pki->inter, 1, V_OCSP_CERTSTATUS_REVOKED)}}};
     assert_case("revoked", &c, STLS_REJECT, STLS_REASON_OCSP_REVOKED);
 }
 
@@ -418,8 +420,8 @@ static void intermediates_are_never_short_lived(void **state)
 static void trap_16_failed_ocsp_reaches_the_crl_rung(void **state)
 {
     static const stls_fetch_outcome outcomes[] = {STLS_FETCH_TIMEOUT, STLS_FETCH_NETWORK,
-                                                  STLS_FETCH_HTTP, STLS_FETCH_TOO_LARGE,
-                                                  STLS_FETCH_DENIED, STLS_FETCH_OK};
+                                                  STLS_FETCH_HTTP,    STLS_FETCH_TOO_LARGE,
+                                                  STLS_FETCH_DENIED,  STLS_FETCH_OK};
     aid_cert spec = aid_leaf_spec();
     (void)state;
     spec.crl = "URI:http://crl.example.com/a.crl";

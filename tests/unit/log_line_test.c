@@ -125,12 +125,9 @@ static void cut_to_the_buffer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rejection),
-        cmocka_unit_test(what_is_absent_is_left_out),
-        cmocka_unit_test(client),
-        cmocka_unit_test(report_mode),
-        cmocka_unit_test(hostile_names),
-        cmocka_unit_test(cut_to_the_buffer),
+        cmocka_unit_test(rejection),     cmocka_unit_test(what_is_absent_is_left_out),
+        cmocka_unit_test(client),        cmocka_unit_test(report_mode),
+        cmocka_unit_test(hostile_names), cmocka_unit_test(cut_to_the_buffer),
     };
     return cmocka_run_group_tests_name("log_line", tests, NULL, aid_end);
 }

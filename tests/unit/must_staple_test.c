@@ -120,8 +120,8 @@ static void issuers_constrain_what_they_issue(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        aid_cert spec = {.subject = "CN=Upper,O=Lab", .key = 6, .is_ca = 1,
-                         .aia = "OCSP;URI:" INTER_OCSP_URL};
+        aid_cert spec = {
+            .subject = "CN=Upper,O=Lab", .key = 6, .is_ca = 1, .aia = "OCSP;URI:" INTER_OCSP_URL};
         spec.issuer = aid_usual_pki()->root;
         spec.tls_feature = rows[i].upper;
         X509 *upper = aid_make_cert(&spec);
@@ -154,7 +154,11 @@ static void runs_of_staples(void **state)
 
     (void)state;
     for (size_t i = 0; i < 2; i++) {
-        unsigned char header[6] = {0, (unsigned char)i, 0, 0, (unsigned char)(answers[i].len >> 8),
+        unsigned char header[6] = {0,
+                                   (unsigned char)i,
+                                   0,
+                                   0,
+                                   (unsigned char)(answers[i].len >> 8),
                                    (unsigned char)answers[i].len};
         memcpy(run + len, header, 6);
         memcpy(run + len + 6, answers[i].bytes, answers[i].len);
@@ -185,10 +189,16 @@ static void staples_find_their_certificates(void **state)
         stls_reason reason;
     } rows[] = {
         {"in order", leaf, inter, STLS_ACCEPT, 0},
-        {"the leaf's is missing", inter, {NULL, 0}, STLS_REJECT,
+        {"the leaf's is missing",
+         inter,
+         {NULL, 0},
+         STLS_REJECT,
          STLS_REASON_REVOCATION_INCONCLUSIVE},
         {"revoked, and moved up", revoked, {NULL, 0}, STLS_REJECT, STLS_REASON_OCSP_REVOKED},
-        {"about the leaf, given for the intermediate", {NULL, 0}, leaf, STLS_REJECT,
+        {"about the leaf, given for the intermediate",
+         {NULL, 0},
+         leaf,
+         STLS_REJECT,
          STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER},
     };
     (void)state;
@@ -197,7 +207,10 @@ static void staples_find_their_certificates(void **state)
         unsigned char run[4096];
         size_t len = 0;
         for (size_t k = 0; k < 2; k++) {
-            unsigned char header[6] = {0, (unsigned char)k, 0, 0,
+            unsigned char header[6] = {0,
+                                       (unsigned char)k,
+                                       0,
+                                       0,
                                        (unsigned char)(answers[k].len >> 8),
                                        (unsigned char)answers[k].len};
             if (answers[k].len > 0) {

@@ -184,8 +184,7 @@ static const char *raw_san(unsigned char tag, const char *bytes, size_t len)
 
 static void trap_17_nul_and_other_malformed_names(void **state)
 {
-    static const char *const policies[] = {"revocation=off",
-                                           "revocation=off name_cn_fallback=on"};
+    static const char *const policies[] = {"revocation=off", "revocation=off name_cn_fallback=on"};
     (void)state;
     for (size_t p = 0; p < 2; p++) {
         row r = {.subject = "CN=a.example.com", .wanted = "a.example.com"};
@@ -231,7 +230,10 @@ static void wanted_names_that_are_none(void **state)
         {"DNS:a.example.com", NULL, "", MALFORMED}, /* none given */
         {"DNS:a.example.com", NULL, "a example.com", MALFORMED},
         {"DNS:a.example.com", NULL, "a.example.com\n", MALFORMED},
-        {"DNS:a.example.com", NULL, "b\xc3\xbc" "cher.example", MALFORMED},
+        {"DNS:a.example.com", NULL,
+         "b\xc3\xbc"
+         "cher.example",
+         MALFORMED},
         {"DNS:a.example.com", NULL, "a/b.example.com", MALFORMED},
         {"DNS:a.example.com", NULL, "*.example.com", MALFORMED},
         {"DNS:*.example.com", NULL, "*.example.com", MALFORMED},

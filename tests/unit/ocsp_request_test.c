@@ -50,9 +50,9 @@ static stls_ocsp_request make(const char *url, int with_nonce)
     const aid_pki *pki = aid_usual_pki();
     stls_allocator allocator = stls_libc_allocator;
     stls_ocsp_request request;
-    assert_int_equal(stls_ocsp_request_make(&request, &allocator, pki->leaf, pki->inter, url,
-                                            with_nonce),
-                     STLS_OK);
+    assert_int_equal(
+        stls_ocsp_request_make(&request, &allocator, pki->leaf, pki->inter, url, with_nonce),
+        STLS_OK);
     return request;
 }
 
@@ -139,8 +139,8 @@ static void post_where_get_will_not_do(void **state)
         assert_int_equal(at >= 0, rows[i].with_nonce);
         if (at >= 0) {
             /* An OCTET STRING of 32 octets, which RFC 9654 section 2.1 recommends. */
-            const ASN1_OCTET_STRING *nonce =
-                X509_EXTENSION_get_data(OCSP_REQUEST_get_ext(decoded, at));
+            const ASN1_OCTET_STRING *nonce = X509_EXTENSION_get_data(
+                OCSP_REQUEST_get_ext(decoded, at));
             assert_int_equal(ASN1_STRING_length(nonce), 34);
             assert_memory_equal(ASN1_STRING_get0_data(nonce), "\x04\x20", 2);
         }
@@ -191,9 +191,8 @@ static void each_allocation_may_fail(void **state)
             aid_heap heap = {.fail_at = fail_at};
             stls_allocator allocator = aid_allocator(&heap);
             stls_ocsp_request request;
-            stls_status status = stls_ocsp_request_make(&request, &allocator, pki->leaf,
-                                                        pki->inter, "http://a.example/",
-                                                        with_nonce);
+            stls_status status = stls_ocsp_request_make(&request, &allocator, pki->leaf, pki->inter,
+                                                        "http://a.example/", with_nonce);
             if (status == STLS_OK) {
                 stls_ocsp_request_clear(&request, &allocator);
             }

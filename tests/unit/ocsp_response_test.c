@@ -69,9 +69,12 @@ static void trap_2_statuses(void **state)
 static void trap_2_error_statuses(void **state)
 {
     static const int statuses[] = {
-        OCSP_RESPONSE_STATUS_MALFORMEDREQUEST, OCSP_RESPONSE_STATUS_INTERNALERROR,
-        OCSP_RESPONSE_STATUS_TRYLATER,         OCSP_RESPONSE_STATUS_SIGREQUIRED,
-        OCSP_RESPONSE_STATUS_UNAUTHORIZED,     4 /* not used */,
+        OCSP_RESPONSE_STATUS_MALFORMEDREQUEST,
+        OCSP_RESPONSE_STATUS_INTERNALERROR,
+        OCSP_RESPONSE_STATUS_TRYLATER,
+        OCSP_RESPONSE_STATUS_SIGREQUIRED,
+        OCSP_RESPONSE_STATUS_UNAUTHORIZED,
+        4 /* not used */,
         99 /* unheard of */,
     };
     (void)state;
@@ -125,8 +128,8 @@ static void trap_5_times(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         aid_ocsp spec = usual(V_OCSP_CERTSTATUS_GOOD);
         spec.singles[0].this_update_s = NOW_S + rows[i].this_update_s;
-        spec.singles[0].next_update_s =
-            rows[i].next_update_s != 0 ? NOW_S + rows[i].next_update_s : -1;
+        spec.singles[0].next_update_s = rows[i].next_update_s != 0 ? NOW_S + rows[i].next_update_s
+                                                                   : -1;
         if (rows[i].next_update_s == 0x7fffffff) {
             spec.singles[0].next_update_s = NOW_S;
         }
@@ -207,8 +210,8 @@ static void archive_cutoff_changes_nothing(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(cutoffs_s) / sizeof(cutoffs_s[0]); i++) {
-        aid_single single = {.cert = pki->leaf, .issuer = pki->inter,
-                             .archive_cutoff_s = cutoffs_s[i]};
+        aid_single single = {
+            .cert = pki->leaf, .issuer = pki->inter, .archive_cutoff_s = cutoffs_s[i]};
         aid_ocsp spec = {.num_singles = 1, .signer = pki->inter, .signer_key = 1};
         spec.singles[0] = single;
         assert_judged("good", "", &spec, GOOD);
@@ -224,8 +227,8 @@ static void archive_cutoff_changes_nothing(void **state)
     old.not_after_s = NOW_S - DAY_S;
     X509 *expired = aid_make_cert(&old);
     aid_ocsp spec = {.num_singles = 1, .signer = pki->inter, .signer_key = 1};
-    spec.singles[0] = (aid_single){.cert = expired, .issuer = pki->inter,
-                                   .archive_cutoff_s = NOW_S - 1000 * DAY_S};
+    spec.singles[0] = (aid_single){
+        .cert = expired, .issuer = pki->inter, .archive_cutoff_s = NOW_S - 1000 * DAY_S};
     aid_case c = {.certs = aid_stack(expired, pki->inter, NULL), .staple = aid_make_ocsp(&spec)};
     assert_case("expired", &c, STLS_REJECT, STLS_REASON_CHAIN_EXPIRED);
 }
@@ -487,7 +490,7 @@ static void what_is_no_response(void **state)
         {"<html>", 6},
         {"\x30\x80\x0a\x01\x00\x00\x00", 7},
         {"\x30\x84\xff\xff\xff\xff\x0a\x01\x00", 9},
-        {"\x30\x03\x0a\x01\x00", 5}, /* successful, and nothing in it */
+        {"\x30\x03\x0a\x01\x00", 5},   /* successful, and nothing in it */
         {"\x30\x03\x0a\x01\x03zz", 7}, /* something behind it */
     };
     (void)state;

@@ -13,7 +13,7 @@ typedef struct {
     stls_verdict verdict; /* REJECT where something could not even be made */
     stls_reason reason;
     int has_result;
-    int lost_input; /* a certificate, name or staple was refused, and the host was told */
+    int lost_input;   /* a certificate, name or staple was refused, and the host was told */
     size_t num_setup; /* allocations before the check */
 } outcome;
 
@@ -54,8 +54,8 @@ static void fill(stls_check *check, const aid_case *c, outcome *out)
     out->lost_input |= stls_check_add_certs(check, usual) != STLS_OK;
     out->lost_input |= stls_check_set_name(check, name, strlen(name)) != STLS_OK;
     if (c->staple.bytes != NULL) {
-        out->lost_input |=
-            stls_check_add_staple(check, 0, c->staple.bytes, c->staple.len) != STLS_OK;
+        out->lost_input |= stls_check_add_staple(check, 0, c->staple.bytes, c->staple.len)
+                           != STLS_OK;
     }
 }
 
@@ -102,8 +102,7 @@ static outcome run(const aid_case *c, aid_heap *heap)
             out.has_result = 1;
             out.reason = stls_result_reason(result);
             assert_true(stls_result_log_line(result, NULL, line, sizeof(line)) > 0);
-            if (cache != NULL
-                && stls_verdict_cache_put(cache, key, result, NOW_S) == STLS_OK) {
+            if (cache != NULL && stls_verdict_cache_put(cache, key, result, NOW_S) == STLS_OK) {
                 assert_ptr_equal(stls_verdict_cache_get0(cache, key, NOW_S), result);
             }
         }
@@ -128,8 +127,7 @@ static void allocations_fail(const char *what, const aid_case *c, size_t from)
         for (size_t n = from; n <= healthy.num_allocs; n++) {
             aid_heap heap = {.fail_at = n, .fail_after_too = and_all_after};
             outcome got = run(c, &heap);
-            if (got.verdict == STLS_ACCEPT
-                && (wanted.verdict != STLS_ACCEPT || got.lost_input)) {
+            if (got.verdict == STLS_ACCEPT && (wanted.verdict != STLS_ACCEPT || got.lost_input)) {
                 fail_msg("%s: accepted though allocation %zu failed", what, n);
             }
             /* Rejected for lack of memory, and told so. */
@@ -180,10 +178,10 @@ static void runs_that_accept(void **state)
 static void runs_that_reject(void **state)
 {
     const aid_pki *pki = aid_usual_pki();
-    aid_reply leaf_revoked = {STLS_FETCH_OK, aid_ocsp_about(pki->leaf, pki->inter, 1,
-                                                            V_OCSP_CERTSTATUS_REVOKED)};
-    aid_reply inter_revoked = {STLS_FETCH_OK, aid_ocsp_about(pki->inter, pki->root, 0,
-                                                             V_OCSP_CERTSTATUS_REVOKED)};
+    aid_reply leaf_revoked = {STLS_FETCH_OK,
+                              aid_ocsp_about(pki->leaf, pki->inter, 1, V_OCSP_CERTSTATUS_REVOKED)};
+    aid_reply inter_revoked = {STLS_FETCH_OK,
+                               aid_ocsp_about(pki->inter, pki->root, 0, V_OCSP_CERTSTATUS_REVOKED)};
     aid_reply down = {.outcome = STLS_FETCH_NETWORK};
     aid_reply poisoned = {STLS_FETCH_CACHED, {(unsigned char *)"junk", 4}};
     aid_cert expired = aid_leaf_spec(), must_staple = aid_leaf_spec();
@@ -202,8 +200,7 @@ static void runs_that_reject(void **state)
         {"poisoned cache", {.replies = {poisoned}}},
         {"incomplete", {.certs = aid_stack(pki->leaf, NULL)}},
         {"misordered", {.certs = aid_stack(pki->leaf, pki->root, pki->inter, NULL)}},
-        {"bad signature",
-         {.certs = aid_stack(aid_spoil_signature(pki->leaf), pki->inter, NULL)}},
+        {"bad signature", {.certs = aid_stack(aid_spoil_signature(pki->leaf), pki->inter, NULL)}},
         {"expired", {.certs = aid_stack(aid_make_cert(&expired), pki->inter, NULL)}},
         {"wrong name", {.name = "other.example.com"}},
         {"no name", {.name = ""}},

@@ -64,8 +64,8 @@ static const char *order_of(STACK_OF(X509) *presented, stls_anchors *anchors, si
             used += (size_t)snprintf(text + used, sizeof(text) - used, "%s?", blank);
         } else {
             assert_true(stls_order_has(&order, links[i].index));
-            used +=
-                (size_t)snprintf(text + used, sizeof(text) - used, "%s%d", blank, links[i].index);
+            used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%d", blank,
+                                     links[i].index);
         }
     }
     assert_false(stls_order_has(&order, 77));

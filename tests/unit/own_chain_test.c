@@ -40,9 +40,9 @@ static stls_own_chain own_of(const own_case *c)
 static stls_result *judge(const own_case *c)
 {
     const stls_own_chain own = own_of(c);
-    stls_result *result =
-        stls_own_chain_judge(aid_policy(c->policy != NULL ? c->policy : "", NULL),
-                             c->anchors != NULL ? c->anchors : aid_usual_anchors(), &own, NOW_S);
+    stls_result *result = stls_own_chain_judge(
+        aid_policy(c->policy != NULL ? c->policy : "", NULL),
+        c->anchors != NULL ? c->anchors : aid_usual_anchors(), &own, NOW_S);
     assert_non_null(result);
     aid_keep((void (*)(void *))stls_result_free, result);
     return result;
@@ -65,8 +65,7 @@ static const char *field(const own_case *c, stls_reason reason, const char *key)
     size_t len, i;
     json_t *report = json_loads(stls_result_get0_report(judge(c), &len), 0, NULL), *finding;
     aid_keep((void (*)(void *))json_delete, report);
-    json_array_foreach(json_object_get(report, "findings"), i, finding)
-    {
+    json_array_foreach (json_object_get(report, "findings"), i, finding) {
         if (strcmp(json_string_value(json_object_get(finding, "reason")), stls_reason_id(reason))
             == 0) {
             return json_string_value(json_object_get(finding, key));
@@ -388,8 +387,8 @@ static stls_result *with_revocation(const own_case *c, aid_reply leaf_reply, siz
     const stls_own_chain own = own_of(c);
     aid_case replies = {.certs = c->certs};
     replies.replies[0] = leaf_reply;
-    stls_check *check =
-        stls_own_chain_check(aid_policy("", NULL), aid_usual_anchors(), &own, NOW_S);
+    stls_check *check = stls_own_chain_check(aid_policy("", NULL), aid_usual_anchors(), &own,
+                                             NOW_S);
     assert_non_null(check);
     stls_check_start(check, NOW_S);
     aid_finish(&replies, check, num_fetches);

@@ -426,8 +426,7 @@ static void address_of_another_family_is_denied(void **state)
     static const size_t lens[] = {0, 3, 5, 15, 17, 32};
     (void)state;
     for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
-        assert_non_null(
-            stls_policy_denies_address(aid_policy("", NULL), addr, lens[i]));
+        assert_non_null(stls_policy_denies_address(aid_policy("", NULL), addr, lens[i]));
         assert_non_null(
             stls_policy_denies_address(aid_policy("fetch_deny=none", NULL), addr, lens[i]));
     }

@@ -115,8 +115,11 @@ static void nothing_untrusted_is_repaired(void **state)
     stls_repair_free(repair);
 
     /* Someone else's certificate of the same name is no issuer. */
-    aid_cert spec = {.subject = "CN=Intermediate,O=Lab", .key = 6, .issuer = pki->other_root,
-                     .issuer_key = 4, .is_ca = 1};
+    aid_cert spec = {.subject = "CN=Intermediate,O=Lab",
+                     .key = 6,
+                     .issuer = pki->other_root,
+                     .issuer_key = 4,
+                     .is_ca = 1};
     const unsigned char *der = aid_der(aid_make_cert(&spec), &len);
     repair = new_repair(aid_stack(pki->leaf, NULL));
     assert_non_null(stls_repair_next_url(repair));

@@ -62,8 +62,7 @@ static void accepted(void **state)
     const json_t *revocation = json_object_get(leaf, "revocation");
     assert_string_equal(text_at(revocation, "status"), "good");
     assert_string_equal(text_at(revocation, "source"), "ocsp");
-    assert_true(json_integer_value(json_object_get(revocation, "next_update_s"))
-                == NOW_S + DAY_S);
+    assert_true(json_integer_value(json_object_get(revocation, "next_update_s")) == NOW_S + DAY_S);
     json_decref(report);
 }
 
@@ -89,8 +88,8 @@ static void statuses(void **state)
     brief.not_before_s = NOW_S - HOUR_S;
     brief.not_after_s = NOW_S + HOUR_S;
     brief.aia = silent.aia = "";
-    aid_reply revoked = {STLS_FETCH_OK, aid_ocsp_about(pki->leaf, pki->inter, 1,
-                                                       V_OCSP_CERTSTATUS_REVOKED)};
+    aid_reply revoked = {STLS_FETCH_OK,
+                         aid_ocsp_about(pki->leaf, pki->inter, 1, V_OCSP_CERTSTATUS_REVOKED)};
     aid_reply down = {.outcome = STLS_FETCH_NETWORK};
     const struct {
         const char *status;

@@ -126,9 +126,9 @@ static void revoked_responder_proves_no_revocation(void **state)
 static void its_crl_comes_first(void **state)
 {
     const aid_pki *pki = aid_usual_pki();
-    responder_case c = {.responder =
-                            responder_with("OCSP;URI:" RESPONDER_OCSP, "URI:" RESPONDER_CRL, NULL),
-                        .responder_key = 3};
+    responder_case c = {
+        .responder = responder_with("OCSP;URI:" RESPONDER_OCSP, "URI:" RESPONDER_CRL, NULL),
+        .responder_key = 3};
     (void)state;
     c.about_itself = aid_ocsp_about(c.responder, pki->inter, 1, V_OCSP_CERTSTATUS_GOOD);
     c.crl = aid_make_crl(&(aid_crl){0});

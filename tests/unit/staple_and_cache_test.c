@@ -1,7 +1,10 @@
 /* The rungs that need no network: staples, cached answers, and nonces, which forbid both. */
 #include "support.h"
 
-#define NETWORK {.outcome = STLS_FETCH_NETWORK}
+#define NETWORK                                                                                    \
+    {                                                                                              \
+        .outcome = STLS_FETCH_NETWORK                                                              \
+    }
 
 static aid_bytes about_leaf(int status)
 {
@@ -54,26 +57,24 @@ static void staples(void **state)
         {"stale asks on", "", stale_about_leaf(), fine, 2, STLS_ACCEPT, 0},
         {"garbage asks on", "", garbage, fine, 2, STLS_ACCEPT, 0},
         {"another's asks on", "", about_another, fine, 2, STLS_ACCEPT, 0},
-        {"garbage and no responder", "", garbage, down, 2, STLS_REJECT,
-         STLS_REASON_OCSP_MALFORMED},
+        {"garbage and no responder", "", garbage, down, 2, STLS_REJECT, STLS_REASON_OCSP_MALFORMED},
         {"staples only, good leaf", "revocation_sources=staple revocation_scope=leaf", good, fine,
          0, STLS_ACCEPT, 0},
         {"staples only, stale", "revocation_sources=staple revocation_scope=leaf",
          stale_about_leaf(), fine, 0, STLS_REJECT, STLS_REASON_OCSP_STALE},
         {"fetch first", "revocation_sources=ocsp,staple", good, fine, 2, STLS_ACCEPT, 0},
-        {"fetch first, staple second", "revocation_sources=ocsp,staple revocation_scope=leaf",
-         good, down, 1, STLS_ACCEPT, 0},
+        {"fetch first, staple second", "revocation_sources=ocsp,staple revocation_scope=leaf", good,
+         down, 1, STLS_ACCEPT, 0},
         {"staples not looked at", "revocation_sources=ocsp", revoked, fine, 2, STLS_ACCEPT, 0},
         {"trap 22: a nonce is wanted", "ocsp_nonce=on revocation_scope=leaf", good, down, 1,
          STLS_REJECT, STLS_REASON_FETCH_NETWORK},
-        {"a nonce is wanted, revoked all the same", "ocsp_nonce=on", revoked, fine, 0,
-         STLS_REJECT, STLS_REASON_OCSP_REVOKED},
+        {"a nonce is wanted, revoked all the same", "ocsp_nonce=on", revoked, fine, 0, STLS_REJECT,
+         STLS_REASON_OCSP_REVOKED},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        aid_case c = {.policy = rows[i].policy,
-                      .staple = rows[i].staple,
-                      .replies = {rows[i].leaf}};
+        aid_case c = {
+            .policy = rows[i].policy, .staple = rows[i].staple, .replies = {rows[i].leaf}};
         stls_result *result = aid_judge(&c);
         aid_assert_result(result, rows[i].verdict, rows[i].reason, rows[i].what, __FILE__,
                           __LINE__);

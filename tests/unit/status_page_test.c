@@ -50,8 +50,8 @@ static stls_result *own_result(STACK_OF(X509) *certs)
                                 .file = "/etc/ssl/own.pem",
                                 .names = names,
                                 .num_names = 1};
-    stls_result *result =
-        stls_own_chain_judge(aid_policy("", NULL), aid_usual_anchors(), &own, NOW_S);
+    stls_result *result = stls_own_chain_judge(aid_policy("", NULL), aid_usual_anchors(), &own,
+                                               NOW_S);
     AID_NEED(result);
     aid_keep((void (*)(void *))stls_result_free, result);
     return result;

@@ -123,8 +123,8 @@ static void fill_name(X509_NAME *name, const char *text)
         char field[16], value[256];
         int used = 0;
         AID_NEED(sscanf(text, "%15[^=]=%255[^,]%n", field, value, &used) == 2);
-        AID_NEED(X509_NAME_add_entry_by_txt(name, field, MBSTRING_UTF8,
-                                            (unsigned char *)value, -1, -1, 0));
+        AID_NEED(X509_NAME_add_entry_by_txt(name, field, MBSTRING_UTF8, (unsigned char *)value, -1,
+                                            -1, 0));
         text += used;
         text += *text == ',';
     }
@@ -210,9 +210,8 @@ X509 *aid_make_cert(const aid_cert *spec)
     if (spec->issuer_name != NULL) {
         set_name(cert, spec->issuer_name, X509_set_issuer_name);
     } else {
-        AID_NEED(X509_set_issuer_name(cert,
-                                        X509_get_subject_name(spec->issuer != NULL ? spec->issuer
-                                                                                   : cert)));
+        AID_NEED(X509_set_issuer_name(
+            cert, X509_get_subject_name(spec->issuer != NULL ? spec->issuer : cert)));
     }
     AID_NEED(X509_set_pubkey(cert, key));
     if (spec->version == 0 || spec->version == 3) {

@@ -44,9 +44,9 @@ void aid_keep(void (*release)(void *), void *thing);
 /* ---- memory --------------------------------------------------------------- */
 
 typedef struct {
-    size_t num_allocs; /* asked for so far */
-    size_t num_live;   /* handed out and not freed */
-    size_t fail_at;    /* the how-manieth allocation fails, 1 is the first; 0: none */
+    size_t num_allocs;  /* asked for so far */
+    size_t num_live;    /* handed out and not freed */
+    size_t fail_at;     /* the how-manieth allocation fails, 1 is the first; 0: none */
     int fail_after_too; /* and every later one */
 } aid_heap;
 
@@ -68,18 +68,18 @@ EVP_PKEY *aid_key(size_t index);
  * default, "" leaves the extension out.
  */
 typedef struct {
-    const char *subject; /* "CN=a,O=b" or "" */
+    const char *subject;     /* "CN=a,O=b" or "" */
     const char *issuer_name; /* NULL: the issuer's subject */
     size_t key;
     X509 *issuer; /* NULL: self-signed */
     size_t issuer_key;
-    EVP_PKEY *own_key; /* instead of `key`, e.g. a weak one */
+    EVP_PKEY *own_key;    /* instead of `key`, e.g. a weak one */
     int64_t not_before_s; /* 0: ten days ago */
     int64_t not_after_s;  /* 0: in ninety days */
     int is_ca;
-    int version;    /* 0: 3 */
-    int64_t serial; /* 0: the next free one */
-    const char *digest; /* NULL: SHA256 */
+    int version;                   /* 0: 3 */
+    int64_t serial;                /* 0: the next free one */
+    const char *digest;            /* NULL: SHA256 */
     const char *basic_constraints; /* NULL: critical,CA:TRUE or CA:FALSE */
     const char *key_usage;         /* NULL: keyCertSign,cRLSign or digitalSignature, critical */
     const char *eku;               /* NULL: none for a CA, serverAuth for a leaf */
@@ -90,10 +90,10 @@ typedef struct {
     const char *name_constraints;
     const char *policies;
     const char *policy_constraints;
-    const char *nocheck; /* "ignored" */
-    const char *key_id;  /* of the issuer; NULL: keyid, or none for a root */
+    const char *nocheck;    /* "ignored" */
+    const char *key_id;     /* of the issuer; NULL: keyid, or none for a root */
     const char *own_key_id; /* NULL: hash */
-    const char *unknown; /* content of an unknown extension, "critical,DER:..." */
+    const char *unknown;    /* content of an unknown extension, "critical,DER:..." */
 } aid_cert;
 
 X509 *aid_make_cert(const aid_cert *spec);
@@ -135,11 +135,11 @@ aid_cert aid_leaf_spec(void);
 
 typedef struct {
     X509 *cert, *issuer;
-    int status; /* V_OCSP_CERTSTATUS_...; 0 is good */
-    int reason; /* CRLReason of a revoked one; 0 is unspecified */
-    int64_t this_update_s; /* 0: an hour ago */
-    int64_t next_update_s; /* 0: in a day; -1: absent */
-    const char *digest;    /* of the CertID; NULL: SHA1 */
+    int status;               /* V_OCSP_CERTSTATUS_...; 0 is good */
+    int reason;               /* CRLReason of a revoked one; 0 is unspecified */
+    int64_t this_update_s;    /* 0: an hour ago */
+    int64_t next_update_s;    /* 0: in a day; -1: absent */
+    const char *digest;       /* of the CertID; NULL: SHA1 */
     int64_t archive_cutoff_s; /* 0: absent */
 } aid_single;
 
@@ -151,8 +151,8 @@ typedef struct {
     size_t signer_key;
     X509 *with_cert; /* sent along instead of the signer's certificate */
     int no_certs;
-    int by_key; /* responderID is the key's hash instead of the name */
-    const char *digest; /* of the signature; NULL: SHA256 */
+    int by_key;                   /* responderID is the key's hash instead of the name */
+    const char *digest;           /* of the signature; NULL: SHA256 */
     const unsigned char *request; /* its nonce is copied */
     size_t request_len;
     const char *nonce; /* another nonce */
@@ -188,8 +188,8 @@ typedef struct {
     stls_anchors *anchors;
     stls_role role;
     STACK_OF(X509) *certs;
-    const char *name;  /* NULL: LEAF_NAME; "" is none */
-    aid_bytes staple;  /* of the leaf */
+    const char *name;                 /* NULL: LEAF_NAME; "" is none */
+    aid_bytes staple;                 /* of the leaf */
     aid_reply replies[AID_MAX_CERTS]; /* by presented index */
 } aid_case;
 

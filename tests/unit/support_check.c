@@ -66,15 +66,16 @@ static void add_nonce(OCSP_BASICRESP *basic, const aid_ocsp *spec)
         OCSP_REQUEST_free(request);
     }
     if (spec->nonce != NULL) {
-        AID_NEED(OCSP_basic_add1_nonce(basic, (unsigned char *)spec->nonce,
-                                       (int)strlen(spec->nonce)));
+        AID_NEED(
+            OCSP_basic_add1_nonce(basic, (unsigned char *)spec->nonce, (int)strlen(spec->nonce)));
     }
 }
 
 static OCSP_BASICRESP *make_basic(const aid_ocsp *spec)
 {
-    int num = spec->num_singles == 0 ? spec->singles[0].cert != NULL
-                                     : spec->num_singles > 0 ? spec->num_singles : 0;
+    int num = spec->num_singles == 0  ? spec->singles[0].cert != NULL
+              : spec->num_singles > 0 ? spec->num_singles
+                                      : 0;
     X509 *signer = spec->signer != NULL ? spec->signer : spec->singles[0].issuer;
     unsigned long flags = OCSP_NOTIME | (spec->by_key ? OCSP_RESPID_KEY : 0)
                           | (spec->no_certs || spec->with_cert ? OCSP_NOCERTS : 0);
@@ -151,8 +152,8 @@ stls_check *aid_new_check(const aid_case *c, const stls_allocator *allocator)
     stls_check *check = stls_check_new(policy, anchors, c->role ? c->role : STLS_ROLE_SERVER);
 
     AID_NEED(check);
-    stls_check_add_certs(check, c->certs != NULL ? c->certs
-                                                 : aid_stack(usual->leaf, usual->inter, NULL));
+    stls_check_add_certs(check,
+                         c->certs != NULL ? c->certs : aid_stack(usual->leaf, usual->inter, NULL));
     if (*name != '\0') {
         stls_check_set_name(check, name, strlen(name));
     }
@@ -165,15 +166,16 @@ stls_check *aid_new_check(const aid_case *c, const stls_allocator *allocator)
 static stls_reply issuer_says_good(const aid_case *c, size_t cert_index)
 {
     const aid_pki *usual = aid_usual_pki();
-    X509 *cert = c->certs != NULL ? sk_X509_value(c->certs, (int)cert_index)
-                                  : cert_index == 0 ? usual->leaf : usual->inter;
+    X509 *cert = c->certs != NULL  ? sk_X509_value(c->certs, (int)cert_index)
+                 : cert_index == 0 ? usual->leaf
+                                   : usual->inter;
     aid_issued *issued = aid_find_issued(cert);
     if (issued == NULL) {
         return (stls_reply){.outcome = STLS_FETCH_NETWORK, .detail = "no issuer known"};
     }
     if (issued->good.bytes == NULL) {
-        issued->good =
-            aid_ocsp_about(cert, issued->issuer, issued->issuer_key, V_OCSP_CERTSTATUS_GOOD);
+        issued->good = aid_ocsp_about(cert, issued->issuer, issued->issuer_key,
+                                      V_OCSP_CERTSTATUS_GOOD);
     }
     return (stls_reply){STLS_FETCH_OK, issued->good.bytes, issued->good.len, NULL};
 }

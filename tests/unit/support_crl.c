@@ -64,8 +64,8 @@ aid_bytes aid_make_crl(const aid_crl *spec)
         add_entry(crl, X509_get0_serialNumber(spec->revoked[i]), spec->reason, date);
     }
     if (spec->extension != NULL) {
-        X509_EXTENSION *extension =
-            X509V3_EXT_nconf(NULL, NULL, "1.2.3.4.5", (char *)spec->extension);
+        X509_EXTENSION *extension = X509V3_EXT_nconf(NULL, NULL, "1.2.3.4.5",
+                                                     (char *)spec->extension);
         AID_NEED(extension != NULL && X509_CRL_add_ext(crl, extension, -1));
         X509_EXTENSION_free(extension);
     }

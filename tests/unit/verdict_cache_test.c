@@ -440,8 +440,8 @@ static void refresh_is_not_due_for_the_dead(void **state)
     put(cache, 1, yes);
     put(cache, 2, no);
     assert_false(stls_verdict_cache_refresh_due(cache, key_of(1), until_s + 1, until_s + 31));
-    assert_false(stls_verdict_cache_refresh_due(cache, key_of(2), stls_result_valid_until_s(no),
-                                                until_s));
+    assert_false(
+        stls_verdict_cache_refresh_due(cache, key_of(2), stls_result_valid_until_s(no), until_s));
     stls_verdict_cache_free(cache);
 }
 

@@ -20,14 +20,10 @@ static void names(void **state)
     static const struct {
         const char *value, *text;
     } rows[] = {
-        {"plain", "CN=plain"},
-        {"a,b", "CN=a\\,b"},
-        {"a=b+c", "CN=a=b\\+c"},
-        {"\"quoted\"", "CN=\\\"quoted\\\""},
-        {"#x", "CN=\\#x"},
-        {"line\nfeed", "CN=line\\0Afeed"},
-        {"\x1b[0m", "CN=\\1B[0m"},
-        {"\xc3\xbc", "CN=\\C3\\BC"},
+        {"plain", "CN=plain"},     {"a,b", "CN=a\\,b"},
+        {"a=b+c", "CN=a=b\\+c"},   {"\"quoted\"", "CN=\\\"quoted\\\""},
+        {"#x", "CN=\\#x"},         {"line\nfeed", "CN=line\\0Afeed"},
+        {"\x1b[0m", "CN=\\1B[0m"}, {"\xc3\xbc", "CN=\\C3\\BC"},
     };
     char text[STLS_NAME_TEXT_LEN];
 
@@ -55,10 +51,8 @@ static void long_names_are_cut(void **state)
         memset(text, 'x', sizeof(text));
         stls_name_text(name, text);
         size_t whole = (size_t)times * 14 - 1; /* "OU=0123456789" and commas */
-        assert_int_equal(strlen(text), whole < STLS_NAME_TEXT_LEN ? whole
-                                                                  : STLS_NAME_TEXT_LEN - 1);
-        assert_true((strcmp(text + strlen(text) - 3, "...") == 0)
-                    == (whole >= STLS_NAME_TEXT_LEN));
+        assert_int_equal(strlen(text), whole < STLS_NAME_TEXT_LEN ? whole : STLS_NAME_TEXT_LEN - 1);
+        assert_true((strcmp(text + strlen(text) - 3, "...") == 0) == (whole >= STLS_NAME_TEXT_LEN));
         assert_int_equal(text[STLS_NAME_TEXT_LEN], 'x');
         X509_NAME_free(name);
     }
@@ -181,12 +175,9 @@ static void long_urls_are_none(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names),
-        cmocka_unit_test(long_names_are_cut),
-        cmocka_unit_test(hex),
-        cmocka_unit_test(times),
-        cmocka_unit_test(urls),
-        cmocka_unit_test(long_urls_are_none),
+        cmocka_unit_test(names), cmocka_unit_test(long_names_are_cut),
+        cmocka_unit_test(hex),   cmocka_unit_test(times),
+        cmocka_unit_test(urls),  cmocka_unit_test(long_urls_are_none),
     };
     return cmocka_run_group_tests_name("x509_text", tests, NULL, aid_end);
 }

@@ -334,11 +334,11 @@ static void run(const vector *v)
     left = -1;
     stls_policy *policy = make_policy(v);
     stls_anchors *anchors = make_anchors(v);
-    stls_check *check =
-        v->own != NULL ? own_check(v, policy, anchors)
-                       : need(stls_check_new(policy, anchors,
-                                             v->is_client ? STLS_ROLE_CLIENT : STLS_ROLE_SERVER),
-                              v->name);
+    stls_check *check = v->own != NULL ? own_check(v, policy, anchors)
+                                       : need(stls_check_new(policy, anchors,
+                                                             v->is_client ? STLS_ROLE_CLIENT
+                                                                          : STLS_ROLE_SERVER),
+                                              v->name);
     left = v->alloc;
     if (v->own == NULL) {
         add_everything(check, v);
@@ -349,8 +349,8 @@ static void run(const vector *v)
     stls_result *result = need(stls_check_get1_result(check), v->name);
     char line[2000];
     stls_result_log_line(result, NULL, line, sizeof(line));
-    int accepts =
-        stls_check_verdict(check) == STLS_ACCEPT && stls_result_reason(result) == STLS_REASON_NONE;
+    int accepts = stls_check_verdict(check) == STLS_ACCEPT
+                  && stls_result_reason(result) == STLS_REASON_NONE;
     if (v->own != NULL) {
         stls_own_chain_tell(result, "own.pem", STLS_WARNING, copy_warning, warning);
     }

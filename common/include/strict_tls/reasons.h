@@ -80,7 +80,8 @@
 
 typedef enum {
     STLS_REASON_NONE = 0,
-#define STLS_REASON_ENUM(sym, num, id, text, x509_err, rank, rfc, who, remedy) STLS_REASON_##sym = num,
+#define STLS_REASON_ENUM(sym, num, id, text, x509_err, rank, rfc, who, remedy)                     \
+    STLS_REASON_##sym = num,
     STLS_REASONS(STLS_REASON_ENUM)
 #undef STLS_REASON_ENUM
 } stls_reason;

@@ -303,8 +303,8 @@ typedef struct {
 int stls_check_next_fetch(stls_check *check, stls_fetch *fetch);
 
 typedef enum {
-    STLS_FETCH_OK = 1,        /* `bytes` came over the network just now */
-    STLS_FETCH_CACHED = 2,    /* `bytes` came from a cache; verified just the same */
+    STLS_FETCH_OK = 1,     /* `bytes` came over the network just now */
+    STLS_FETCH_CACHED = 2, /* `bytes` came from a cache; verified just the same */
     STLS_FETCH_TIMEOUT = -1,
     STLS_FETCH_NETWORK = -2,
     STLS_FETCH_HTTP = -3,
@@ -342,7 +342,7 @@ typedef struct {
     int64_t produced_s;   /* thisUpdate: of two conclusive answers the later is the newer */
     int64_t use_until_s;  /* the last moment this answer serves */
     int64_t refresh_at_s; /* half its life: fetch a newer one in the background from here on */
-    int64_t retry_at_s;   /* if not conclusive: do not ask again before; 0: it was CACHED, ask now */
+    int64_t retry_at_s; /* if not conclusive: do not ask again before; 0: it was CACHED, ask now */
 } stls_answer;
 stls_status stls_check_get_answer(const stls_check *check, uint32_t id, stls_answer *answer);
 
@@ -395,8 +395,7 @@ const char *stls_result_get0_report(const stls_result *result, size_t *len);
  * Its peer is the wanted name of a server, the subject of a client.
  * Returns its length.  `addr` ("203.0.113.5:443") may be NULL.
  */
-size_t stls_result_log_line(const stls_result *result, const char *addr, char *buf,
-                            size_t buf_len);
+size_t stls_result_log_line(const stls_result *result, const char *addr, char *buf, size_t buf_len);
 
 /* ---- repair.c: the chain as it should have been presented ------------------- */
 
@@ -468,9 +467,8 @@ stls_result *stls_verdict_cache_get0(stls_verdict_cache *cache,
  * not stored.  A trust-phase result (STLS_PENDING) may be stored under a key
  * of its own: a hit then says "trusted so far" without validating again.
  */
-stls_status stls_verdict_cache_put(stls_verdict_cache *cache,
-                                   const unsigned char key[STLS_ID_LEN], stls_result *result,
-                                   int64_t now_s);
+stls_status stls_verdict_cache_put(stls_verdict_cache *cache, const unsigned char key[STLS_ID_LEN],
+                                   stls_result *result, int64_t now_s);
 
 /* Not before `at_s` shall this entry be refreshed again (a refresh just failed). */
 void stls_verdict_cache_defer_refresh(stls_verdict_cache *cache,
@@ -478,9 +476,8 @@ void stls_verdict_cache_defer_refresh(stls_verdict_cache *cache,
 
 /* 1 when a live entry has reached its refresh time; the next refresh is then deferred to `next_s`,
  * so that one caller starts it. */
-int stls_verdict_cache_refresh_due(stls_verdict_cache *cache,
-                                   const unsigned char key[STLS_ID_LEN], int64_t now_s,
-                                   int64_t next_s);
+int stls_verdict_cache_refresh_due(stls_verdict_cache *cache, const unsigned char key[STLS_ID_LEN],
+                                   int64_t now_s, int64_t next_s);
 
 /* Drops every entry that rests on this question; returns how many. */
 size_t stls_verdict_cache_drop_question(stls_verdict_cache *cache,
@@ -510,10 +507,10 @@ void stls_http_free(stls_http *http);
 const unsigned char *stls_http_get0_request(const stls_http *http, size_t *len);
 
 typedef enum {
-    STLS_HTTP_MORE = 0,      /* feed more bytes */
-    STLS_HTTP_DONE = 1,      /* the body is complete */
+    STLS_HTTP_MORE = 0, /* feed more bytes */
+    STLS_HTTP_DONE = 1, /* the body is complete */
     STLS_HTTP_TOO_LARGE = -1,
-    STLS_HTTP_FAILED = -2    /* not 200, malformed, or ended early; see stls_http_get0_error() */
+    STLS_HTTP_FAILED = -2 /* not 200, malformed, or ended early; see stls_http_get0_error() */
 } stls_http_state;
 
 /* Bytes that arrived. Bounded by max_reply_bytes plus a fixed allowance for the header. */
