@@ -1,4 +1,4 @@
-#define _GNU_SOURCE /* F_OFD_SETLK */
+#define _GNU_SOURCE /* F_OFD_SETLK, secure_getenv */
 #include "cache.h"
 
 #include <dirent.h>
@@ -58,11 +58,11 @@ static stls_status refuse(stls_error *err, const char *what, const char *why)
     return STLS_ERR_ARGUMENT;
 }
 
-/* "" if there is no home to put it into. */
+/* "" if there is no home to put it into; a setuid program is told of none by its caller. */
 static void default_name(void)
 {
-    const char *base = getenv("XDG_CACHE_HOME");
-    const char *home = getenv("HOME");
+    const char *base = secure_getenv("XDG_CACHE_HOME");
+    const char *home = secure_getenv("HOME");
 
     folder_name[0] = '\0';
     if (base != NULL && base[0] == '/') {
