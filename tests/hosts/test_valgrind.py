@@ -1,4 +1,4 @@
-"""Both servers under valgrind, over the scenario table both ways.
+"""Both servers, nginx's stream among them, under valgrind, over the scenario table both ways.
 
 Wrong accesses and leaks count wherever they happen: what OpenSSL allocated may
 be ours to free.  STRICT_TLS_VALGRIND=short tries a few rows only.
@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.lab import fronts, httpd_fronts, httpd_inbound, inbound_fronts, net
+from tests.lab import fronts, httpd_fronts, httpd_inbound, inbound_fronts, net, stream_fronts
 from tests.lab.inbound import INBOUND_BY_ID, server_name
 from tests.lab.lab import Lab
 from tests.lab.scenarios import BY_ID
@@ -144,6 +144,40 @@ def test_nginx_inbound(both, tmp_path):
 
     try:
         assert try_all(try_row, both.inbound) == []
+        end(front, tmp_path, signal.SIGQUIT)
+    finally:
+        front.stop()
+
+
+def test_stream_outbound(both, tmp_path):
+    front = stream_fronts.scenario_front(
+        both, tmp_path / "stream", policy=PATIENT, ready_s=180, wrap=words(tmp_path),
+        versions=tuple((f"{version}-", f"TLSv1.{version[-1]}") for version in VERSIONS))
+
+    def try_row(row, version):
+        answer = front.get(f"{version}-{row.id}", timeout_s=120)
+        return None if answer.reason == (row.reason or "none") else answer
+
+    try:
+        assert try_all(try_row, both.scenarios) == []
+        end(front, tmp_path, signal.SIGQUIT)
+    finally:
+        front.stop()
+
+
+def test_stream_inbound(both, tmp_path):
+    front = stream_fronts.inbound_front(both, tmp_path / "stream", policy=PATIENT, ready_s=180,
+                                        wrap=words(tmp_path))
+
+    def try_row(row):
+        scene = both.client_scenes[row.id]
+        said = [front.visit(row.id, Client(scene.chain, scene.key, version=version),
+                            timeout_s=120).reason for version in VERSIONS]
+        return said if set(said) != {row.reason or "none"} else None
+
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            assert [said for said in pool.map(try_row, both.inbound) if said] == []
         end(front, tmp_path, signal.SIGQUIT)
     finally:
         front.stop()

@@ -154,7 +154,7 @@ def test_renewed_tickets_do_not_extend_a_verdict(version, stage):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_session_ends_with_its_certificate(version, stage):
-    peer = stage.peer("dying", days=5 / 86400, starts=0.0, ocsp="good")
+    peer = stage.peer("dying", days=10 / 86400, starts=0.0, ocsp="good")
     stage.open()
     _, port = stage.front([fronts.location("/", peer, strict=True, protocols=VERSIONS[version])])
     dies_at = peer.leaf.cert.not_valid_after.timestamp() - time.timezone
@@ -250,7 +250,7 @@ def test_a_kept_alive_connection_ends_with_its_verdict(stage, alive):
 
 
 def test_a_kept_alive_connection_ends_with_its_certificate(stage, alive):
-    peer = stage.peer("dying", days=5 / 86400, starts=0.0, ocsp="good")
+    peer = stage.peer("dying", days=10 / 86400, starts=0.0, ocsp="good")
     stage.open()
     _, port = alive(peer, {"/": {"strict": True}})
     dies_at = peer.leaf.cert.not_valid_after.timestamp() - time.timezone
