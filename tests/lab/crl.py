@@ -2,8 +2,11 @@
 import base64
 import http.server
 import os
+import tempfile
 import threading
+from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -15,6 +18,14 @@ from .verdicts import ACCEPT, verdict
 
 OID_ECDSA_SHA256 = "1.2.840.10045.4.3.2"
 OID_RSA_SHA256 = "1.2.840.113549.1.1.11"
+
+
+@contextmanager
+def readable_folder():
+    """For CRL files that a server's children, who have dropped root, read again."""
+    with tempfile.TemporaryDirectory(prefix="strict-tls-crls-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 def entry(serial, *, reason=1, issuer=None, moment=None):

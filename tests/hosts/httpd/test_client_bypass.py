@@ -1,10 +1,8 @@
 """No client gets past the verdict: by resumption, across virtual hosts, by authenticating late."""
 import itertools
 import subprocess
-import tempfile
 import time
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -77,9 +75,8 @@ def houses(tmp_path_factory):
         made = {}
         for sni, lines in SNI_POLICIES.items():
             door = Door(lab)
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="strict-tls-crls-"))
-            Path(folder).chmod(0o755)  # the children, who have dropped root, read it again
-            door.crl_file = crl.CrlFile(lab, Path(folder) / "crls.pem")
+            folder = stack.enter_context(crl.readable_folder())
+            door.crl_file = crl.CrlFile(lab, folder / "crls.pem")
             door.start(stack, tmp_path_factory.mktemp(sni), *vhosts(door), main=lines, processes=1)
             made[sni] = door
         yield made

@@ -6,7 +6,7 @@ import pytest
 from tests.hosts.httpd.conftest import Door
 from tests.hosts.httpd.test_client import MOD_SSL_REFUSES, NO_TICKET
 from tests.hosts.httpd.test_client_bypass import NAME, vhosts, visitor
-from tests.lab import httpd_inbound, net
+from tests.lab import crl, httpd_inbound, net
 from tests.lab.httpd import MODULE_ASAN, asan_options, asan_runtime
 from tests.lab.inbound import server_name
 from tests.lab.tls_client import VERSIONS, Client, get_http2
@@ -53,6 +53,8 @@ def test_table(reports, inbound_lab):
 def test_everything_else(reports, stage, tmp_path):
     """Resumption, other virtual hosts, HTTP/2, late certificates, a revocation meanwhile."""
     door = Door(stage.lab)
+    folder = stage.stack.enter_context(crl.readable_folder())
+    door.crl_file = crl.CrlFile(stage.lab, folder / "crls.pem")
     stage.open()
     front = door.start(stage.stack, tmp_path / "door", *vhosts(door), module=MODULE_ASAN,
                        main="SSLVHostSNIPolicy insecure\n", ready_s=90, preload=[asan_runtime()],

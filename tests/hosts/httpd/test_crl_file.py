@@ -1,8 +1,6 @@
 """StrictTLSCRLFile: the administrator's own CRLs, read again when they change."""
 import contextlib
 import http.client
-import tempfile
-from pathlib import Path
 
 import pytest
 
@@ -17,9 +15,8 @@ REVOKED = ("reject", "crl.revoked")
 
 @pytest.fixture
 def file(stage):
-    with tempfile.TemporaryDirectory(prefix="strict-tls-crls-") as folder:
-        Path(folder).chmod(0o755)  # the children, who have dropped root, read it again
-        yield crl.CrlFile(stage.lab, Path(folder) / "crls.pem")
+    with crl.readable_folder() as folder:
+        yield crl.CrlFile(stage.lab, folder / "crls.pem")
 
 
 def becomes(port, expected, path="/"):
