@@ -16,7 +16,8 @@ PACKAGES="apache2 apache2-dev apache2-ssl-dev build-essential ca-certificates cu
           python3-pycurl python3-pytest redis-server softhsm2 valgrind"
 
 # What some tests need beside: a browser that looks at pages, a strict Java peer, fuzzing.
-TEST_PACKAGES="chromium clang default-jdk-headless fonts-dejavu-core libclang-rt-14-dev"
+FUZZ_PACKAGES="clang libclang-rt-14-dev"
+TEST_PACKAGES="chromium default-jdk-headless fonts-dejavu-core $FUZZ_PACKAGES"
 
 help() {
     cat <<'END'
@@ -388,7 +389,8 @@ fuzz() {
     local seconds=${1:-60} target name
     [[ $seconds =~ ^[0-9]+$ ]] || die "fuzz wants a number of seconds, not '$seconds'"
     deps
-    install_packages clang libclang-rt-14-dev
+    # shellcheck disable=SC2086 # a list of words
+    install_packages $FUZZ_PACKAGES
     make_fuzz
     for target in tests/fuzz/fuzz_*.c; do
         name=$(basename "$target" .c)

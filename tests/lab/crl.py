@@ -1,10 +1,11 @@
 """CRLs, written in DER by hand so that bad and huge ones can be made, and a server for them."""
 import base64
+import contextlib
+import http.client
 import http.server
 import os
 import tempfile
 import threading
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,13 +15,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 
 from . import der, net
 from .pki import now
+from .process import limit_files
 from .verdicts import ACCEPT, verdict
 
 OID_ECDSA_SHA256 = "1.2.840.10045.4.3.2"
 OID_RSA_SHA256 = "1.2.840.113549.1.1.11"
 
 
-@contextmanager
+@contextlib.contextmanager
 def readable_folder():
     """For CRL files that a server's children, who have dropped root, read again."""
     with tempfile.TemporaryDirectory(prefix="strict-tls-crls-") as folder:
@@ -239,3 +241,27 @@ class CrlServer:
     def __exit__(self, *exc):
         self._server.shutdown()
         self._server.server_close()
+
+
+def assert_read_after_want_of_descriptors(file, leaf, front, pids, port, name=net.HOST):
+    """That passes, and nothing about the file changes: it is read all the same.
+
+    All on one connection, of which and of its backend's there is a descriptor; pids: whose
+    they are, asked each time.
+    """
+    with contextlib.closing(http.client.HTTPConnection(net.HOST, port, timeout=30)) as client:
+
+        def ask():
+            client.request("GET", "/", headers={"Host": name})
+            answer = client.getresponse()
+            answer.read()
+            return answer.getheader("X-Strict-TLS-Reason")
+
+        assert ask() == "none"
+        limit_files(pids(), 3)
+        file.write(leaf)
+        net.wait_until(lambda: ask() and "the CRLs read before stay" in front.new_errors(),
+                       "the log line", 15, 0.1)
+        limit_files(pids(), 1000)
+        # Fewer than the requests that one connection of httpd's is good for.
+        net.wait_until(lambda: ask() == "crl.revoked", "the new content", 20, 0.5)

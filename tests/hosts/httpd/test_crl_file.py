@@ -1,12 +1,9 @@
 """StrictTLSCRLFile: the administrator's own CRLs, read again when they change."""
-import contextlib
-import http.client
 
 import pytest
 
 from tests.hosts.httpd.conftest import where
 from tests.lab import crl, net
-from tests.lab.process import limit_files
 from tests.lab.scenarios import NAME
 from tests.lab.verdicts import ACCEPT, verdict
 
@@ -78,19 +75,5 @@ def test_unread_for_want_of_a_descriptor(stage, file):
     peer = stage.peer("good")
     stage.open()
     front, port = stage.front([where(peer, policy=file.policy())], mpm="prefork")
-    with contextlib.closing(http.client.HTTPConnection(net.HOST, port, timeout=30)) as client:
-
-        def ask():
-            client.request("GET", "/", headers={"Host": NAME})
-            answer = client.getresponse()
-            answer.read()
-            return answer.getheader("X-Strict-TLS-Reason")
-
-        assert ask() == "none"
-        limit_files(front.child_pids(), 3)
-        file.write(peer.leaf)
-        net.wait_until(lambda: ask() and "the CRLs read before stay" in front.new_errors(),
-                       "the log line", 15, 0.1)
-        limit_files(front.child_pids(), 1000)
-        # Fewer than the requests that one connection, and with it this child, is good for.
-        net.wait_until(lambda: ask() == "crl.revoked", "the new content", 20, 0.5)
+    crl.assert_read_after_want_of_descriptors(file, peer.leaf, front, front.child_pids, port,
+                                              NAME)

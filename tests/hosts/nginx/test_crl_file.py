@@ -1,6 +1,4 @@
 """strict_tls_crl_file: the administrator's own CRLs, read again when they change."""
-import contextlib
-import http.client
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,7 +6,6 @@ import pytest
 
 from tests.lab import crl, fronts, net
 from tests.lab.fronts import ALIVE, keepalive_pool
-from tests.lab.process import limit_files
 from tests.lab.verdicts import ACCEPT, verdict
 
 REVOKED = ("reject", "crl.revoked")
@@ -122,21 +119,7 @@ def test_unread_for_want_of_a_descriptor(stage, file):
     stage.open()
     front, port = stage.front([fronts.location("/", peer, target="pool", extra=ALIVE, strict=True,
                                                policy=file.policy())], http=keepalive_pool(peer))
-    with contextlib.closing(http.client.HTTPConnection(net.HOST, port, timeout=30)) as client:
-
-        def ask():
-            client.request("GET", "/")
-            answer = client.getresponse()
-            answer.read()
-            return answer.getheader("X-Strict-TLS-Reason")
-
-        assert ask() == "none"
-        limit_files(front.worker_pids(), 3)
-        file.write(peer.leaf)
-        net.wait_until(lambda: ask() and "the CRLs read before stay" in front.new_errors(),
-                       "the log line", 15, 0.1)
-        limit_files(front.worker_pids(), 1000)
-        net.wait_until(lambda: ask() == "crl.revoked", "the new content", 20, 0.5)
+    crl.assert_read_after_want_of_descriptors(file, peer.leaf, front, front.worker_pids, port)
 
 
 def test_a_large_one_holds_nobody_up(stage, file):
