@@ -30,7 +30,9 @@ if [ ! -f "$work/objs/Makefile" ] || [ "$here/config" -nt "$work/objs/Makefile" 
             --with-ld-opt="$3" --add-dynamic-module="$1"' configure "$here" "$cc_opt" "$ld_opt" \
             > configure.log || { tail -n 20 configure.log >&2; exit 1; }
     else
-        ./configure --with-compat --with-threads --with-http_ssl_module --with-http_v2_module \
+        v3=
+        [ ! -d src/http/v3 ] || v3=--with-http_v3_module
+        ./configure --with-compat --with-threads --with-http_ssl_module --with-http_v2_module $v3 \
             --with-stream=dynamic --with-stream_ssl_module --with-cc-opt="$cc_opt" \
             --with-ld-opt="$ld_opt" --add-dynamic-module="$here" > configure.log || { tail -n 20 configure.log >&2; exit 1; }
     fi

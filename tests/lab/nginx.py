@@ -9,15 +9,39 @@ from pathlib import Path
 from . import net
 from .process import Process
 
-NGINX = "/usr/sbin/nginx"
+# STRICT_TLS_NGINX=FILE tests another nginx than Debian's, with the modules that were built for it
+# in the folder STRICT_TLS_NGINX_MODULES.
+NGINX = os.environ.get("STRICT_TLS_NGINX", "/usr/sbin/nginx")
 ROOT = Path(__file__).resolve().parents[2]
 # STRICT_TLS_BUILD=DIR tests what was built elsewhere.
 BUILD = Path(os.environ.get("STRICT_TLS_BUILD", ROOT / "build"))
-MODULE = BUILD / "modules/ngx_http_strict_tls_module.so"
+MODULES = Path(os.environ.get("STRICT_TLS_NGINX_MODULES", BUILD / "modules"))
+MODULE = MODULES / "ngx_http_strict_tls_module.so"
 MODULE_ASAN = BUILD / "modules-asan/ngx_http_strict_tls_module.so"
 STREAM_MODULE = MODULE.with_name("ngx_stream_strict_tls_module.so")
 STREAM_MODULE_ASAN = MODULE_ASAN.with_name("ngx_stream_strict_tls_module.so")
-STREAM_HOST = "/usr/lib/nginx/modules/ngx_stream_module.so"  # of package libnginx-mod-stream
+
+
+def _about():
+    """(version as a tuple of numbers, configure arguments) of the nginx that is tested."""
+    text = subprocess.run([NGINX, "-V"], capture_output=True, text=True, timeout=60).stderr
+    version = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", text)
+    return tuple(map(int, version.groups())), text.partition("configure arguments:")[2].split()
+
+
+VERSION, CONFIGURED_WITH = _about()
+
+
+def _stream_host():
+    """The modules to load before our stream module: none where nginx has stream built in."""
+    if "--with-stream" in CONFIGURED_WITH:
+        return []
+    beside = MODULES / "ngx_stream_module.so"
+    # Debian's is in package libnginx-mod-stream
+    return [beside if beside.exists() else Path("/usr/lib/nginx/modules/ngx_stream_module.so")]
+
+
+STREAM_HOST = _stream_host()
 
 TEMP_FOLDERS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 

@@ -115,7 +115,7 @@ class StreamFront(Nginx):
 
     def __init__(self, folder, servers, *, module=STREAM_MODULE, extra="", listen="",
                  log="upstream", **nginx):
-        super().__init__(folder, "stream", module=[STREAM_HOST, module], **nginx)
+        super().__init__(folder, "stream", module=[*STREAM_HOST, module], **nginx)
         # Their names are short, which pytest's folders are not.
         self._sockets = Path(tempfile.mkdtemp(prefix="strict-tls-"))
         self._listen = listen

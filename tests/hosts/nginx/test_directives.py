@@ -190,7 +190,7 @@ def test_documented_example(where, block, lab, tmp_path):
         if "$" not in file:
             text = text.replace(file, str(path))
     nginx = Nginx(tmp_path / "t")
-    load = "".join(f"load_module {path};\n" for path in (STREAM_HOST, STREAM_MODULE, MODULE))
+    load = "".join(f"load_module {path};\n" for path in (*STREAM_HOST, STREAM_MODULE, MODULE))
     nginx.conf.write_text(f"{load}pid {tmp_path}/pid;\n{text}")
     status, output = nginx.test()
     assert status == 0, output

@@ -231,7 +231,7 @@ def test_stream(http_first, stage, tmp_path):
     """One page for both modules, whichever is read first."""
     peer = stage.peer("gap", serve="leaf")
     stage.open()
-    front = Nginx(tmp_path / "both", "both", module=[MODULE, STREAM_HOST, STREAM_MODULE])
+    front = Nginx(tmp_path / "both", "both", module=[MODULE, *STREAM_HOST, STREAM_MODULE])
     port, relay = net.free_port(), net.free_port()
     stream = (f"stream {{\nserver {{\nlisten {net.HOST}:{relay};\n"
               f"{stream_fronts.server(peer, strict=True)}}}\n}}\n")

@@ -30,7 +30,7 @@ def check(lab, tmp_path):
     """nginx -t with this stream server: (exit status, output, [(level, role, reason)])."""
 
     def run(server, extra=""):
-        nginx = Nginx(tmp_path / "t", module=[STREAM_HOST, STREAM_MODULE])
+        nginx = Nginx(tmp_path / "t", module=[*STREAM_HOST, STREAM_MODULE])
         nginx.configure("", main="stream {\nssl_ciphers DEFAULT:@SECLEVEL=0;\n"
                         f"strict_tls_trusted_certificate {lab.pki['root'].cert_path};\n"
                         f"server {{\n{server}{extra}}}\n}}\n")
