@@ -124,6 +124,16 @@ $(B)/vectors_run_asan: tests/vectors/vectors_run.c $(ASAN_LIB)
 
 vectors: $(B)/vectors_run $(B)/vectors_run_asan
 
+# Properties over random PKIs: tests/property/.
+PROPERTY_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(sort $(wildcard tests/property/*.c)))
+$(PROPERTY_OBJ): BASE += -Itests/unit
+
+$(B)/properties: $(PROPERTY_OBJ) $(UNIT_AID_OBJ) $(CORE_LIB)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $^ $(LIBS) -lcmocka -o $@
+
+properties: $(B)/properties
+
 $(B)/bench/core_bench: tests/bench/core_bench.c $(CORE_LIB)
 	@mkdir -p $(@D)
 	$(CC) $(BASE) $(CFLAGS) -D_DEFAULT_SOURCE $< $(CORE_LIB) $(LIBS) -o $@

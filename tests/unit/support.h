@@ -59,7 +59,7 @@ typedef struct {
     size_t len;
 } aid_bytes;
 
-#define AID_NUM_KEYS 10 /* EC P-256, made once per process */
+#define AID_NUM_KEYS 16 /* EC P-256, made once per process */
 
 EVP_PKEY *aid_key(size_t index);
 
