@@ -84,8 +84,14 @@ static stls_status copy_questions(stls_result *result, const stls_check *check)
     if (result->questions == NULL) {
         return STLS_ERR_MEMORY;
     }
-    for (size_t i = 0; i < ladder->num_slots; i++) {
-        memcpy(result->questions + num++ * STLS_ID_LEN, ladder->slots[i].question, STLS_ID_LEN);
+    for (int revoked = 1; revoked >= 0; revoked--) {
+        for (size_t i = 0; i < ladder->num_slots; i++) {
+            const stls_slot *slot = &ladder->slots[i];
+            if ((slot->state == STLS_SLOT_REVOKED) == revoked) {
+                memcpy(result->questions + num++ * STLS_ID_LEN, slot->question, STLS_ID_LEN);
+            }
+        }
+        result->num_revoked = revoked ? num : result->num_revoked;
     }
     for (size_t i = 0; i < ladder->num_fetches; i++) {
         if (ladder->fetches[i].is_crl) {
@@ -155,6 +161,12 @@ int64_t stls_result_refresh_at_s(const stls_result *result)
 const unsigned char *stls_result_get0_questions(const stls_result *result, size_t *num)
 {
     *num = result->num_questions;
+    return result->questions;
+}
+
+const unsigned char *stls_result_get0_revoked(const stls_result *result, size_t *num)
+{
+    *num = result->num_revoked;
     return result->questions;
 }
 

@@ -14,7 +14,7 @@ struct stls_result_st {
     int is_pinned;
     int64_t valid_until_s, refresh_at_s;
     unsigned char *questions;
-    size_t num_questions;
+    size_t num_questions, num_revoked; /* the revoked ones come first */
     char *report;
     size_t report_len;
     /* For the log line; NULL for none. */

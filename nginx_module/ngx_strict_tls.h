@@ -546,6 +546,9 @@ ngx_int_t ngx_strict_tls_verdict_renew(
     stls_result **result, time_t until);
 ngx_uint_t ngx_strict_tls_rests_on(stls_result *result,
     const u_char *question);
+ngx_uint_t ngx_strict_tls_says_revoked(stls_result *result);
+void ngx_strict_tls_announce(ngx_strict_tls_worker_t *worker,
+    stls_result *result);
 
 /* ngx_strict_tls_session.c */
 ngx_int_t ngx_strict_tls_session_key(ngx_strict_tls_conn_t *conn,
@@ -627,6 +630,8 @@ void ngx_strict_tls_cache_put_failure(ngx_shm_zone_t *zone,
     const u_char *bytes, size_t len);
 void ngx_strict_tls_cache_release(ngx_shm_zone_t *zone,
     const u_char *flight, uint32_t lease);
+void ngx_strict_tls_cache_revoked(ngx_shm_zone_t *zone,
+    const u_char *question, time_t until);
 ngx_atomic_uint_t ngx_strict_tls_cache_epoch(ngx_shm_zone_t *zone);
 ngx_atomic_uint_t ngx_strict_tls_cache_crl(ngx_shm_zone_t *zone,
     const u_char *question, const u_char *id);

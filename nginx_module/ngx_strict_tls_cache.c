@@ -8,7 +8,7 @@
 
 
 #define NGX_STRICT_TLS_MAGIC     0x53544c53       /* and layout version */
-#define NGX_STRICT_TLS_LAYOUT    2
+#define NGX_STRICT_TLS_LAYOUT    3
 
 #define NGX_STRICT_TLS_NEWS      128
 
@@ -17,7 +17,8 @@ typedef enum {
     ngx_strict_tls_entry_answer = 1,
     ngx_strict_tls_entry_failure,
     ngx_strict_tls_entry_lease,
-    ngx_strict_tls_entry_crl      /* the id of the one in use */
+    ngx_strict_tls_entry_crl,     /* the id of the one in use */
+    ngx_strict_tls_entry_revoked  /* announced: not again before `until` */
 } ngx_strict_tls_entry_e;
 
 
@@ -67,6 +68,10 @@ static ngx_int_t ngx_strict_tls_cache_copy(
     ngx_strict_tls_entry_t *entry, ngx_strict_tls_found_t *found);
 static void ngx_strict_tls_cache_publish_locked(
     ngx_strict_tls_shctx_t *sh, const u_char *question);
+static void ngx_strict_tls_cache_announce_locked(ngx_slab_pool_t *shpool,
+    const u_char *question, time_t until);
+static void ngx_strict_tls_cache_forget_locked(ngx_slab_pool_t *shpool,
+    ngx_uint_t kind, const u_char *id);
 static ngx_strict_tls_cache_e ngx_strict_tls_cache_look_locked(
     ngx_slab_pool_t *shpool, ngx_strict_tls_lookup_t *lookup,
     ngx_strict_tls_found_t *found);
@@ -215,7 +220,6 @@ ngx_strict_tls_cache_put_answer(ngx_shm_zone_t *zone,
     size_t len)
 {
     time_t                   now;
-    ngx_uint_t               was_revoked;
     ngx_slab_pool_t         *shpool;
     ngx_strict_tls_shctx_t  *sh;
     ngx_strict_tls_entry_t  *entry;
@@ -223,7 +227,6 @@ ngx_strict_tls_cache_put_answer(ngx_shm_zone_t *zone,
     shpool = (ngx_slab_pool_t *) zone->shm.addr;
     sh = shpool->data;
     now = ngx_time();
-    was_revoked = 0;
 
     ngx_shmtx_lock(&shpool->mutex);
 
@@ -238,12 +241,18 @@ ngx_strict_tls_cache_put_answer(ngx_shm_zone_t *zone,
     }
 
     if (entry) {
-        was_revoked = entry->revoked;
         ngx_strict_tls_cache_drop(shpool, entry);
     }
 
-    if (answer->revoked && !was_revoked) {
-        ngx_strict_tls_cache_publish_locked(sh, question);
+    if (answer->revoked) {
+        ngx_strict_tls_cache_announce_locked(shpool, question,
+                                             answer->use_until_s);
+
+    } else {
+        /* should it be revoked again, that is news */
+        ngx_strict_tls_cache_forget_locked(shpool,
+                                           ngx_strict_tls_entry_revoked,
+                                           question);
     }
 
     entry = ngx_strict_tls_cache_add(shpool,
@@ -340,6 +349,89 @@ ngx_strict_tls_cache_publish_locked(ngx_strict_tls_shctx_t *sh,
                question, STLS_ID_LEN);
     ngx_memory_barrier();
     sh->epoch++;
+}
+
+
+/*
+ * A certificate was found to be revoked, by whatever proof: verdicts about it
+ * are judged anew.  What a responder said before does not answer for it either,
+ * or the next check would find it good again without asking.
+ */
+
+void
+ngx_strict_tls_cache_revoked(ngx_shm_zone_t *zone, const u_char *question,
+    time_t until)
+{
+    ngx_slab_pool_t         *shpool;
+    ngx_strict_tls_entry_t  *entry;
+
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    entry = ngx_strict_tls_cache_find(shpool->data,
+                                      ngx_strict_tls_entry_revoked,
+                                      question);
+
+    if (entry == NULL || entry->until < ngx_time()) {
+
+        entry = ngx_strict_tls_cache_find(shpool->data,
+                                          ngx_strict_tls_entry_answer,
+                                          question);
+
+        if (entry && !entry->revoked) {
+            ngx_strict_tls_cache_drop(shpool, entry);
+        }
+    }
+
+    ngx_strict_tls_cache_announce_locked(shpool, question, until);
+
+    ngx_shmtx_unlock(&shpool->mutex);
+}
+
+
+/* Once, however many checks and workers find the same. */
+
+static void
+ngx_strict_tls_cache_announce_locked(ngx_slab_pool_t *shpool,
+    const u_char *question, time_t until)
+{
+    ngx_strict_tls_entry_t  *entry;
+
+    entry = ngx_strict_tls_cache_find(shpool->data,
+                                      ngx_strict_tls_entry_revoked,
+                                      question);
+
+    if (entry && entry->until >= ngx_time()) {
+        entry->until = ngx_max(entry->until, until);
+        return;
+    }
+
+    if (entry == NULL) {
+        entry = ngx_strict_tls_cache_add(shpool,
+                                         ngx_strict_tls_entry_revoked,
+                                         question, NULL, 0);
+    }
+
+    if (entry) {
+        entry->until = until;
+    }
+
+    ngx_strict_tls_cache_publish_locked(shpool->data, question);
+}
+
+
+static void
+ngx_strict_tls_cache_forget_locked(ngx_slab_pool_t *shpool, ngx_uint_t kind,
+    const u_char *id)
+{
+    ngx_strict_tls_entry_t  *entry;
+
+    entry = ngx_strict_tls_cache_find(shpool->data, kind, id);
+
+    if (entry) {
+        ngx_strict_tls_cache_drop(shpool, entry);
+    }
 }
 
 

@@ -137,6 +137,10 @@ ngx_strict_tls_job_finish(ngx_strict_tls_job_t *job)
                    job->result ? stls_reason_id(stls_result_reason(job->result))
                                : "");
 
+    if (job->result) {
+        ngx_strict_tls_announce(job->worker, job->result);
+    }
+
     /*
      * A refresh that learned nothing leaves the old verdict to its end.  Too
      * many fetches in flight is a matter of the moment, too.
@@ -147,8 +151,7 @@ ngx_strict_tls_job_finish(ngx_strict_tls_job_t *job)
             || stls_result_reason(job->result) == STLS_REASON_NONE)
         && (!job->refresh
             || stls_result_reason(job->result) == STLS_REASON_NONE
-            || stls_result_reason(job->result) == STLS_REASON_OCSP_REVOKED
-            || stls_result_reason(job->result) == STLS_REASON_CRL_REVOKED))
+            || ngx_strict_tls_says_revoked(job->result)))
     {
         ngx_strict_tls_verdict_put(job->worker, job->scope, job->key,
                                    job->result, job->epoch);

@@ -154,7 +154,7 @@ ngx_strict_tls_verdict_put(ngx_strict_tls_worker_t *worker,
         return;
     }
 
-    if (stls_result_reason(result) != STLS_REASON_OCSP_REVOKED
+    if (!ngx_strict_tls_says_revoked(result)
         && ngx_strict_tls_cache_revoked_since(worker->conf->zone, epoch,
                                               result))
     {
@@ -224,4 +224,43 @@ ngx_strict_tls_rests_on(stls_result *result, const u_char *question)
     }
 
     return 0;
+}
+
+
+/* Such a verdict is kept though there is news: it is what the news is about. */
+
+ngx_uint_t
+ngx_strict_tls_says_revoked(stls_result *result)
+{
+    switch (stls_result_reason(result)) {
+
+    case STLS_REASON_OCSP_REVOKED:
+    case STLS_REASON_CRL_REVOKED:
+        return 1;
+
+    default:
+        return 0;
+    }
+}
+
+
+/* Tells all workers, this one included, what was found to be revoked. */
+
+void
+ngx_strict_tls_announce(ngx_strict_tls_worker_t *worker, stls_result *result)
+{
+    size_t                i, n;
+    const unsigned char  *questions;
+
+    questions = stls_result_get0_revoked(result, &n);
+
+    for (i = 0; i < n; i++) {
+        ngx_strict_tls_cache_revoked(worker->conf->zone,
+                                     questions + i * STLS_ID_LEN,
+                                     stls_result_valid_until_s(result));
+    }
+
+    if (n) {
+        ngx_strict_tls_sync(worker);
+    }
 }

@@ -386,6 +386,13 @@ int64_t stls_result_refresh_at_s(const stls_result *result);
 /* The questions this result rests on, num * STLS_ID_LEN bytes. */
 const unsigned char *stls_result_get0_questions(const stls_result *result, size_t *num);
 
+/*
+ * Of these the questions about certificates that were found to be revoked,
+ * whatever proved it: a host announces them, so that no other verdict about
+ * such a certificate stands.
+ */
+const unsigned char *stls_result_get0_revoked(const stls_result *result, size_t *num);
+
 /* The report, a JSON object on one line, printable ASCII, NUL-terminated (docs/report.md). */
 const char *stls_result_get0_report(const stls_result *result, size_t *len);
 

@@ -7,6 +7,7 @@ import pytest
 from tests.lab import fronts, inbound_fronts, net, stream_fronts
 from tests.lab.lab import Lab
 from tests.lab.nginx import MODULE, Nginx
+from tests.lab.verdicts import verdict
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -78,6 +79,27 @@ class Stage:
         front.start()
         front.mark()
         return front
+
+    def either(self, kind, peers, **options):
+        """(front, ask): ask(id) tells (verdict, reason) of the peer with this id.
+
+        kind: "http" or "stream"; peers: {id: (peer, policy)}; options: Nginx's.
+        """
+        if kind == "stream":
+            front = self.stream({id: stream_fronts.server(peer, strict=True, policy=policy)
+                                 for id, (peer, policy) in peers.items()}, **options)
+
+            def ask(id):
+                answer = front.get(id)
+                return answer.verdict, answer.reason
+        else:
+            front, port = self.front(
+                [fronts.location(f"/{id}", peer, strict=True, policy=policy)
+                 for id, (peer, policy) in peers.items()], **options)
+
+            def ask(id):
+                return verdict(net.get(port, f"/{id}"))
+        return front, ask
 
     def inbound(self, servers, *, http="", workers=1, start=True, **options):
         """(nginx, port) that demands client certificates.
