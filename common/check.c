@@ -233,7 +233,11 @@ static void compute_validity(stls_check *check)
         if (slot->state == STLS_SLOT_GOOD) {
             const stls_ocsp_answer *answer = &slot->answer;
             if (answer->is_grace) {
+                /* Every source was asked just now, and is again when this verdict ends. */
                 is_graced = 1;
+                check->valid_until_s = min_s(check->valid_until_s,
+                                             answer->use_until_s
+                                                 + policy->num[STLS_KEY_STALE_GRACE_S]);
                 continue;
             }
             check->valid_until_s = min_s(check->valid_until_s, answer->use_until_s);
@@ -246,17 +250,37 @@ static void compute_validity(stls_check *check)
             is_firm = 0;
         }
     }
-    if (is_graced && is_firm) {
-        check->valid_until_s = min_s(check->valid_until_s,
-                                     check->now_s + policy->num[STLS_KEY_NEGATIVE_TTL_S]);
-        check->refresh_at_s = check->now_s;
-        return;
-    }
-    if (!is_firm && check->phase == STLS_PHASE_FINAL) {
+    if ((!is_firm || is_graced) && check->phase == STLS_PHASE_FINAL) {
         check->valid_until_s = min_s(check->valid_until_s,
                                      check->now_s + policy->num[STLS_KEY_NEGATIVE_TTL_S]);
         check->refresh_at_s = INT64_MAX;
     }
+}
+
+/*
+ * Whether another attempt of this process might have come to another verdict:
+ * it lacked memory, or could not ask and has nothing conclusive instead.
+ */
+static int rests_on_local_failure(const stls_check *check)
+{
+    const stls_finding *primary = stls_findings_primary(&check->findings);
+    stls_reason reason = primary != NULL ? primary->reason : STLS_REASON_NONE;
+
+    if (reason == STLS_REASON_INTERNAL_MEMORY || reason == STLS_REASON_INTERNAL_ERROR) {
+        return 1;
+    }
+    if (reason == STLS_REASON_OCSP_REVOKED || reason == STLS_REASON_CRL_REVOKED) {
+        return 0;
+    }
+    for (size_t i = 0; i < check->ladder.num_slots; i++) {
+        const stls_slot *slot = &check->ladder.slots[i];
+        int is_weak = slot->state == STLS_SLOT_INCONCLUSIVE
+                      || (slot->state == STLS_SLOT_GOOD && slot->answer.is_grace);
+        if (slot->is_local && is_weak) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 /* The only place that accepts: nothing found, nothing left out. */
@@ -273,6 +297,7 @@ static stls_verdict finish(stls_check *check)
     check->phase = STLS_PHASE_FINAL;
     check->would_reject = !accepts && check->policy->num[STLS_KEY_MODE] == STLS_MODE_REPORT;
     check->verdict = accepts || check->would_reject ? STLS_ACCEPT : STLS_REJECT;
+    check->is_local = rests_on_local_failure(check);
     compute_validity(check);
     return check->verdict;
 }

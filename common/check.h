@@ -48,6 +48,7 @@ struct stls_check_st {
     int64_t now_s; /* of the latest call */
     stls_verdict verdict;
     int would_reject; /* report mode: the verdict that enforce would have given is REJECT */
+    int is_local;     /* the verdict rests on a failure of this process */
     int64_t valid_until_s, refresh_at_s;
 };
 

@@ -22,6 +22,7 @@ typedef struct {
     const stls_crl_input *in;
     X509 *cert, *issuer;
     int depth;
+    int allows_grace;
     unsigned int covered; /* reasons answered so far */
     stage farthest;
     stls_ocsp_answer *answer;
@@ -175,8 +176,8 @@ static int is_fresh(judgement *j, const stls_crl *crl, int64_t *use_until_s)
     *use_until_s = crl->next_update_s != 0
                        ? crl->next_update_s + skew_s
                        : crl->this_update_s + policy->num[STLS_KEY_CRL_MAX_AGE_S];
-    if (*use_until_s < now_s && now_s - *use_until_s <= policy->num[STLS_KEY_STALE_GRACE_S]) {
-        j->answer->is_grace = 1;
+    if (*use_until_s < now_s && j->allows_grace
+        && now_s - *use_until_s <= policy->num[STLS_KEY_STALE_GRACE_S]) {
         return 1;
     }
     if (*use_until_s < now_s) {
@@ -246,8 +247,12 @@ static int has_own_path(const judgement *j, X509 *signer)
     for (int i = 0; ok && i + 1 < sk_X509_num(chain); i++) {
         stls_ocsp_answer answer;
         judgement own = {
-            j->in,  sk_X509_value(chain, i), sk_X509_value(chain, i + 1), j->depth + 1, 0, AT_SCOPE,
-            &answer};
+            .in = j->in,
+            .cert = sk_X509_value(chain, i),
+            .issuer = sk_X509_value(chain, i + 1),
+            .depth = j->depth + 1,
+            .allows_grace = j->allows_grace,
+            .answer = &answer};
         judge(&own);
         ok = answer.reason == STLS_REASON_NONE;
     }
@@ -466,8 +471,19 @@ static void judge(judgement *j)
 
 void stls_crl_judge(stls_ocsp_answer *answer, const stls_crl_input *in, X509 *cert, X509 *issuer)
 {
-    judgement j = {in, cert, issuer, 0, 0, AT_SCOPE, answer};
+    judgement j = {.in = in, .cert = cert, .issuer = issuer, .answer = answer};
     ERR_set_mark();
     judge(&j);
+    if (answer->reason != STLS_REASON_NONE && answer->reason != STLS_REASON_CRL_REVOKED
+        && in->policy->num[STLS_KEY_STALE_GRACE_S] > 0) {
+        stls_ocsp_answer graced;
+        judgement again = {.in = in, .cert = cert, .issuer = issuer, .answer = &graced};
+        again.allows_grace = 1;
+        judge(&again);
+        if (graced.reason == STLS_REASON_NONE) {
+            *answer = graced;
+            answer->is_grace = 1;
+        }
+    }
     ERR_pop_to_mark();
 }

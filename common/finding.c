@@ -43,7 +43,7 @@ void stls_findings_add(stls_findings *findings, stls_reason reason, int is_error
                        const X509 *cert, const char *remedy, const char *detail, ...)
 {
     const stls_allocator *a = &findings->allocator;
-    stls_finding item = {reason, is_error, 0, cert_index, -1, NULL, NULL, NULL};
+    stls_finding item = {reason, is_error, 0, cert_index, -1, 0, NULL, NULL, NULL};
     char subject[STLS_NAME_TEXT_LEN] = "";
     char text[1024] = "";
 
@@ -75,8 +75,12 @@ void stls_findings_add(stls_findings *findings, stls_reason reason, int is_error
 }
 
 /* Stands for whatever could not be kept: saying so takes no memory. */
-static const stls_finding lost = {STLS_REASON_INTERNAL_MEMORY, 1,   0, STLS_NO_CERT, -1, (char *)"",
-                                  (char *)"out of memory",     NULL};
+static const stls_finding lost = {.reason = STLS_REASON_INTERNAL_MEMORY,
+                                  .is_error = 1,
+                                  .cert_index = STLS_NO_CERT,
+                                  .slot = -1,
+                                  .subject = (char *)"",
+                                  .detail = (char *)"out of memory"};
 
 void stls_finding_set_remedy(stls_findings *findings, size_t index, const char *format, ...)
 {

@@ -57,6 +57,7 @@ void stls_ladder_clear(stls_ladder *ladder, const stls_allocator *a)
     }
     stls_dealloc(a, ladder->crls);
     for (size_t i = 0; i < ladder->num_slots; i++) {
+        stls_ocsp_answer_clear(&ladder->slots[i].aside);
         if (ladder->slots[i].asked_by >= 0) {
             X509_free(ladder->slots[i].cert);
         }
@@ -77,9 +78,32 @@ void stls_rung_tell(const stls_ladder_input *in, const stls_ladder *ladder, cons
     }
 }
 
+int stls_rung_is_graced(const stls_ocsp_answer *answer)
+{
+    return answer->is_grace && answer->reason == STLS_REASON_NONE;
+}
+
+void stls_rung_set_aside(stls_slot *slot, stls_ocsp_answer *answer, int source)
+{
+    if (!slot->has_aside || answer->this_update_s > slot->aside.this_update_s) {
+        stls_ocsp_answer_clear(&slot->aside);
+        slot->aside = *answer;
+        slot->aside_source = source;
+        slot->has_aside = 1;
+        answer->responder = NULL;
+    }
+    stls_ocsp_answer_clear(answer);
+}
+
 int stls_rung_take(const stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
                    const stls_ocsp_answer *answer, int source)
 {
+    /* The administrator's file is renewed by hand: the network has no newer one. */
+    if (stls_rung_is_graced(answer) && source != STLS_SOURCE_FILE && !slot->is_last_resort) {
+        stls_ocsp_answer copy = *answer;
+        stls_rung_set_aside(slot, &copy, source);
+        return 0;
+    }
     if (answer->reason == STLS_REASON_OCSP_REVOKED || answer->reason == STLS_REASON_CRL_REVOKED) {
         slot->state = STLS_SLOT_REVOKED;
         stls_rung_tell(in, ladder, slot, answer->reason, slot->asked_by < 0, answer->detail);
@@ -230,6 +254,20 @@ static int only_unreached(const stls_findings *findings, int slot)
     return num_told > 0;
 }
 
+/*
+ * Every source was asked, or nothing more can be: what is within stale_grace_s
+ * of its nextUpdate serves on.
+ */
+static void take_aside(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in)
+{
+    stls_ocsp_answer answer = slot->aside;
+
+    slot->has_aside = 0;
+    slot->aside.responder = NULL;
+    slot->is_last_resort = 1;
+    stls_rung_take_ocsp(ladder, slot, in, &answer, slot->aside_source);
+}
+
 static void end_slot(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in)
 {
     /* What a responder's slot finds becomes an error only through the slot that asked. */
@@ -259,7 +297,7 @@ static void end_slot(stls_ladder *ladder, stls_slot *slot, const stls_ladder_inp
     for (size_t i = 0; i < in->findings->num; i++) {
         stls_finding *finding = &in->findings->items[i];
         if (finding->slot == index) {
-            finding->is_error |= is_hard;
+            finding->is_error |= is_hard || finding->is_local;
             num_told++;
         }
     }
@@ -303,7 +341,11 @@ static stls_status climb(stls_ladder *ladder, stls_slot *slot, const stls_ladder
     while (slot->state == STLS_SLOT_OPEN && status == STLS_OK) {
         switch (source_of(slot, in->policy)) {
         case NO_SOURCE:
-            end_slot(ladder, slot, in);
+            if (slot->has_aside) {
+                take_aside(ladder, slot, in);
+            } else {
+                end_slot(ladder, slot, in);
+            }
             break;
         case STLS_SOURCE_FILE:
             stls_rung_file_climb(ladder, slot, in);
@@ -415,7 +457,7 @@ static void note_answer(stls_answer *out, const stls_ocsp_answer *answer,
                         const stls_ladder_input *in)
 {
     memset(out, 0, sizeof(*out));
-    out->conclusive = answer != NULL
+    out->conclusive = answer != NULL && !stls_rung_is_graced(answer)
                       && (answer->reason == STLS_REASON_NONE
                           || answer->reason == STLS_REASON_OCSP_REVOKED);
     if (out->conclusive) {
@@ -439,6 +481,7 @@ static stls_reason failure_reason(stls_fetch_outcome outcome)
     case STLS_FETCH_TOO_LARGE:
         return STLS_REASON_FETCH_TOO_LARGE;
     case STLS_FETCH_DENIED:
+    case STLS_FETCH_LOCAL:
         return STLS_REASON_FETCH_DENIED;
     default:
         return STLS_REASON_FETCH_NETWORK;
@@ -454,6 +497,28 @@ static void add_fetch_failure(const stls_ladder *ladder, const stls_slot *slot,
                       url, why != NULL ? why : stls_reason_get0(reason)->text);
     if (in->findings->num > before) {
         in->findings->items[before].slot = (int)(slot - ladder->slots);
+    }
+}
+
+/*
+ * This process could not ask.  About a responder's certificate, the slot that
+ * asked is told: a soft policy must not take that for an open question.
+ */
+static void add_local_failure(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
+                              const char *url, const char *why)
+{
+    size_t before = in->findings->num;
+    stls_slot *asking = slot->asked_by >= 0 ? &ladder->slots[slot->asked_by] : slot;
+
+    slot->is_local = asking->is_local = 1;
+    stls_findings_add(in->findings, STLS_REASON_FETCH_DENIED, 0, slot->cert_index, slot->cert,
+                      "raise max_fetches_in_flight, or give this process more memory, threads or "
+                      "open files",
+                      "%.400s: not asked, since %.200s", url,
+                      why != NULL ? why : "this process could not");
+    if (in->findings->num > before) {
+        in->findings->items[before].slot = (int)(asking - ladder->slots);
+        in->findings->items[before].is_local = 1;
     }
 }
 
@@ -504,12 +569,20 @@ static stls_status feed_ocsp(stls_ladder *ladder, stls_open_fetch *fetch,
         /* A cache may hold anything: what it gave is either proof or never was. */
         int is_proof = fetch->may_use_cache && fetch->answer.conclusive;
         if (!is_proof) {
+            if (fetch->may_use_cache && stls_rung_is_graced(&answer)) {
+                stls_rung_set_aside(slot, &answer, STLS_SOURCE_OCSP);
+            }
             stls_ocsp_answer_clear(&answer);
             fetch->answer.retry_at_s = 0;               /* the cache failed, not the responder */
             ladder->num_asked += !fetch->may_use_cache; /* a host that will not learn */
             stls_status status = climb_ocsp(ladder, slot, in, 0);
             return status == STLS_OK ? climb(ladder, slot, in) : status;
         }
+    }
+    if (answer.reason == STLS_REASON_OCSP_UNKNOWN) {
+        /* Newer than what is past its time, and no longer good. */
+        stls_ocsp_answer_clear(&slot->aside);
+        slot->has_aside = 0;
     }
     if (!stls_rung_take_ocsp(ladder, slot, in, &answer, STLS_SOURCE_OCSP)) {
         slot->url_index++;
@@ -585,7 +658,12 @@ stls_status stls_ladder_feed(stls_ladder *ladder, const stls_ladder_input *in, u
     }
     stls_slot *slot = &ladder->slots[fetch->slot];
     fetch_url(ladder, fetch, in, url);
-    add_fetch_failure(ladder, slot, in, url, failure_reason(reply->outcome), reply->detail);
+    if (reply->outcome == STLS_FETCH_LOCAL) {
+        fetch->answer.retry_at_s = 0;
+        add_local_failure(ladder, slot, in, url, reply->detail);
+    } else {
+        add_fetch_failure(ladder, slot, in, url, failure_reason(reply->outcome), reply->detail);
+    }
     if (fetch->is_crl) {
         stls_rung_crl_skip(slot);
     } else {

@@ -36,6 +36,10 @@ typedef struct {
     int source;              /* STLS_SOURCE_* of the conclusive answer */
     int asks_delta;          /* the CRL rung waits for, or has had, the delta that its base names */
     stls_ocsp_answer answer; /* conclusive; while ON_RESPONDER it may become so */
+    stls_ocsp_answer aside;  /* good, but within its grace: what counts if no source has more */
+    int has_aside, aside_source;
+    int is_last_resort;      /* every source was asked: what is within its grace counts */
+    int is_local;            /* this process could not ask one of the sources */
     int responder_slot;      /* the slot that was opened for this one's responder; or -1 */
     unsigned char question[STLS_ID_LEN];
 } stls_slot;

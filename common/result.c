@@ -117,6 +117,7 @@ stls_result *stls_check_get1_result(stls_check *check)
     result->verdict = check->verdict;
     result->word = word_of(check);
     result->is_pinned = stls_chain_is_pinned(&check->path);
+    result->is_local = check->is_local;
     result->valid_until_s = check->valid_until_s;
     result->refresh_at_s = check->refresh_at_s;
     result->report = stls_report_render(check, result->word, &result->report_len);
@@ -146,6 +147,11 @@ stls_reason stls_result_reason(const stls_result *result)
 int stls_result_is_pinned(const stls_result *result)
 {
     return result->is_pinned;
+}
+
+int stls_result_is_local(const stls_result *result)
+{
+    return result->is_local;
 }
 
 int64_t stls_result_valid_until_s(const stls_result *result)

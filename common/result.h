@@ -11,7 +11,7 @@ struct stls_result_st {
     stls_verdict verdict;
     const char *word;
     stls_reason reason;
-    int is_pinned;
+    int is_pinned, is_local;
     int64_t valid_until_s, refresh_at_s;
     unsigned char *questions;
     size_t num_questions, num_revoked; /* the revoked ones come first */

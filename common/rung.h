@@ -8,7 +8,15 @@
 void stls_rung_tell(const stls_ladder_input *in, const stls_ladder *ladder, const stls_slot *slot,
                     stls_reason reason, int is_error, const char *detail);
 
-/* 1 when the answer settles the slot; otherwise its reason is told. */
+/* A good answer past its time, within stale_grace_s. */
+int stls_rung_is_graced(const stls_ocsp_answer *answer);
+/* Keeps it, the newest of a slot, for the case that no source gives a newer one. Clears it. */
+void stls_rung_set_aside(stls_slot *slot, stls_ocsp_answer *answer, int source);
+
+/*
+ * 1 when the answer settles the slot; otherwise it is set aside, or its reason
+ * is told.
+ */
 int stls_rung_take(const stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
                    const stls_ocsp_answer *answer, int source);
 

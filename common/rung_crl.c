@@ -15,7 +15,8 @@ static void judge(const stls_ladder *ladder, const stls_slot *slot, const stls_l
 
 static int is_settling(const stls_ocsp_answer *answer)
 {
-    return answer->reason == STLS_REASON_NONE || answer->reason == STLS_REASON_CRL_REVOKED;
+    return (answer->reason == STLS_REASON_NONE && !answer->is_grace)
+           || answer->reason == STLS_REASON_CRL_REVOKED;
 }
 
 /* The delta that the certificate or a complete CRL of its issuer names (RFC 5280 section 5.2.6). */
@@ -58,8 +59,8 @@ stls_status stls_rung_crl_climb(stls_ladder *ladder, stls_slot *slot, const stls
 
     if (ladder->num_crls > 0 && may_use_cache) {
         judge(ladder, slot, in, &answer);
-        if (answer.reason == STLS_REASON_NONE && !slot->asks_delta && !ladder->is_expired
-            && delta_url(ladder, slot, url)) {
+        if (answer.reason == STLS_REASON_NONE && !answer.is_grace && !slot->asks_delta
+            && !ladder->is_expired && delta_url(ladder, slot, url)) {
             slot->names_source = slot->asks_delta = 1;
             return stls_rung_fetch(ladder, slot, in, url, 1, 1);
         }
@@ -68,9 +69,13 @@ stls_status stls_rung_crl_climb(stls_ladder *ladder, stls_slot *slot, const stls
             stls_rung_take(ladder, slot, in, &answer, STLS_SOURCE_CRL);
             return STLS_OK;
         }
+        if (stls_rung_is_graced(&answer)) {
+            slot->names_source = 1;
+            stls_rung_set_aside(slot, &answer, STLS_SOURCE_CRL);
+        }
     }
     if (ladder->is_expired || slot->asks_delta || !stls_rung_crl_url(ladder, slot, in, url)) {
-        if (ladder->num_crls > 0 && slot->url_index == 0) {
+        if (ladder->num_crls > 0 && slot->url_index == 0 && !slot->has_aside) {
             slot->names_source = 1;
             stls_rung_tell(in, ladder, slot, answer.reason, 0, answer.detail);
         }
@@ -90,6 +95,7 @@ stls_status stls_rung_crl_take(stls_ladder *ladder, stls_slot *slot, const stls_
     int64_t until_s = crl->next_update_s != 0
                           ? crl->next_update_s
                           : crl->this_update_s + in->policy->num[STLS_KEY_CRL_MAX_AGE_S];
+    int is_graced;
 
     stls_status status = stls_ladder_add_crl(ladder, a, crl);
     if (status != STLS_OK) {
@@ -100,9 +106,13 @@ stls_status stls_rung_crl_take(stls_ladder *ladder, stls_slot *slot, const stls_
         out->conclusive = 1;
         out->revoked = answer.reason == STLS_REASON_CRL_REVOKED;
         out->produced_s = crl->this_update_s;
-        out->use_until_s = until_s;
+        out->use_until_s = until_s + in->policy->num[STLS_KEY_STALE_GRACE_S];
         out->refresh_at_s = stls_half_life_s(crl->this_update_s, until_s);
         return STLS_OK; /* the climb takes it */
+    }
+    is_graced = stls_rung_is_graced(&answer);
+    if (is_graced) {
+        stls_rung_set_aside(slot, &answer, STLS_SOURCE_CRL);
     }
     stls_crl_free(ladder->crls[--ladder->num_crls]);
     if (slot->asks_delta) {
@@ -112,7 +122,9 @@ stls_status stls_rung_crl_take(stls_ladder *ladder, stls_slot *slot, const stls_
         return stls_rung_crl_climb(ladder, slot, in, 0);
     }
     /* It may still cover some reasons, with others to come. */
-    stls_rung_tell(in, ladder, slot, answer.reason, 0, answer.detail);
+    if (!is_graced) {
+        stls_rung_tell(in, ladder, slot, answer.reason, 0, answer.detail);
+    }
     slot->url_index++;
     return stls_ladder_add_crl(ladder, a, crl);
 }

@@ -36,6 +36,10 @@ int stls_rung_take_ocsp(stls_ladder *ladder, stls_slot *slot, const stls_ladder_
                       || answer->reason == STLS_REASON_OCSP_REVOKED);
     int taken;
 
+    if (stls_rung_is_graced(answer) && !slot->is_last_resort) {
+        stls_rung_set_aside(slot, answer, source);
+        return 0;
+    }
     if (!is_open) {
         taken = stls_rung_take(ladder, slot, in, answer, source);
     } else if (slot->asked_by >= 0) {

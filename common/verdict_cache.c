@@ -251,9 +251,10 @@ stls_status stls_verdict_cache_put(stls_verdict_cache *cache, const unsigned cha
     if (e != NULL) {
         drop(cache, e); /* outdated by this result, even if that cannot be stored */
     }
-    if (cache->max_entries == 0 || is_past(result, now_s)) {
+    if (cache->max_entries == 0 || is_past(result, now_s) || stls_result_is_local(result)) {
+        stls_status status = stls_result_is_local(result) ? STLS_ERR_STATE : STLS_OK;
         stls_result_free(result);
-        return STLS_OK;
+        return status;
     }
     if (cache->num_entries == cache->max_entries) {
         drop(cache, cache->oldest);

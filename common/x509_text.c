@@ -88,22 +88,35 @@ void stls_date_text(int64_t time_s, char text[STLS_DATE_LEN])
              minute % 60);
 }
 
+/*
+ * A URL that every host can ask, or 0.  User information (RFC 3986 section
+ * 3.2.1) is taken off: it does not say where to ask.  Whatever else the parser
+ * refuses must not become a fetch, which a host could only tell as a failure of
+ * the network.
+ */
 static int copy_http_url(const ASN1_IA5STRING *uri, char url[STLS_URL_LEN])
 {
-    int len = ASN1_STRING_length(uri);
+    size_t len = (size_t)ASN1_STRING_length(uri);
     const unsigned char *data = ASN1_STRING_get0_data(uri);
+    stls_http_target target;
 
-    if (len <= 7 || len >= STLS_URL_LEN || strncasecmp((const char *)data, "http://", 7) != 0) {
+    if (len >= STLS_URL_LEN || memchr(data, '\0', len) != NULL) {
         return 0;
     }
-    for (int i = 0; i < len; i++) {
-        if (data[i] <= 0x20 || data[i] >= 0x7f) {
-            return 0;
+    memcpy(url, data, len);
+    url[len] = '\0';
+    if (strncasecmp(url, "http://", 7) != 0) {
+        return 0;
+    }
+    char *authority = url + 7;
+    char *end = authority + strcspn(authority, "/?#");
+    for (char *at = end; at > authority; at--) {
+        if (at[-1] == '@') {
+            memmove(authority, at, strlen(at) + 1);
+            break;
         }
     }
-    memcpy(url, data, (size_t)len);
-    url[len] = '\0';
-    return 1;
+    return stls_http_parse_url(url, &target, NULL) == STLS_OK;
 }
 
 int stls_aia_url(const X509 *cert, int method_nid, size_t index, char url[STLS_URL_LEN])

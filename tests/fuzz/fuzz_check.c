@@ -63,7 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         default: { /* feed: any id, any outcome, any answer */
             static const stls_fetch_outcome outcomes[] = {
                 STLS_FETCH_OK,   STLS_FETCH_CACHED,    STLS_FETCH_TIMEOUT, STLS_FETCH_NETWORK,
-                STLS_FETCH_HTTP, STLS_FETCH_TOO_LARGE, STLS_FETCH_DENIED,  STLS_FETCH_OK};
+                STLS_FETCH_HTTP, STLS_FETCH_TOO_LARGE, STLS_FETCH_DENIED,  STLS_FETCH_LOCAL};
             if (i + 1 >= len) {
                 break;
             }

@@ -221,7 +221,7 @@ static stls_fetch_outcome outcome_of(const char *word)
         {"ok", STLS_FETCH_OK},           {"cached", STLS_FETCH_CACHED},
         {"timeout", STLS_FETCH_TIMEOUT}, {"network", STLS_FETCH_NETWORK},
         {"http", STLS_FETCH_HTTP},       {"too_large", STLS_FETCH_TOO_LARGE},
-        {"denied", STLS_FETCH_DENIED},
+        {"denied", STLS_FETCH_DENIED},   {"local", STLS_FETCH_LOCAL},
     };
     for (size_t i = 0; i < sizeof(outcomes) / sizeof(outcomes[0]); i++) {
         if (strcmp(outcomes[i].word, word) == 0) {

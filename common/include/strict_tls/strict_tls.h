@@ -309,7 +309,14 @@ typedef enum {
     STLS_FETCH_NETWORK = -2,
     STLS_FETCH_HTTP = -3,
     STLS_FETCH_TOO_LARGE = -4,
-    STLS_FETCH_DENIED = -5
+    STLS_FETCH_DENIED = -5,
+    /*
+     * This process could not ask: no memory, thread or descriptor, too many
+     * fetches in flight.  It says nothing about the responder, so the host does
+     * not remember it for others; revocation soft and ocsp_network_error
+     * tolerate do not pass it over (fetch.denied).
+     */
+    STLS_FETCH_LOCAL = -6
 } stls_fetch_outcome;
 
 typedef struct {
@@ -335,14 +342,20 @@ stls_verdict stls_check_feed(stls_check *check, uint32_t id, const stls_reply *r
 stls_verdict stls_check_feed_crl(stls_check *check, uint32_t id, stls_crl *crl, int is_cached,
                                  int64_t now_s);
 
-/* Whether and how long the answer just fed for `id` may be cached. */
+/*
+ * Whether and how long the answer just fed for `id` may be cached.  A good
+ * answer past its nextUpdate, within stale_grace_s, is not conclusive: it
+ * serves this check only where no source gives a newer one, and the question
+ * is not asked again before retry_at_s.
+ */
 typedef struct {
     int conclusive;       /* 1: verified, good or revoked; 0: remember it as a failure only */
     int revoked;          /* 1: drop what rested on an earlier good answer to this question */
     int64_t produced_s;   /* thisUpdate: of two conclusive answers the later is the newer */
-    int64_t use_until_s;  /* the last moment this answer serves */
+    int64_t use_until_s;  /* the last moment this answer serves, stale_grace_s included */
     int64_t refresh_at_s; /* half its life: fetch a newer one in the background from here on */
-    int64_t retry_at_s; /* if not conclusive: do not ask again before; 0: it was CACHED, ask now */
+    int64_t retry_at_s; /* if not conclusive: do not ask again before; 0: it was CACHED, or the
+                           failure is this process's own: ask now */
 } stls_answer;
 stls_status stls_check_get_answer(const stls_check *check, uint32_t id, stls_answer *answer);
 
@@ -378,6 +391,13 @@ stls_reason stls_result_reason(const stls_result *result);
 
 /* 1 when the leaf is itself a self-signed trust anchor: no revocation was asked. */
 int stls_result_is_pinned(const stls_result *result);
+
+/*
+ * 1 when it rests on a failure of this process (no memory, STLS_FETCH_LOCAL):
+ * it holds for the connection that it was made for, and is neither stored nor
+ * shared.  A verdict cache refuses it.
+ */
+int stls_result_is_local(const stls_result *result);
 
 int64_t stls_result_valid_until_s(const stls_result *result);
 /* When to check again in the background; past valid_until_s when there is nothing to refresh. */
@@ -471,7 +491,7 @@ stls_result *stls_verdict_cache_get0(stls_verdict_cache *cache,
 
 /*
  * Replaces what was there.  Results that are already past valid_until_s are
- * not stored.  A trust-phase result (STLS_PENDING) may be stored under a key
+ * not stored, nor are local ones (STLS_ERR_STATE).  A trust-phase result (STLS_PENDING) may be stored under a key
  * of its own: a hit then says "trusted so far" without validating again.
  */
 stls_status stls_verdict_cache_put(stls_verdict_cache *cache, const unsigned char key[STLS_ID_LEN],
@@ -494,7 +514,11 @@ size_t stls_verdict_cache_count(const stls_verdict_cache *cache);
 
 /* ---- http_message.c: HTTP for fetches, without a socket ------------------- */
 
-/* Where to connect for a URL. Only http:// is accepted, no user information. */
+/*
+ * Where to connect for a URL. Only http:// is accepted, no user information:
+ * the core takes that off URLs in certificates, and names no other URL in a
+ * fetch than this accepts.
+ */
 typedef struct {
     char host[256]; /* without brackets */
     char port[6];
