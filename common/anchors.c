@@ -157,3 +157,8 @@ int stls_anchors_contain(const stls_anchors *anchors, const X509 *cert)
 {
     return stls_cert_index(anchors->anchors, cert) >= 0;
 }
+
+const STACK_OF(X509) *stls_anchors_get0_certs(const stls_anchors *anchors)
+{
+    return anchors->anchors;
+}

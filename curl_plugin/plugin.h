@@ -87,7 +87,14 @@ int stls_curl_is_judged(const SSL *ssl);
 /* ---- trust.c: which anchors ---- */
 
 /* Frozen anchors out of the store that libcurl made for this connection. NULL: no memory. */
-stls_anchors *stls_curl_anchors_of(X509_STORE_CTX *store_ctx, const STACK_OF(X509) *presented);
+stls_anchors *stls_curl_anchors_of(X509_STORE *store, const STACK_OF(X509) *presented);
+
+/*
+ * OpenSSL's verification trusts these from now on, and nothing else is changed
+ * about it: CRLs, parameters and callbacks are those of the store in use.  0:
+ * no memory.
+ */
+int stls_curl_replace_anchors(SSL_CTX *ctx, const stls_anchors *anchors);
 
 /* A set without any anchor that somebody has the key of. NULL: no memory. */
 stls_anchors *stls_curl_no_anchors(void);

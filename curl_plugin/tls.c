@@ -1,7 +1,11 @@
 /*
- * The handshake: chain and name are judged in OpenSSL's verify callback,
- * revocation in its status callback, which comes in TLS 1.2 and 1.3 alike, with
- * a staple or without, before anything of the transfer is sent.
+ * The handshake.  OpenSSL verifies the peer as the program and libcurl have set
+ * it up: CRLs, depth, host, callbacks.  What that refuses stays refused.  The
+ * strict judgement comes on top: chain and name where that verification ends,
+ * revocation in the status callback, which comes in TLS 1.2 and 1.3 alike, with
+ * a staple or without, before anything of the transfer is sent.  A program that
+ * verifies by a function of its own may never get to the first; all is judged
+ * in the status callback then.
  *
  * Each connection of libcurl has an SSL_CTX of its own; what is known about it
  * hangs there.
@@ -25,7 +29,7 @@ typedef struct {
     CURL *curl;   /* NULL once the handshake is over: another handle may use the connection then */
     int rejects;  /* 0: mode report */
     int is_proxy; /* the peer is an HTTPS proxy */
-    int has_own_verify; /* the program's own verify callback has a say, too */
+    int (*own_verify)(int ok, X509_STORE_CTX *store_ctx); /* the program's own verify callback */
     stls_check *check;
     stls_result *result;
     stls_verdict verdict;
@@ -88,6 +92,15 @@ static void finish(connection *conn, stls_verdict verdict)
     stls_curl_tell(conn->curl, conn->result);
 }
 
+static void begin_anew(connection *conn)
+{
+    stls_check_free(conn->check);
+    stls_result_free(conn->result);
+    conn->check = NULL;
+    conn->result = NULL;
+    conn->verdict = STLS_PENDING;
+}
+
 /* What the alert and CURLINFO_SSL_VERIFYRESULT shall say. */
 static int x509_error(const connection *conn)
 {
@@ -124,35 +137,30 @@ static stls_verdict judge(connection *conn)
     return stls_curl_judge(conn->check, conn->setup->policy, conn->crl_file);
 }
 
-/* Report mode: what libcurl rejects stays rejected, and is told at once. */
-static int verify_as_libcurl(connection *conn, const SSL *ssl, X509_STORE_CTX *store_ctx)
+static X509_STORE *store_of(const SSL *ssl)
 {
-    int ok = X509_verify_cert(store_ctx);
+    X509_STORE *store = NULL;
 
-    if (ok <= 0 && conn->check != NULL && (SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER) != 0) {
-        stls_curl_depth++;
-        finish(conn, judge(conn));
-        stls_curl_depth--;
+    if (SSL_get0_verify_cert_store((SSL *)ssl, &store) != 1 || store == NULL) {
+        store = SSL_CTX_get_cert_store(SSL_get_SSL_CTX(ssl));
     }
-    return ok;
+    return store;
 }
 
-static int verify(X509_STORE_CTX *store_ctx, void *arg)
+/* Phase one, once per handshake. A chain or name that is wrong is told at once. */
+static void judge_trust(connection *conn, const SSL *ssl, const STACK_OF(X509) *presented)
 {
-    connection *conn = arg;
-    const SSL *ssl = X509_STORE_CTX_get_ex_data(store_ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
-    const STACK_OF(X509) *presented = X509_STORE_CTX_get0_untrusted(store_ctx);
     stls_verdict verdict = STLS_REJECT;
 
+    if (conn->check != NULL || conn->result != NULL) {
+        return;
+    }
     stls_curl_depth++;
-    stls_check_free(conn->check);
-    stls_result_free(conn->result);
-    conn->result = NULL;
-    conn->verdict = STLS_PENDING;
     stls_curl_wanted_name(conn->curl, ssl, conn->is_proxy, conn->name, sizeof(conn->name));
     stls_anchors_free(conn->anchors);
-    conn->anchors = conn->setup->anchors != NULL ? stls_anchors_up_ref(conn->setup->anchors)
-                                                 : stls_curl_anchors_of(store_ctx, presented);
+    conn->anchors = conn->setup->anchors != NULL
+                        ? stls_anchors_up_ref(conn->setup->anchors)
+                        : stls_curl_anchors_of(store_of(ssl), presented);
     conn->check = new_check(conn, presented);
     if (conn->check != NULL) {
         verdict = stls_check_trust(conn->check, (int64_t)time(NULL));
@@ -162,20 +170,50 @@ static int verify(X509_STORE_CTX *store_ctx, void *arg)
     }
     stls_curl_depth--;
     ERR_clear_error();
+}
 
-    if (!conn->rejects) {
-        return verify_as_libcurl(conn, ssl, store_ctx);
+/* What the program makes of this step of the verification: its callback's answer, OpenSSL's else. */
+static int ask_program(const connection *conn, int ok, X509_STORE_CTX *store_ctx)
+{
+    int (*own)(int, X509_STORE_CTX *) = conn->own_verify;
+
+    if (own == NULL) {
+        own = X509_STORE_get_verify_cb(X509_STORE_CTX_get0_store(store_ctx));
     }
-    if (verdict != STLS_PENDING) {
+    return own != NULL ? own(ok, store_ctx) : ok;
+}
+
+/*
+ * OpenSSL's verification at a step: an error, or a certificate that is right;
+ * the leaf is the last of them.
+ */
+static int verify_step(int ok, X509_STORE_CTX *store_ctx)
+{
+    const SSL *ssl = X509_STORE_CTX_get_ex_data(store_ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
+    connection *conn = ssl != NULL ? connection_of(ssl) : NULL;
+
+    if (conn == NULL) {
+        return 0;
+    }
+    int goes_on = ask_program(conn, ok, store_ctx);
+    if (goes_on && !(ok && X509_STORE_CTX_get_error_depth(store_ctx) == 0)) {
+        return goes_on;
+    }
+    judge_trust(conn, ssl, X509_STORE_CTX_get0_untrusted(store_ctx));
+    if (!conn->rejects) {
+        /* Report mode: what libcurl rejects stays rejected, and is told at once. */
+        if (!goes_on && conn->check != NULL && (SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER) != 0) {
+            stls_curl_depth++;
+            finish(conn, judge(conn));
+            stls_curl_depth--;
+        }
+        return goes_on;
+    }
+    if (conn->verdict == STLS_REJECT) {
         X509_STORE_CTX_set_error(store_ctx, x509_error(conn));
         return 0;
     }
-    /* It may pin keys, say; what it would let pass is of no use to it here. */
-    if (conn->has_own_verify && X509_verify_cert(store_ctx) <= 0) {
-        return 0;
-    }
-    X509_STORE_CTX_set_error(store_ctx, X509_V_OK);
-    return 1;
+    return goes_on;
 }
 
 static void judge_revocation(connection *conn, SSL *ssl)
@@ -209,10 +247,13 @@ static int status(SSL *ssl, void *arg)
             return own;
         }
     }
+    if (sk_X509_num(SSL_get_peer_cert_chain(ssl)) > 0) {
+        judge_trust(conn, ssl, SSL_get_peer_cert_chain(ssl));
+    }
     if (conn->check != NULL) {
         judge_revocation(conn, ssl);
     } else if (conn->result == NULL) {
-        /* An anonymous or pre-shared key cipher: the verify callback was never called. */
+        /* An anonymous or pre-shared key cipher. */
         stls_curl_depth++;
         conn->result = stls_curl_failed(conn->setup->policy, STLS_REASON_CHAIN_INCOMPLETE,
                                         "no certificate was presented");
@@ -241,6 +282,7 @@ static void info(const SSL *ssl, int where, int value)
     }
     if ((where & SSL_CB_HANDSHAKE_START) != 0 && conn->curl != NULL) {
         (void)SSL_set_session((SSL *)ssl, NULL);
+        begin_anew(conn);
     }
     if ((where & SSL_CB_HANDSHAKE_DONE) != 0) {
         conn->curl = NULL;
@@ -253,6 +295,40 @@ static void info(const SSL *ssl, int where, int value)
     if (conn->info_callback != NULL) {
         conn->info_callback(ssl, where, value);
     }
+}
+
+/* The program may have set any of these; ours come in front, and call what was there. */
+static int hook(SSL_CTX *ctx, connection *conn)
+{
+    int (*own_verify)(int, X509_STORE_CTX *) = SSL_CTX_get_verify_callback(ctx);
+    void (*own_info)(const SSL *, int, int) = SSL_CTX_get_info_callback(ctx);
+    int (*own_status)(SSL *, void *) = NULL;
+
+    (void)SSL_CTX_get_tlsext_status_cb(ctx, &own_status);
+    if (own_verify != verify_step) {
+        conn->own_verify = own_verify;
+    }
+    if (own_info != info) {
+        conn->info_callback = own_info;
+    }
+    if (own_status != status) {
+        conn->status_callback = own_status;
+        (void)SSL_CTX_get_tlsext_status_arg(ctx, &conn->status_arg);
+    }
+    SSL_CTX_set_verify(ctx, conn->rejects ? SSL_VERIFY_PEER : SSL_CTX_get_verify_mode(ctx),
+                       verify_step);
+    SSL_CTX_set_tlsext_status_cb(ctx, status);
+    SSL_CTX_set_tlsext_status_arg(ctx, conn);
+    SSL_CTX_set_tlsext_status_type(ctx, TLSEXT_STATUSTYPE_ocsp);
+    SSL_CTX_set_info_callback(ctx, info);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_sess_set_new_cb(ctx, NULL);
+    SSL_CTX_set_max_cert_list(ctx, stls_policy_get_int(conn->setup->policy,
+                                                       STLS_KEY_MAX_CHAIN_BYTES)
+                                       + SSL_MAX_CERT_LIST_DEFAULT);
+    return conn->setup->anchors == NULL
+           || stls_curl_replace_anchors(ctx, conn->setup->anchors);
 }
 
 CURLcode stls_curl_ssl_ctx(CURL *curl, void *ssl_ctx, void *data)
@@ -270,37 +346,19 @@ CURLcode stls_curl_ssl_ctx(CURL *curl, void *ssl_ctx, void *data)
         }
     }
     (void)pthread_once(&once, take_slot);
-    if (slot >= 0 && SSL_CTX_get_ex_data(ctx, slot) != NULL) {
-        return CURLE_OK; /* it came by here before: once is enough */
+    connection *conn = slot >= 0 ? SSL_CTX_get_ex_data(ctx, slot) : NULL;
+    if (conn == NULL) {
+        conn = calloc(1, sizeof(*conn));
+        if (conn == NULL || slot < 0 || !SSL_CTX_set_ex_data(ctx, slot, conn)) {
+            free(conn);
+            return CURLE_OUT_OF_MEMORY;
+        }
+        conn->setup = setup;
+        conn->curl = curl;
+        conn->rejects = stls_policy_get_int(setup->policy, STLS_KEY_MODE) == 0;
+        conn->is_proxy = is_proxy;
     }
-    connection *conn = calloc(1, sizeof(*conn));
-    if (conn == NULL || slot < 0 || !SSL_CTX_set_ex_data(ctx, slot, conn)) {
-        free(conn);
-        return CURLE_OUT_OF_MEMORY;
-    }
-    conn->setup = setup;
-    conn->curl = curl;
-    conn->rejects = stls_policy_get_int(setup->policy, STLS_KEY_MODE) == 0;
-    conn->is_proxy = is_proxy;
-    conn->info_callback = SSL_CTX_get_info_callback(ctx);
-    (void)SSL_CTX_get_tlsext_status_cb(ctx, &conn->status_callback);
-    (void)SSL_CTX_get_tlsext_status_arg(ctx, &conn->status_arg);
-
-    if (conn->rejects) {
-        conn->has_own_verify = SSL_CTX_get_verify_callback(ctx) != NULL;
-        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, SSL_CTX_get_verify_callback(ctx));
-    }
-    SSL_CTX_set_cert_verify_callback(ctx, verify, conn);
-    SSL_CTX_set_tlsext_status_cb(ctx, status);
-    SSL_CTX_set_tlsext_status_arg(ctx, conn);
-    SSL_CTX_set_tlsext_status_type(ctx, TLSEXT_STATUSTYPE_ocsp);
-    SSL_CTX_set_info_callback(ctx, info);
-    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
-    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-    SSL_CTX_sess_set_new_cb(ctx, NULL);
-    SSL_CTX_set_max_cert_list(ctx, stls_policy_get_int(setup->policy, STLS_KEY_MAX_CHAIN_BYTES)
-                                       + SSL_MAX_CERT_LIST_DEFAULT);
-    return CURLE_OK;
+    return hook(ctx, conn) ? CURLE_OK : CURLE_OUT_OF_MEMORY;
 }
 
 /* ---- before the request ------------------------------------------------------------------ */

@@ -8,6 +8,8 @@
  */
 #include "plugin.h"
 
+#include <pthread.h>
+
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
@@ -130,16 +132,98 @@ stls_anchors *stls_curl_no_anchors(void)
     return anchors;
 }
 
-stls_anchors *stls_curl_anchors_of(X509_STORE_CTX *store_ctx, const STACK_OF(X509) *presented)
+stls_anchors *stls_curl_anchors_of(X509_STORE *store, const STACK_OF(X509) *presented)
 {
     candidates found = {.certs = sk_X509_new_null(), .pem = BIO_new(BIO_s_mem())};
+    X509_STORE_CTX *look_up = X509_STORE_CTX_new();
     stls_anchors *anchors = NULL;
 
-    if (found.certs != NULL && found.pem != NULL && collect(&found, store_ctx, presented)
+    if (found.certs != NULL && found.pem != NULL && look_up != NULL
+        && X509_STORE_CTX_init(look_up, store, NULL, NULL) && collect(&found, look_up, presented)
         && (has_self_signed(&found) || add_nobody(&found))) {
         anchors = load(&found);
     }
+    X509_STORE_CTX_free(look_up);
     sk_X509_pop_free(found.certs, X509_free);
     BIO_free(found.pem);
     return anchors;
+}
+
+/* ---- the program's anchors in the place of libcurl's ---------------------------------- */
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int old_slot = -1; /* in a store of ours: the one whose place it took */
+
+static void free_old(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int index, long argl, void *argp)
+{
+    (void)parent, (void)ad, (void)index, (void)argl, (void)argp;
+    X509_STORE_free(ptr);
+}
+
+static void take_slot(void)
+{
+    old_slot = CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_X509_STORE, 0, NULL, NULL, NULL, free_old);
+}
+
+static STACK_OF(X509_CRL) *crls_of_old(const X509_STORE_CTX *store_ctx, const X509_NAME *name)
+{
+    X509_STORE *old = X509_STORE_get_ex_data(X509_STORE_CTX_get0_store(store_ctx), old_slot);
+    X509_STORE_CTX *look_up = X509_STORE_CTX_new();
+    STACK_OF(X509_CRL) *crls = NULL;
+
+    if (look_up != NULL && X509_STORE_CTX_init(look_up, old, NULL, NULL)) {
+        X509_STORE_CTX_lookup_crls_fn by_name = X509_STORE_get_lookup_crls(old);
+        crls = by_name != NULL ? by_name(look_up, name) : X509_STORE_CTX_get1_crls(look_up, name);
+    }
+    X509_STORE_CTX_free(look_up);
+    return crls;
+}
+
+static X509_STORE *store_with(const stls_anchors *anchors, X509_STORE *old)
+{
+    const STACK_OF(X509) *certs = stls_anchors_get0_certs(anchors);
+    X509_STORE *store = X509_STORE_new();
+    int ok = store != NULL && X509_STORE_set1_param(store, X509_STORE_get0_param(old));
+
+    for (int i = 0; ok && i < sk_X509_num(certs); i++) {
+        ok = X509_STORE_add_cert(store, sk_X509_value(certs, i));
+    }
+    if (!ok || !X509_STORE_up_ref(old)) {
+        X509_STORE_free(store);
+        return NULL;
+    }
+    if (!X509_STORE_set_ex_data(store, old_slot, old)) {
+        X509_STORE_free(old);
+        X509_STORE_free(store);
+        return NULL;
+    }
+    X509_STORE_set_lookup_crls(store, crls_of_old);
+    X509_STORE_set_verify(store, X509_STORE_get_verify(old));
+    X509_STORE_set_verify_cb(store, X509_STORE_get_verify_cb(old));
+    X509_STORE_set_check_revocation(store, X509_STORE_get_check_revocation(old));
+    X509_STORE_set_get_crl(store, X509_STORE_get_get_crl(old));
+    X509_STORE_set_check_crl(store, X509_STORE_get_check_crl(old));
+    X509_STORE_set_cert_crl(store, X509_STORE_get_cert_crl(old));
+    X509_STORE_set_check_policy(store, X509_STORE_get_check_policy(old));
+    return store;
+}
+
+int stls_curl_replace_anchors(SSL_CTX *ctx, const stls_anchors *anchors)
+{
+    X509_STORE *old = NULL;
+
+    (void)pthread_once(&once, take_slot);
+    if (old_slot < 0) {
+        return 0;
+    }
+    if (SSL_CTX_get0_verify_cert_store(ctx, &old) != 1 || old == NULL) {
+        old = SSL_CTX_get_cert_store(ctx);
+    }
+    if (old == NULL || X509_STORE_get_ex_data(old, old_slot) != NULL) {
+        return old != NULL; /* it came by here before */
+    }
+    X509_STORE *store = store_with(anchors, old);
+    int ok = store != NULL && SSL_CTX_set1_verify_cert_store(ctx, store) == 1;
+    X509_STORE_free(store);
+    return ok;
 }

@@ -139,6 +139,9 @@ void stls_anchors_free(stls_anchors *anchors);
 
 size_t stls_anchors_count(const stls_anchors *anchors);
 
+/* The anchors, in order of loading. Lives as long as `anchors`. */
+const STACK_OF(X509) *stls_anchors_get0_certs(const stls_anchors *anchors);
+
 /* SHA-256 over the set; changes when the content does. Only when frozen, else NULL. */
 const unsigned char *stls_anchors_get0_id(const stls_anchors *anchors);
 

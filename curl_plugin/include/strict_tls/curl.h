@@ -22,10 +22,11 @@
  *     SSL_OPTIONS, PROXY_SSL_OPTIONS, SSL_SESSIONID_CACHE and
  *     MAXLIFETIME_CONN.  Call it behind your own curl_easy_setopt() calls; hand
  *     your own two callbacks to stls_curl_set_ssl_ctx_function() and
- *     stls_curl_set_prereq_function().  A verify callback that yours sets by
- *     SSL_CTX_set_verify() is called behind the strict judgement and may reject
- *     as well (by libcurl's anchors, whatever stls_curl_set_anchors() says); one
- *     set by SSL_CTX_set_cert_verify_callback() is replaced.
+ *     stls_curl_set_prereq_function().
+ *   - It takes nothing away that libcurl and OpenSSL would refuse for: a CRL
+ *     file, pinned keys, an issuer, and what your context function sets (CRL
+ *     flags, depth, host, callbacks).  The peer must pass that and the strict
+ *     judgement.
  *   - A connection that was opened without these checks, or judged by other
  *     demands (by another handle of the same multi or share, say), is not
  *     used: a fresh one is opened.  Should libcurl offer one all the same (the

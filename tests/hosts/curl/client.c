@@ -14,6 +14,7 @@
  *   proxy H URL        stls_curl_set_proxy()
  *   ctxfn H            a CURLOPT_SSL_CTX_FUNCTION of the program's own
  *   pinfn H            one that sets a verify callback which knows none of the peer's keys
+ *   limit H WHAT VALUE one that narrows what OpenSSL accepts; repeated, all of them (see narrow())
  *   prereq H           a CURLOPT_PREREQFUNCTION of the program's own
  *   disable H
  *   perform H          curl_easy_perform()
@@ -42,6 +43,9 @@ typedef struct {
     struct curl_slist *list;
     int own_ctx_calls, own_prereq_calls;
     char connection[32];
+    struct {
+        const char *what, *value;
+    } limits[8];
 } handle;
 
 static handle handles[26];
@@ -104,6 +108,78 @@ static CURLcode pin_ctx(CURL *curl, void *ssl_ctx, void *data)
     (void)curl;
     SSL_CTX_set_verify(ssl_ctx, SSL_VERIFY_PEER, no_known_key);
     ((handle *)data)->own_ctx_calls++;
+    return CURLE_OK;
+}
+
+static int accept_nobody(X509_STORE_CTX *store_ctx, void *data)
+{
+    (void)data;
+    X509_STORE_CTX_set_error(store_ctx, X509_V_ERR_APPLICATION_VERIFICATION);
+    return 0;
+}
+
+static int narrow(SSL_CTX *ctx, const char *what, const char *value)
+{
+    X509_STORE *store = SSL_CTX_get_cert_store(ctx);
+    X509_VERIFY_PARAM *param = SSL_CTX_get0_param(ctx);
+    long number = strtol(value, NULL, 0);
+
+    if (strcmp(what, "crl") == 0) {
+        return X509_STORE_load_locations(store, value, NULL) == 1;
+    } else if (strcmp(what, "flags") == 0) {
+        return X509_VERIFY_PARAM_set_flags(param, (unsigned long)number);
+    } else if (strcmp(what, "store_flags") == 0) {
+        return X509_STORE_set_flags(store, (unsigned long)number);
+    } else if (strcmp(what, "host") == 0) {
+        return X509_VERIFY_PARAM_set1_host(param, value, 0);
+    } else if (strcmp(what, "ip") == 0) {
+        return X509_VERIFY_PARAM_set1_ip_asc(param, value);
+    } else if (strcmp(what, "email") == 0) {
+        return X509_VERIFY_PARAM_set1_email(param, value, 0);
+    } else if (strcmp(what, "depth") == 0) {
+        X509_VERIFY_PARAM_set_depth(param, (int)number);
+    } else if (strcmp(what, "ctx_depth") == 0) {
+        SSL_CTX_set_verify_depth(ctx, (int)number);
+    } else if (strcmp(what, "store_depth") == 0) {
+        return X509_STORE_set_depth(store, (int)number);
+    } else if (strcmp(what, "auth_level") == 0) {
+        X509_VERIFY_PARAM_set_auth_level(param, (int)number);
+    } else if (strcmp(what, "time") == 0) {
+        X509_VERIFY_PARAM_set_time(param, (time_t)number);
+    } else if (strcmp(what, "purpose") == 0) {
+        return X509_VERIFY_PARAM_set_purpose(param, (int)number);
+    } else if (strcmp(what, "policy") == 0) {
+        ASN1_OBJECT *policy = OBJ_txt2obj(value, 1);
+        return X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_EXPLICIT_POLICY)
+               && X509_VERIFY_PARAM_add0_policy(param, policy);
+    } else if (strcmp(what, "callback") == 0) {
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, no_known_key);
+    } else if (strcmp(what, "store_callback") == 0) {
+        X509_STORE_set_verify_cb(store, no_known_key);
+    } else if (strcmp(what, "instead") == 0) {
+        SSL_CTX_set_cert_verify_callback(ctx, accept_nobody, NULL);
+    } else if (strcmp(what, "verify_store") == 0) {
+        X509_STORE *other = X509_STORE_new();
+        return X509_STORE_load_locations(other, value, NULL) == 1
+               && SSL_CTX_set0_verify_cert_store(ctx, other) == 1;
+    } else {
+        return 0;
+    }
+    return 1;
+}
+
+static CURLcode narrow_ctx(CURL *curl, void *ssl_ctx, void *data)
+{
+    handle *h = data;
+
+    (void)curl;
+    h->own_ctx_calls++;
+    for (int i = 0; h->limits[i].what != NULL; i++) {
+        if (!narrow(ssl_ctx, h->limits[i].what, h->limits[i].value)) {
+            printf("{\"failed\": \"%s\"}\n", h->limits[i].what);
+            exit(3);
+        }
+    }
     return CURLE_OK;
 }
 
@@ -293,6 +369,20 @@ static char **step(char **word)
         return word + 4;
     } else if (strcmp(verb, "share") == 0) {
         share_all(h);
+    } else if (strcmp(verb, "limit") == 0) {
+        int num = 0;
+        while (h->limits[num].what != NULL) {
+            num++;
+        }
+        h->limits[num].what = word[2];
+        h->limits[num].value = word[3];
+#ifdef PLAIN
+        curl_easy_setopt(h->curl, CURLOPT_SSL_CTX_FUNCTION, narrow_ctx);
+        curl_easy_setopt(h->curl, CURLOPT_SSL_CTX_DATA, h);
+#else
+        stls_curl_set_ssl_ctx_function(h->curl, narrow_ctx, h);
+#endif
+        return word + 4;
     } else if (strcmp(verb, "ctxfn") == 0 || strcmp(verb, "pinfn") == 0
                || strcmp(verb, "prereq") == 0) {
         curl_ssl_ctx_callback function = verb[1] == 'i' ? pin_ctx : own_ctx;
