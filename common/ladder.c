@@ -400,7 +400,8 @@ static int hash_flight(stls_fetch *fetch, const stls_policy *policy)
 {
     EVP_MD_CTX *md = EVP_MD_CTX_new();
     const char *deny = policy->text[STLS_KEY_FETCH_DENY];
-    uint64_t limits[3] = {fetch->max_reply_bytes, fetch->timeout_ms, fetch->body_len};
+    uint64_t limits[4] = {fetch->max_reply_bytes, fetch->max_reply_header_bytes, fetch->timeout_ms,
+                          fetch->body_len};
 
     int ok = md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL)
              && EVP_DigestUpdate(md, fetch->question, STLS_ID_LEN)
@@ -433,6 +434,7 @@ int stls_ladder_next_fetch(stls_ladder *ladder, const stls_policy *policy, stls_
         fetch->may_use_cache = open->may_use_cache;
         fetch->max_reply_bytes =
             (size_t)policy->num[open->is_crl ? STLS_KEY_MAX_CRL_BYTES : STLS_KEY_MAX_REPLY_BYTES];
+        fetch->max_reply_header_bytes = (size_t)policy->num[STLS_KEY_MAX_REPLY_HEADER_BYTES];
         fetch->timeout_ms = (uint32_t)policy->num[open->is_crl ? STLS_KEY_CRL_FETCH_TOTAL_MS
                                                                : STLS_KEY_FETCH_TIMEOUT_MS];
         memcpy(fetch->question, open->question, STLS_ID_LEN);

@@ -13,6 +13,7 @@ typedef struct {
     const stls_policy *policy;
     stls_curl_body body;
     size_t max_len;
+    size_t header_left;
     size_t cap;
     int is_too_large;
     const char *denied; /* class of the address */
@@ -103,6 +104,21 @@ static size_t receive(char *bytes, size_t size, size_t num, void *data)
     }
     memcpy(fetched->bytes + fetched->bytes_len, bytes, len);
     fetched->bytes_len += len;
+    return len;
+}
+
+/* A line of the header or of the trailers. */
+static size_t receive_header(char *bytes, size_t size, size_t num, void *data)
+{
+    transfer *of = data;
+    size_t len = size * num;
+
+    (void)bytes;
+    if (len > of->header_left) {
+        of->is_too_large = 1;
+        return 0;
+    }
+    of->header_left -= len;
     return len;
 }
 
@@ -207,6 +223,8 @@ static int set_up(CURL *curl, const stls_fetch *want, long limit_ms, struct curl
     failed |= curl_easy_setopt(curl, CURLOPT_USERAGENT, "strict-tls/" STLS_VERSION) != CURLE_OK;
     failed |= curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive) != CURLE_OK;
     failed |= curl_easy_setopt(curl, CURLOPT_WRITEDATA, of) != CURLE_OK;
+    failed |= curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, receive_header) != CURLE_OK;
+    failed |= curl_easy_setopt(curl, CURLOPT_HEADERDATA, of) != CURLE_OK;
     failed |= curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket) != CURLE_OK;
     failed |= curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, of) != CURLE_OK;
     if (want->is_post) {
@@ -222,8 +240,11 @@ static int set_up(CURL *curl, const stls_fetch *want, long limit_ms, struct curl
 void stls_curl_fetch(const stls_fetch *want, const stls_policy *policy, stls_curl_body body,
                      long limit_ms, stls_curl_fetched *fetched)
 {
-    transfer of = {
-        .policy = policy, .body = body, .max_len = want->max_reply_bytes, .fetched = fetched};
+    transfer of = {.policy = policy,
+                   .body = body,
+                   .max_len = want->max_reply_bytes,
+                   .header_left = want->max_reply_header_bytes,
+                   .fetched = fetched};
     struct curl_slist *headers = NULL;
 
     memset(fetched, 0, sizeof(*fetched));

@@ -17,6 +17,8 @@ static void fetch_issuer(stls_repair *repair, const stls_policy *policy, const c
         .url = url,
         .content_type = "",
         .max_reply_bytes = (size_t)stls_policy_get_int(policy, STLS_KEY_MAX_REPLY_BYTES),
+        .max_reply_header_bytes = (size_t)stls_policy_get_int(policy,
+                                                              STLS_KEY_MAX_REPLY_HEADER_BYTES),
         .timeout_ms = (uint32_t)timeout_ms,
     };
 

@@ -7,7 +7,8 @@ static stls_http_state run(const uint8_t *data, size_t len, size_t step, int is_
     stls_fetch fetch = {.url = "http://ocsp.example.com/a",
                         .content_type = "",
                         .is_crl = is_crl,
-                        .max_reply_bytes = 4096};
+                        .max_reply_bytes = 4096,
+                        .max_reply_header_bytes = 1024};
     stls_http *http = stls_http_new(&fetch, 0);
     stls_http_state state = STLS_HTTP_MORE;
 

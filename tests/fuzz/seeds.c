@@ -119,6 +119,11 @@ int main(int argc, char **argv)
              "HTTP/1.0 200 OK\r\nContent-Type: application/ocsp-response\r\n"
              "Content-Length: 5\r\n\r\n0\x03\x0a\x01\x01");
     put_text("http", "close", "HTTP/1.1 200 OK\r\n\r\n0\x03\x0a\x01\x01");
+    put_text("http", "chunks",
+             "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+             "2;a=b\r\n0\x03\r\n3\r\n\x0a\x01\x01\r\n0\r\nA: b\r\n\r\n");
+    put_text("http", "folded",
+             "HTTP/1.1 200 OK\nA: b\n c\nContent-Length: 5, 5\n\n0\x03\x0a\x01\x01");
     put_text("http", "missing", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
     put_text("http", "moved", "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\n\r\n");
 

@@ -79,6 +79,12 @@ BEHAVIOURS = {
     "late": Behaviour(delay_s=0.3),
     "http_1_0": Behaviour(version="HTTP/1.0"),
     "chunked": Behaviour(manner="chunked"),
+    "text": Behaviour(content_type="text/html; charset=utf-8"),
+    "interim": Behaviour(manner="interim"),
+    "large_header": Behaviour(manner="large_header"),
+    "two_lengths": Behaviour(manner="two_lengths"),
+    "length_and_chunks": Behaviour(manner="length_and_chunks"),
+    "negative_chunk": Behaviour(manner="negative_chunk"),
     "until_close": Behaviour(manner="until_close"),
     "silent": Behaviour(manner="silent"),
     "hold": Behaviour(manner="hold"),
@@ -288,14 +294,36 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write("\r\n".join(lines).encode())
 
     def _chunked(self, behaviour, body):
-        if self.request_version == "HTTP/1.0":  # knows no chunks: RFC 9112 section 6.1
-            return self._until_close(behaviour, body)
+        """Whatever the request's version, as some servers do against RFC 9112 section 6.1."""
         self._head("Transfer-Encoding: chunked")
+        self._send_chunks(body)
+
+    def _send_chunks(self, body):
         half = len(body) // 2
         for part in (body[:half], body[half:]):
             self.wfile.write(b"%x;note=1\r\n%s\r\n" % (len(part), part))
             self.wfile.flush()
         self.wfile.write(b"0\r\n\r\n")
+
+    def _interim(self, behaviour, body):
+        self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+        self._plain(behaviour, body)
+
+    def _large_header(self, behaviour, body):
+        self._head(*(f"X-{n}: " + "x" * 1000 for n in range(20)), f"Content-Length: {len(body)}")
+        self.wfile.write(body)
+
+    def _two_lengths(self, behaviour, body):
+        self._head(f"Content-Length: {len(body)}", f"Content-Length: {len(body) + 1}")
+        self.wfile.write(body)
+
+    def _length_and_chunks(self, behaviour, body):
+        self._head(f"Content-Length: {len(body)}", "Transfer-Encoding: chunked")
+        self._send_chunks(body)
+
+    def _negative_chunk(self, behaviour, body):
+        self._head("Transfer-Encoding: chunked")
+        self.wfile.write(b"-%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
 
     def _until_close(self, behaviour, body):
         self._head("Connection: close")
@@ -327,7 +355,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._pour(lambda sent: MEGABYTE)
 
     def _endless_header(self, behaviour, body):
-        self._head()  # for the status line; what follows is more of it
+        self.close_connection = True
+        self.wfile.write(b"HTTP/1.1 200 OK\r\n")
         self._pour(lambda sent: b"X-More: " + b"x" * 4096 + b"\r\n")
 
     def _drip(self, behaviour, body):
@@ -363,6 +392,11 @@ MANNERS = {
     "plain": _Handler._plain,
     "hold": _Handler._plain,
     "chunked": _Handler._chunked,
+    "interim": _Handler._interim,
+    "large_header": _Handler._large_header,
+    "two_lengths": _Handler._two_lengths,
+    "length_and_chunks": _Handler._length_and_chunks,
+    "negative_chunk": _Handler._negative_chunk,
     "until_close": _Handler._until_close,
     "silent": _Handler._silent,
     "close": _Handler._close,

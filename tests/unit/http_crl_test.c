@@ -11,7 +11,8 @@ static stls_http_state run(const unsigned char *body, size_t body_len, size_t ma
     stls_fetch fetch = {.url = "http://crl.example.com/a.crl",
                         .content_type = "",
                         .is_crl = 1,
-                        .max_reply_bytes = max_len};
+                        .max_reply_bytes = max_len,
+                        .max_reply_header_bytes = 1024};
     size_t len = sizeof(head) - 1 + body_len;
     unsigned char *bytes = malloc(len);
     stls_http *http = stls_http_new(&fetch, 0);

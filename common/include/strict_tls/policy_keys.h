@@ -52,6 +52,7 @@
     X(FETCH_TIMEOUT_MS, "fetch_timeout_ms", INT, "3000", "1..600000", "time limit of one fetch") \
     X(FETCH_TOTAL_MS, "fetch_total_ms", INT, "8000", "1..600000", "time limit of all fetches of one check together") \
     X(MAX_REPLY_BYTES, "max_reply_bytes", INT, "65536", "512..16777216", "largest OCSP answer accepted") \
+    X(MAX_REPLY_HEADER_BYTES, "max_reply_header_bytes", INT, "16384", "512..1048576", "largest header of an HTTP answer accepted, trailers and chunk extensions included") \
     X(CRL_FETCH_TOTAL_MS, "crl_fetch_total_ms", INT, "30000", "1..3600000", "time limit of one CRL download; it goes on in the background after a handshake has given up") \
     X(MAX_CRL_BYTES, "max_crl_bytes", INT, "67108864", "1024..1073741824", "largest CRL accepted") \
     X(CRL_MEMORY_BYTES, "crl_memory_bytes", INT, "268435456", "1024..17179869184", "how much indexed CRLs may hold in one process; the least recently used go first") \

@@ -292,6 +292,7 @@ typedef struct {
     int is_crl;               /* the answer is a CRL: see stls_check_feed_crl() */
     int may_use_cache;        /* 0: only a fresh answer will do */
     size_t max_reply_bytes;
+    size_t max_reply_header_bytes; /* header, trailers and chunk extensions of an HTTP reply */
     uint32_t timeout_ms;
     unsigned char question[STLS_ID_LEN]; /* names the question: key of an answer cache */
     unsigned char flight[STLS_ID_LEN];   /* names question, URL and limits: key of single flight
@@ -543,11 +544,11 @@ const unsigned char *stls_http_get0_request(const stls_http *http, size_t *len);
 typedef enum {
     STLS_HTTP_MORE = 0, /* feed more bytes */
     STLS_HTTP_DONE = 1, /* the body is complete */
-    STLS_HTTP_TOO_LARGE = -1,
-    STLS_HTTP_FAILED = -2 /* not 200, malformed, or ended early; see stls_http_get0_error() */
+    STLS_HTTP_TOO_LARGE = -1, /* see stls_http_get0_error() */
+    STLS_HTTP_FAILED = -2     /* not 200, malformed, or ended early; likewise */
 } stls_http_state;
 
-/* Bytes that arrived. Bounded by max_reply_bytes plus a fixed allowance for the header. */
+/* Bytes that arrived. Holds at most max_reply_bytes of a body and a line of max_reply_header_bytes. */
 stls_http_state stls_http_feed(stls_http *http, const unsigned char *bytes, size_t len);
 /* The peer closed the connection. Never STLS_HTTP_MORE. */
 stls_http_state stls_http_eof(stls_http *http);

@@ -16,8 +16,9 @@ from tests.lab.verdicts import ACCEPT, verdict
 FAULTS = {
     "silent": "fetch.timeout", "close": "fetch.http", "reset": "fetch.network",
     "cut": "fetch.http", "oversize": "fetch.too_large", "endless": "fetch.too_large",
-    "endless_header": None, "drip": "fetch.timeout", "not_http": "fetch.http",
+    "endless_header": "fetch.too_large", "drip": "fetch.timeout", "not_http": "fetch.http",
     "truncated": "fetch.http", "garbage": "fetch.http", "trailing": "fetch.http",
+    "two_lengths": "fetch.http", "length_and_chunks": "fetch.http", "negative_chunk": "fetch.http",
     "malformed": "ocsp.malformed", "http_500": "fetch.http", "redirect": "fetch.http",
     "internal_error": "ocsp.error_status", "empty_list": "ocsp.wrong_certificate",
 }
