@@ -24,6 +24,7 @@ stls_check *stls_check_new(stls_policy *policy, stls_anchors *anchors, stls_role
     check->anchors = stls_anchors_up_ref(anchors);
     check->role = role;
     check->verdict = STLS_PENDING;
+    stls_work_init(&check->work, policy);
     stls_findings_init(&check->findings, &check->allocator);
     check->presented = sk_X509_new_null();
     check->crl_issuers = sk_X509_new_null();
@@ -283,9 +284,21 @@ static int rests_on_local_failure(const stls_check *check)
     return 0;
 }
 
+/* What was not verified for its cost proves nothing, under no policy (RFC 5280 section 8). */
+static void judge_work(stls_check *check)
+{
+    if (check->work.is_exceeded
+        && !stls_findings_have(&check->findings, STLS_REASON_CHAIN_TOO_COSTLY, STLS_NO_CERT)) {
+        stls_findings_add(&check->findings, STLS_REASON_CHAIN_TOO_COSTLY, 1, STLS_NO_CERT, NULL,
+                          NULL, "more than %lld signatures would have to be verified",
+                          (long long)check->policy->num[STLS_KEY_MAX_SIGNATURES]);
+    }
+}
+
 /* The only place that accepts: nothing found, nothing left out. */
 static stls_verdict finish(stls_check *check)
 {
+    judge_work(check);
     int accepts = !stls_findings_have_error(&check->findings) && check->passed == STLS_PASSED_ALL;
 
     if (!accepts && stls_findings_worst(&check->findings) == NULL) {
@@ -342,8 +355,9 @@ static stls_status judge_trust(stls_check *check)
     if (check->places == NULL || check->order.links == NULL) {
         return STLS_ERR_MEMORY;
     }
-    stls_status status = stls_path_build(&check->path, policy, check->anchors, check->role,
-                                         check->presented, check->now_s, &check->findings);
+    const stls_path_input in = {policy,           check->anchors, check->role,
+                                check->presented, check->now_s,   &check->work};
+    stls_status status = stls_path_build(&check->path, &in, &check->findings);
     if (status != STLS_OK) {
         return status;
     }
@@ -370,6 +384,7 @@ stls_verdict stls_check_trust(stls_check *check, int64_t now_s)
     if (judge_trust(check) != STLS_OK) {
         check->findings.out_of_memory = 1;
     }
+    judge_work(check);
     int needed = STLS_PASSED_PRESENTED | STLS_PASSED_PATH | STLS_PASSED_NAME;
     check->trust_failed = stls_findings_have_error(&check->findings)
                           || (check->passed & needed) != needed;
@@ -385,9 +400,10 @@ stls_verdict stls_check_trust(stls_check *check, int64_t now_s)
 
 static stls_ladder_input ladder_input(stls_check *check)
 {
-    return (stls_ladder_input){check->policy,   check->staples,    check->num_staples,
-                               check->anchors,  check->path.certs, check->crl_issuers,
-                               check->crl_file, &check->findings,  check->now_s};
+    return (stls_ladder_input){check->policy,      &check->work,         check->staples,
+                               check->num_staples, check->anchors,       check->path.certs,
+                               check->crl_issuers, check->crl_file,      &check->findings,
+                               check->now_s};
 }
 
 static int is_final(const stls_findings *findings)
@@ -399,6 +415,7 @@ static int is_final(const stls_findings *findings)
     return primary != NULL
            && (primary->reason == STLS_REASON_OCSP_REVOKED
                || primary->reason == STLS_REASON_CRL_REVOKED
+               || primary->reason == STLS_REASON_CHAIN_TOO_COSTLY
                || primary->reason == STLS_REASON_INTERNAL_MEMORY
                || primary->reason == STLS_REASON_INTERNAL_ERROR);
 }
@@ -409,6 +426,7 @@ static stls_verdict settle(stls_check *check, stls_status status)
         check->findings.out_of_memory = 1;
         return finish(check);
     }
+    judge_work(check);
     /* Revoked is final.  Anything less may still be outdone by a clearer reason to come. */
     if (!stls_ladder_is_done(&check->ladder) && !is_final(&check->findings)) {
         return STLS_PENDING;
@@ -452,7 +470,7 @@ stls_verdict stls_check_start(stls_check *check, int64_t now_s)
     if (check->role == STLS_ROLE_SERVER) {
         /* Of a chain of our own, a wrong name or key keeps nobody from asking. */
         int had_error = stls_findings_have_error(&check->findings);
-        stls_must_staple_judge(check->policy, sk_X509_value(check->path.certs, 0),
+        stls_must_staple_judge(check->policy, &check->work, sk_X509_value(check->path.certs, 0),
                                sk_X509_value(check->path.certs, 1), check->staples,
                                check->num_staples, now_s, &check->findings);
         stls_must_staple_judge_issuers(check->policy, &check->path, &check->findings);

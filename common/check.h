@@ -35,6 +35,7 @@ struct stls_check_st {
     stls_name_type name_type;
     char name[STLS_MAX_NAME_LEN + 1];
     stls_findings findings;
+    stls_work work;
     stls_path path;
     stls_place *places;
     stls_order order;

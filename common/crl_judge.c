@@ -190,10 +190,29 @@ static int is_fresh(judgement *j, const stls_crl *crl, int64_t *use_until_s)
 
 /* ---- signature: whose CRL is it? -------------------------------------------------------- */
 
-static int is_signed_by(const stls_crl *crl, X509 *signer)
+static int is_signed_by(const judgement *j, const stls_crl *crl, X509 *signer)
 {
-    return stls_signature_verify(crl->algorithm, X509_get0_pubkey(signer), crl->sig, crl->sig_len,
+    return stls_signature_verify(j->in->work, crl->algorithm, X509_get0_pubkey(signer), crl->sig, crl->sig_len,
                                  crl->digest, crl->der + crl->tbs, crl->tbs_len);
+}
+
+/* The signature is as strong as the policy demands, and its key no dearer than it may be. */
+static int is_strong(judgement *j, const stls_crl *crl, X509 *signer)
+{
+    EVP_PKEY *key = X509_get0_pubkey(signer);
+
+    if (stls_key_is_too_costly(key)) {
+        fail(j, AT_SIGNATURE, STLS_REASON_CHAIN_WEAK,
+             "the CRL issuer's key is larger than any that is in use");
+        return 0;
+    }
+    if (!stls_signature_is_strong(crl->algorithm, key,
+                                  (int)j->in->policy->num[STLS_KEY_SECURITY_LEVEL])) {
+        fail(j, AT_SIGNATURE, STLS_REASON_CRL_BAD_SIGNATURE,
+             "the CRL's signature is below security_level");
+        return 0;
+    }
+    return 1;
 }
 
 static int may_sign_crls(X509 *signer)
@@ -239,6 +258,7 @@ static int has_own_path(const judgement *j, X509 *signer)
     X509_VERIFY_PARAM_set_time(param, (time_t)j->in->now_s);
     X509_VERIFY_PARAM_set_depth(param, (int)policy->num[STLS_KEY_MAX_CHAIN_LEN]);
     X509_VERIFY_PARAM_set_auth_level(param, (int)policy->num[STLS_KEY_SECURITY_LEVEL]);
+    stls_work_guard(j->in->work, ctx);
     if (X509_verify_cert(ctx) != 1) {
         goto done;
     }
@@ -266,15 +286,12 @@ static X509 *find_signer(judgement *j, const stls_crl *crl)
     const STACK_OF(X509) *others = j->in->others;
     const char *why = "no certificate of the CRL's issuer is at hand";
 
-    if (!stls_signature_is_strong(crl->algorithm,
-                                  (int)j->in->policy->num[STLS_KEY_SECURITY_LEVEL])) {
-        fail(j, AT_SIGNATURE, STLS_REASON_CRL_BAD_SIGNATURE,
-             "the CRL's signature is below security_level");
-        return NULL;
-    }
     if (X509_NAME_cmp(X509_get_subject_name(j->issuer), crl->issuer) == 0) {
+        if (!is_strong(j, crl, j->issuer)) {
+            return NULL;
+        }
         why = "the CRL's signature does not verify";
-        if (is_signed_by(crl, j->issuer)) {
+        if (is_signed_by(j, crl, j->issuer)) {
             if (may_sign_crls(j->issuer)) {
                 return j->issuer;
             }
@@ -287,7 +304,10 @@ static X509 *find_signer(judgement *j, const stls_crl *crl)
             || X509_cmp(signer, j->issuer) == 0) {
             continue;
         }
-        if (!is_signed_by(crl, signer)) {
+        if (!is_strong(j, crl, signer)) {
+            return NULL;
+        }
+        if (!is_signed_by(j, crl, signer)) {
             why = "the CRL's signature does not verify";
         } else if (!may_sign_crls(signer)) {
             why = "the CRL's issuer lacks the cRLSign usage";
@@ -333,7 +353,7 @@ static const stls_crl *find_delta(judgement *j, const stls_crl *base, X509 *sign
             || !same_idp(delta->idp, base->idp)
             || ASN1_INTEGER_cmp(base->number, delta->base_number) < 0
             || ASN1_INTEGER_cmp(delta->number, base->number) < 0
-            || !is_fresh(&quiet, delta, &until_s) || !is_signed_by(delta, signer)) {
+            || !is_fresh(&quiet, delta, &until_s) || !is_signed_by(j, delta, signer)) {
             continue;
         }
         if (best == NULL || ASN1_INTEGER_cmp(delta->number, best->number) > 0) {

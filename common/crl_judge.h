@@ -9,6 +9,7 @@
 
 typedef struct {
     const stls_policy *policy;
+    stls_work *work; /* what may still be spent: every signature is counted */
     const stls_anchors *anchors;
     stls_crl *const *crls; /* indexed; complete ones and deltas, in any order */
     size_t num_crls;

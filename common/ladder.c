@@ -134,8 +134,8 @@ static void climb_staple(stls_ladder *ladder, stls_slot *slot, const stls_ladder
             continue;
         }
         slot->names_source = 1;
-        stls_ocsp_judge(&answer, in->policy, slot->cert, slot->issuer, staple->der, staple->der_len,
-                        NULL, in->now_s);
+        stls_ocsp_judge(&answer, in->policy, in->work, slot->cert, slot->issuer, staple->der,
+                        staple->der_len, NULL, in->now_s);
         if (answer.reason == STLS_REASON_NONE && !good_is_enough) {
             stls_ocsp_answer_clear(&answer);
             continue;
@@ -564,7 +564,7 @@ static stls_status feed_ocsp(stls_ladder *ladder, stls_open_fetch *fetch,
     if ((int64_t)len > in->policy->num[STLS_KEY_MAX_REPLY_BYTES]) {
         len = 0; /* a host that did not keep the bound: undecodable */
     }
-    stls_ocsp_judge(&answer, in->policy, slot->cert, slot->issuer, reply->bytes, len,
+    stls_ocsp_judge(&answer, in->policy, in->work, slot->cert, slot->issuer, reply->bytes, len,
                     reply->outcome == STLS_FETCH_OK ? fetch->request.request : NULL, in->now_s);
     note_answer(&fetch->answer, &answer, in);
     if (reply->outcome == STLS_FETCH_CACHED) {

@@ -74,6 +74,7 @@ typedef struct {
 /* What the ladder works with; borrowed for each call. */
 typedef struct {
     const stls_policy *policy;
+    stls_work *work; /* what may still be spent */
     const stls_staple *staples;
     size_t num_staples;
     const stls_anchors *anchors;

@@ -62,7 +62,7 @@ int stls_must_staple(const X509 *cert)
     return must;
 }
 
-void stls_must_staple_judge(const stls_policy *policy, X509 *leaf, X509 *issuer,
+void stls_must_staple_judge(const stls_policy *policy, stls_work *work, X509 *leaf, X509 *issuer,
                             const stls_staple *staples, size_t num_staples, int64_t now_s,
                             stls_findings *findings)
 {
@@ -76,8 +76,8 @@ void stls_must_staple_judge(const stls_policy *policy, X509 *leaf, X509 *issuer,
         if (staples[i].cert_index != 0) {
             continue;
         }
-        stls_ocsp_judge(&answer, policy, leaf, issuer, staples[i].der, staples[i].der_len, NULL,
-                        now_s);
+        stls_ocsp_judge(&answer, policy, work, leaf, issuer, staples[i].der, staples[i].der_len,
+                        NULL, now_s);
         stls_ocsp_answer_clear(&answer); /* the ladder asks about the responder */
         if (answer.reason == STLS_REASON_NONE) {
             return;

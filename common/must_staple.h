@@ -10,7 +10,7 @@
 int stls_must_staple(const X509 *cert);
 
 /* One is needed, and one that proves something: a bad staple is none (section 4.3.3). */
-void stls_must_staple_judge(const stls_policy *policy, X509 *leaf, X509 *issuer,
+void stls_must_staple_judge(const stls_policy *policy, stls_work *work, X509 *leaf, X509 *issuer,
                             const stls_staple *staples, size_t num_staples, int64_t now_s,
                             stls_findings *findings);
 

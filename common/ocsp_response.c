@@ -51,10 +51,10 @@ static int is_named(const OCSP_BASICRESP *basic, const X509 *cert)
            && memcmp(ASN1_STRING_get0_data(key_hash), hash, hash_len) == 0;
 }
 
-static int is_signed_by(const OCSP_BASICRESP *basic, const X509 *cert)
+static int is_signed_by(stls_work *work, const OCSP_BASICRESP *basic, const X509 *cert)
 {
     EVP_PKEY *key = X509_get0_pubkey(cert);
-    return key != NULL
+    return key != NULL && stls_work_take(work, 1)
            && ASN1_item_verify(ASN1_ITEM_rptr(OCSP_RESPDATA), OCSP_resp_get0_tbs_sigalg(basic),
                                OCSP_resp_get0_signature(basic),
                                (void *)OCSP_resp_get0_respdata(basic), key)
@@ -66,8 +66,8 @@ static int is_signed_by(const OCSP_BASICRESP *basic, const X509 *cert)
  * OCSPSigning, and valid now.  The issuer is the only trusted certificate and
  * no other is offered, so the path can have no third member.
  */
-static int is_authorized(const stls_policy *policy, X509 *signer, X509 *issuer, int64_t now_s,
-                         const char **why)
+static int is_authorized(const stls_policy *policy, stls_work *work, X509 *signer, X509 *issuer,
+                         int64_t now_s, const char **why)
 {
     int ok = 0;
     X509_STORE *store = X509_STORE_new();
@@ -84,6 +84,7 @@ static int is_authorized(const stls_policy *policy, X509 *signer, X509 *issuer, 
     if (!X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN)) {
         goto done;
     }
+    stls_work_guard(work, ctx);
     if (X509_verify_cert(ctx) != 1) {
         *why = X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx));
         goto done;
@@ -105,21 +106,37 @@ done:
     return ok;
 }
 
-static int judge_signer(stls_ocsp_answer *answer, const stls_policy *policy,
+/* The signature is as strong as the policy demands, and its key no dearer than it may be. */
+static int is_strong(stls_ocsp_answer *answer, const stls_policy *policy,
+                     const OCSP_BASICRESP *basic, const X509 *signer)
+{
+    EVP_PKEY *key = X509_get0_pubkey(signer);
+    int level = (int)policy->num[STLS_KEY_SECURITY_LEVEL];
+
+    if (stls_key_is_too_costly(key)) {
+        set(answer, STLS_REASON_CHAIN_WEAK, "the responder's key is larger than any that is in use");
+        return 0;
+    }
+    if (!stls_signature_is_strong(OCSP_resp_get0_tbs_sigalg(basic), key, level)) {
+        set(answer, STLS_REASON_OCSP_BAD_SIGNATURE,
+            "the CA must sign with a stronger digest or key: this one is below security_level %d",
+            level);
+        return 0;
+    }
+    return 1;
+}
+
+static int judge_signer(stls_ocsp_answer *answer, const stls_policy *policy, stls_work *work,
                         const OCSP_BASICRESP *basic, X509 *issuer, int64_t now_s)
 {
     const STACK_OF(X509) *certs = OCSP_resp_get0_certs(basic);
     int is_issuer_named = is_named(basic, issuer);
     int num_named = is_issuer_named;
 
-    if (!stls_signature_is_strong(OCSP_resp_get0_tbs_sigalg(basic),
-                                  (int)policy->num[STLS_KEY_SECURITY_LEVEL])) {
-        set(answer, STLS_REASON_OCSP_BAD_SIGNATURE,
-            "the CA must sign with a stronger digest: this one is below security_level %d",
-            (int)policy->num[STLS_KEY_SECURITY_LEVEL]);
+    if (is_issuer_named && !is_strong(answer, policy, basic, issuer)) {
         return 0;
     }
-    if (is_issuer_named && is_signed_by(basic, issuer)) {
+    if (is_issuer_named && is_signed_by(work, basic, issuer)) {
         return 1;
     }
     for (int i = 0; i < sk_X509_num(certs); i++) {
@@ -134,11 +151,14 @@ static int judge_signer(stls_ocsp_answer *answer, const stls_policy *policy,
         if (num_named++ >= MAX_SIGNERS) {
             break;
         }
-        if (!is_signed_by(basic, signer)) {
+        if (!is_strong(answer, policy, basic, signer)) {
+            return 0;
+        }
+        if (!is_signed_by(work, basic, signer)) {
             continue;
         }
         stls_name_text(X509_get_subject_name(signer), subject);
-        if (!is_authorized(policy, signer, issuer, now_s, &why)) {
+        if (!is_authorized(policy, work, signer, issuer, now_s, &why)) {
             set(answer, STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER, "responder '%.120s': %s", subject,
                 why);
             return 0;
@@ -286,8 +306,9 @@ done:
     OCSP_CERTID_free(sha256);
 }
 
-void stls_ocsp_judge(stls_ocsp_answer *answer, const stls_policy *policy, X509 *cert, X509 *issuer,
-                     const unsigned char *der, size_t der_len, OCSP_REQUEST *request, int64_t now_s)
+void stls_ocsp_judge(stls_ocsp_answer *answer, const stls_policy *policy, stls_work *work,
+                     X509 *cert, X509 *issuer, const unsigned char *der, size_t der_len,
+                     OCSP_REQUEST *request, int64_t now_s)
 {
     OCSP_BASICRESP *basic = NULL;
     const unsigned char *p = der;
@@ -313,7 +334,7 @@ void stls_ocsp_judge(stls_ocsp_answer *answer, const stls_policy *policy, X509 *
         set(answer, STLS_REASON_OCSP_MALFORMED, "not a basic OCSP response");
         goto done;
     }
-    if (!judge_signer(answer, policy, basic, issuer, now_s)) {
+    if (!judge_signer(answer, policy, work, basic, issuer, now_s)) {
         goto done;
     }
     if (OCSP_BASICRESP_get_ext_by_critical(basic, 1, -1) >= 0) {

@@ -5,6 +5,7 @@
 #include <openssl/ocsp.h>
 
 #include "policy.h"
+#include "work.h"
 
 typedef struct {
     stls_reason
@@ -27,9 +28,10 @@ void stls_ocsp_answer_clear(stls_ocsp_answer *answer);
  * back.  Only `reason` NONE is good, only OCSP_REVOKED is revoked; everything
  * else proves nothing.  Where `responder` is set, even those prove nothing
  * until its own status is known (RFC 6960 section 4.2.2.2.1).  Clear it.
+ * Signatures are counted in `work`.
  */
-void stls_ocsp_judge(stls_ocsp_answer *answer, const stls_policy *policy, X509 *cert, X509 *issuer,
-                     const unsigned char *der, size_t der_len, OCSP_REQUEST *request,
-                     int64_t now_s);
+void stls_ocsp_judge(stls_ocsp_answer *answer, const stls_policy *policy, stls_work *work,
+                     X509 *cert, X509 *issuer, const unsigned char *der, size_t der_len,
+                     OCSP_REQUEST *request, int64_t now_s);
 
 #endif

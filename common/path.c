@@ -11,9 +11,9 @@
 #define MAX_TURNS 3 /* dead ends, which a peer can make any number of */
 
 typedef struct {
-    const STACK_OF(X509) *presented;
-    const stls_anchors *anchors;
+    const stls_path_input *in;
     stls_findings *findings;
+    X509_STORE_CTX_verify_fn verify; /* OpenSSL's own: signatures and dates */
     int num_errors;
     int is_broken_off; /* no issuer, or one that is no anchor: told by chain.c */
     int is_unproven;   /* nobody trusted vouches for these certificates */
@@ -85,7 +85,7 @@ static int collect(int ok, X509_STORE_CTX *ctx)
     }
     int error = X509_STORE_CTX_get_error(ctx);
     X509 *cert = X509_STORE_CTX_get_current_cert(ctx);
-    int index = cert != NULL ? stls_cert_index(c->presented, cert) : STLS_NO_CERT;
+    int index = cert != NULL ? stls_cert_index(c->in->presented, cert) : STLS_NO_CERT;
 
     switch (error) {
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
@@ -114,7 +114,7 @@ static int collect(int ok, X509_STORE_CTX *ctx)
     stls_reason reason = reason_of(error);
     /* The anchor is an input of the validation (RFC 5280 section 6.1.1 (d)), not held to the
      * profile: old roots, trusted all the same, lack extensions. */
-    int is_anchor = cert != NULL && stls_anchors_contain(c->anchors, cert);
+    int is_anchor = cert != NULL && stls_anchors_contain(c->in->anchors, cert);
     if (is_anchor && error != X509_V_ERR_EC_KEY_EXPLICIT_PARAMS
         && (reason == STLS_REASON_CHAIN_PROFILE
             || (error == X509_V_ERR_INVALID_CA && X509_get_version(cert) == X509_VERSION_1))) {
@@ -131,6 +131,68 @@ static int collect(int ok, X509_STORE_CTX *ctx)
     }
     return 1;
 }
+
+/* ---- signatures and dates ------------------------------------------------------------ */
+
+static int report_error(X509_STORE_CTX *ctx, int error, int depth)
+{
+    X509_STORE_CTX_set_error(ctx, error);
+    X509_STORE_CTX_set_error_depth(ctx, depth);
+    X509_STORE_CTX_set_current_cert(ctx, sk_X509_value(X509_STORE_CTX_get0_chain(ctx), depth));
+    return collect(0, ctx);
+}
+
+/* The dates alone, of a chain that no anchor vouches for. */
+static int judge_dates(X509_STORE_CTX *ctx, int64_t now_s)
+{
+    const STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(ctx);
+    int ok = 1;
+
+    for (int i = sk_X509_num(chain) - 1; ok && i >= 0; i--) {
+        const X509 *cert = sk_X509_value(chain, i);
+        int64_t from_s, to_s;
+        if (!stls_time_s(X509_get0_notBefore(cert), &from_s)) {
+            ok = report_error(ctx, X509_V_ERR_ERROR_IN_CERT_NOT_BEFORE_FIELD, i);
+        } else if (from_s > now_s) {
+            ok = report_error(ctx, X509_V_ERR_CERT_NOT_YET_VALID, i);
+        }
+        if (ok && !stls_time_s(X509_get0_notAfter(cert), &to_s)) {
+            ok = report_error(ctx, X509_V_ERR_ERROR_IN_CERT_NOT_AFTER_FIELD, i);
+        } else if (ok && to_s <= now_s) {
+            ok = report_error(ctx, X509_V_ERR_CERT_HAS_EXPIRED, i);
+        }
+    }
+    return ok;
+}
+
+/* Called by OpenSSL where it would verify the chain's signatures; 0 ends the validation. */
+static int verify(X509_STORE_CTX *ctx)
+{
+    collector *c = X509_STORE_CTX_get_app_data(ctx);
+    const STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(ctx);
+    int num_too_costly = 0;
+
+    /* What comes behind (name constraints over thousands of names) is work that nobody untrusted
+     * may cause, either. */
+    if (c->is_unproven) {
+        judge_dates(ctx, c->in->now_s);
+        return 0;
+    }
+    for (int i = 0; i < sk_X509_num(chain); i++) {
+        if (stls_key_is_too_costly(X509_get0_pubkey(sk_X509_value(chain, i)))) {
+            num_too_costly++;
+            report_error(ctx, i > 0 ? X509_V_ERR_CA_KEY_TOO_SMALL : X509_V_ERR_EE_KEY_TOO_SMALL,
+                         i);
+        }
+    }
+    if (num_too_costly > 0 || !stls_work_take(c->in->work, sk_X509_num(chain) - 1)) {
+        c->num_errors++;
+        return 0;
+    }
+    return c->verify(ctx);
+}
+
+/* ---- one attempt ------------------------------------------------------------------------ */
 
 static int set_up(X509_STORE_CTX *ctx, const stls_policy *policy, stls_role role, int64_t now_s)
 {
@@ -200,21 +262,23 @@ static stls_status record(stls_path *path, const stls_allocator *a, const STACK_
     return STLS_OK;
 }
 
-static stls_status attempt(stls_path *path, const stls_policy *policy, const stls_anchors *anchors,
-                           stls_role role, const STACK_OF(X509) *presented,
-                           STACK_OF(X509) *candidates, int64_t now_s, stls_findings *findings)
+static stls_status attempt(stls_path *path, const stls_path_input *in, STACK_OF(X509) *candidates,
+                           stls_findings *findings)
 {
     stls_status status = STLS_ERR_MEMORY;
-    collector c = {presented, anchors, findings, 0, 0, 0};
+    X509 *leaf = sk_X509_value(in->presented, 0);
+    collector c = {.in = in, .findings = findings};
 
     memset(path, 0, sizeof(*path));
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
-    if (ctx == NULL
-        || !X509_STORE_CTX_init(ctx, anchors->store, sk_X509_value(presented, 0), candidates)
-        || !set_up(ctx, policy, role, now_s) || !X509_STORE_CTX_set_app_data(ctx, &c)) {
+    if (ctx == NULL || !X509_STORE_CTX_init(ctx, in->anchors->store, leaf, candidates)
+        || !set_up(ctx, in->policy, in->role, in->now_s)
+        || !X509_STORE_CTX_set_app_data(ctx, &c)) {
         goto done;
     }
     X509_STORE_CTX_set_verify_cb(ctx, collect);
+    c.verify = X509_STORE_CTX_get_verify(ctx);
+    X509_STORE_CTX_set_verify(ctx, verify);
 
     int verified = X509_verify_cert(ctx);
     if (verified < 0 && c.num_errors == 0) {
@@ -224,13 +288,13 @@ static stls_status attempt(stls_path *path, const stls_policy *policy, const stl
     if (path->certs == NULL) {
         goto done;
     }
-    status = record(path, &policy->allocator, presented);
+    status = record(path, &in->policy->allocator, in->presented);
     X509 *top = sk_X509_value(path->certs, sk_X509_num(path->certs) - 1);
-    path->is_complete = !c.is_broken_off && stls_anchors_contain(anchors, top);
+    path->is_complete = !c.is_broken_off && stls_anchors_contain(in->anchors, top);
     path->is_valid = verified == 1 && c.num_errors == 0 && path->is_complete;
     if (status == STLS_OK && !path->is_valid && c.num_errors == 0) {
-        stls_findings_add(findings, STLS_REASON_INTERNAL_ERROR, 1, 0, sk_X509_value(presented, 0),
-                          NULL, "path validation failed: %s",
+        stls_findings_add(findings, STLS_REASON_INTERNAL_ERROR, 1, 0, leaf, NULL,
+                          "path validation failed: %s",
                           X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
     }
 done:
@@ -243,26 +307,24 @@ done:
  * leads nowhere, try again without the certificate it broke off at: of two
  * intermediates with one name and key the other may lead to an anchor.
  */
-static stls_status turn_back(stls_path *path, const stls_policy *policy,
-                             const stls_anchors *anchors, stls_role role,
-                             const STACK_OF(X509) *presented, int64_t now_s,
-                             stls_findings *findings)
+static stls_status turn_back(stls_path *path, const stls_path_input *in, stls_findings *findings)
 {
     stls_status status = STLS_OK;
     stls_path other = {.certs = NULL};
+    const stls_allocator *allocator = &in->policy->allocator;
     int dead_end = path->presented_index[sk_X509_num(path->certs) - 1];
-    STACK_OF(X509) *candidates = sk_X509_dup(presented);
+    STACK_OF(X509) *candidates = sk_X509_dup(in->presented);
 
     if (candidates == NULL) {
         return STLS_ERR_MEMORY;
     }
     for (int tries = 0; tries < MAX_TURNS && dead_end > 0; tries++) {
         stls_findings found;
-        stls_findings_init(&found, &policy->allocator);
-        sk_X509_delete_ptr(candidates, sk_X509_value(presented, dead_end));
-        status = attempt(&other, policy, anchors, role, presented, candidates, now_s, &found);
+        stls_findings_init(&found, allocator);
+        sk_X509_delete_ptr(candidates, sk_X509_value(in->presented, dead_end));
+        status = attempt(&other, in, candidates, &found);
         if (status == STLS_OK && other.is_complete) {
-            stls_path_clear(path, &policy->allocator);
+            stls_path_clear(path, allocator);
             stls_findings_clear(findings);
             *path = other;
             *findings = found;
@@ -270,22 +332,19 @@ static stls_status turn_back(stls_path *path, const stls_policy *policy,
         }
         dead_end = status == STLS_OK ? other.presented_index[sk_X509_num(other.certs) - 1]
                                      : STLS_NO_CERT;
-        stls_path_clear(&other, &policy->allocator);
+        stls_path_clear(&other, allocator);
         stls_findings_clear(&found);
     }
     sk_X509_free(candidates);
     return status;
 }
 
-stls_status stls_path_build(stls_path *path, const stls_policy *policy, const stls_anchors *anchors,
-                            stls_role role, const STACK_OF(X509) *presented, int64_t now_s,
-                            stls_findings *findings)
+stls_status stls_path_build(stls_path *path, const stls_path_input *in, stls_findings *findings)
 {
     ERR_set_mark();
-    stls_status status = attempt(path, policy, anchors, role, presented,
-                                 (STACK_OF(X509) *)presented, now_s, findings);
-    if (status == STLS_OK && !path->is_complete && sk_X509_num(presented) > 2) {
-        status = turn_back(path, policy, anchors, role, presented, now_s, findings);
+    stls_status status = attempt(path, in, (STACK_OF(X509) *)in->presented, findings);
+    if (status == STLS_OK && !path->is_complete && sk_X509_num(in->presented) > 2) {
+        status = turn_back(path, in, findings);
     }
     ERR_pop_to_mark();
     return status;

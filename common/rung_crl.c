@@ -8,8 +8,8 @@
 static void judge(const stls_ladder *ladder, const stls_slot *slot, const stls_ladder_input *in,
                   stls_ocsp_answer *answer)
 {
-    stls_crl_input input = {in->policy, in->anchors,     ladder->crls, ladder->num_crls,
-                            in->path,   in->crl_issuers, in->now_s};
+    stls_crl_input input = {in->policy,        in->work, in->anchors,     ladder->crls,
+                            ladder->num_crls, in->path, in->crl_issuers, in->now_s};
     stls_crl_judge(answer, &input, slot->cert, slot->issuer);
 }
 

@@ -50,23 +50,45 @@ const EVP_MD *stls_signature_digest(const X509_ALGOR *algorithm)
     return EVP_get_digestbynid(digest_nid);
 }
 
-int stls_signature_is_strong(const X509_ALGOR *algorithm, int level)
+/* The key's type is the one that the algorithm signs with. */
+static int key_fits(const X509_ALGOR *algorithm, const EVP_PKEY *key)
+{
+    const ASN1_OBJECT *object = NULL;
+    int key_nid = NID_undef, digest_nid;
+    char oid[64];
+
+    X509_ALGOR_get0(&object, NULL, NULL, algorithm);
+    if (OBJ_find_sigid_algs(OBJ_obj2nid(object), &digest_nid, &key_nid)
+        && EVP_PKEY_type(key_nid) != NID_undef) {
+        int base = EVP_PKEY_get_base_id(key);
+        return base == EVP_PKEY_type(key_nid)
+               || (key_nid == NID_rsassaPss && base == EVP_PKEY_RSA);
+    }
+    /* Those that only providers know have one OID for signature and key (RFC 9881, RFC 9909). */
+    int len = OBJ_obj2txt(oid, sizeof(oid), object, 1);
+    return EVP_PKEY_get_base_id(key) == NID_undef && len > 0 && (size_t)len < sizeof(oid)
+           && EVP_PKEY_is_a(key, oid);
+}
+
+int stls_signature_is_strong(const X509_ALGOR *algorithm, const EVP_PKEY *key, int level)
 {
     static const int min_bits[] = {0, 80, 112, 128, 192, 256};
-    const ASN1_OBJECT *object = NULL;
+    int bits;
 
+    if (stls_key_is_too_costly(key)) {
+        return 0;
+    }
     if (level <= 0) {
         return 1;
     }
     const EVP_MD *md = stls_signature_digest(algorithm);
     if (md == NULL) {
-        X509_ALGOR_get0(&object, NULL, NULL, algorithm);
-        int nid = OBJ_obj2nid(object);
-        return nid == NID_ED448 ? level <= 5 : nid == NID_ED25519 && level <= 3;
+        bits = key != NULL && key_fits(algorithm, key) ? EVP_PKEY_get_security_bits(key) : 0;
+    } else {
+        int nid = EVP_MD_get_type(md);
+        /* Collisions of SHA-1 cost less than its size says, those of MD5 nothing. */
+        bits = nid == NID_md5 ? 0 : nid == NID_sha1 ? 63 : EVP_MD_get_size(md) * 4;
     }
-    int nid = EVP_MD_get_type(md);
-    /* Collisions of SHA-1 cost less than its size says, those of MD5 nothing. */
-    int bits = nid == NID_md5 ? 0 : nid == NID_sha1 ? 63 : EVP_MD_get_size(md) * 4;
     return bits >= min_bits[level > 5 ? 5 : level];
 }
 
@@ -106,29 +128,16 @@ static int verify_whole(EVP_PKEY *key, const unsigned char *sig, size_t sig_len,
     return ok;
 }
 
-/* The key's type is the one that the algorithm signs with. */
-static int key_fits(const X509_ALGOR *algorithm, const EVP_PKEY *key)
-{
-    const ASN1_OBJECT *object = NULL;
-    int key_nid = NID_undef, digest_nid;
-
-    X509_ALGOR_get0(&object, NULL, NULL, algorithm);
-    if (!OBJ_find_sigid_algs(OBJ_obj2nid(object), &digest_nid, &key_nid)) {
-        return 0;
-    }
-    int base = EVP_PKEY_get_base_id(key);
-    return base == EVP_PKEY_type(key_nid) || (key_nid == NID_rsassaPss && base == EVP_PKEY_RSA);
-}
-
-int stls_signature_verify(const X509_ALGOR *algorithm, EVP_PKEY *key, const unsigned char *sig,
-                          size_t sig_len, const unsigned char *digest, const unsigned char *data,
-                          size_t data_len)
+int stls_signature_verify(stls_work *work, const X509_ALGOR *algorithm, EVP_PKEY *key,
+                          const unsigned char *sig, size_t sig_len, const unsigned char *digest,
+                          const unsigned char *data, size_t data_len)
 {
     int ok = 0;
     EVP_PKEY_CTX *ctx = NULL;
     RSA_PSS_PARAMS *pss = NULL;
 
-    if (key == NULL || !key_fits(algorithm, key)) {
+    if (key == NULL || !key_fits(algorithm, key) || stls_key_is_too_costly(key)
+        || !stls_work_take(work, 1)) {
         return 0;
     }
     ERR_set_mark();

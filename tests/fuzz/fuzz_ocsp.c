@@ -25,7 +25,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
      * but for what no signature covers, so the judge itself must have said good. */
     if (verdict == STLS_ACCEPT) {
         stls_ocsp_answer answer;
-        stls_ocsp_judge(&answer, policy, fuzz_leaf, fuzz_inter, data, len, NULL, NOW_S);
+        stls_work work;
+        stls_work_init(&work, policy);
+        stls_ocsp_judge(&answer, policy, &work, fuzz_leaf, fuzz_inter, data, len, NULL, NOW_S);
         MUST(answer.reason == STLS_REASON_NONE);
         MUST(answer.use_until_s >= NOW_S && answer.this_update_s <= NOW_S + 300);
     }

@@ -50,8 +50,12 @@ static stls_ocsp_answer judge(const judge_case *c)
     while (num < 4 && c->crls[num] != NULL) {
         num++;
     }
+    stls_policy *policy = aid_policy(c->policy != NULL ? c->policy : "", NULL);
+    stls_work work;
+    stls_work_init(&work, policy);
     const stls_crl_input input = {
-        .policy = aid_policy(c->policy != NULL ? c->policy : "", NULL),
+        .policy = policy,
+        .work = &work,
         .anchors = aid_usual_anchors(),
         .crls = (stls_crl *const *)c->crls,
         .num_crls = num,

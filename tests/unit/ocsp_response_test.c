@@ -20,8 +20,10 @@ static stls_ocsp_answer judge_der(const char *policy, const unsigned char *der, 
 {
     const aid_pki *pki = aid_usual_pki();
     stls_ocsp_answer answer;
-    stls_ocsp_judge(&answer, aid_policy(policy, NULL), pki->leaf, pki->inter, der, len, request,
-                    NOW_S);
+    stls_policy *frozen = aid_policy(policy, NULL);
+    stls_work work;
+    stls_work_init(&work, frozen);
+    stls_ocsp_judge(&answer, frozen, &work, pki->leaf, pki->inter, der, len, request, NOW_S);
     return answer;
 }
 

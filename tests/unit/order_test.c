@@ -46,11 +46,12 @@ static const char *order_of(STACK_OF(X509) *presented, stls_anchors *anchors, si
     stls_findings findings;
     stls_policy *policy = aid_policy("", NULL);
     size_t used = 0;
+    stls_work work;
+    const stls_path_input in = {policy, anchors, STLS_ROLE_SERVER, presented, NOW_S, &work};
 
     stls_findings_init(&findings, &allocator);
-    assert_int_equal(
-        stls_path_build(&path, policy, anchors, STLS_ROLE_SERVER, presented, NOW_S, &findings),
-        STLS_OK);
+    stls_work_init(&work, policy);
+    assert_int_equal(stls_path_build(&path, &in, &findings), STLS_OK);
     stls_order_add_path(&order, &path);
     if (!path.is_complete) {
         stls_order_bridge_gaps(&order, anchors, presented, &path);

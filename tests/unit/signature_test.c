@@ -84,7 +84,8 @@ static signed_data sign(EVP_PKEY *key, const EVP_MD *md, int is_pss)
 
 static int verify(const signed_data *s, EVP_PKEY *key)
 {
-    return stls_signature_verify(s->algorithm, key, s->sig, s->sig_len, s->digest, data,
+    stls_work work = {.left = 1};
+    return stls_signature_verify(&work, s->algorithm, key, s->sig, s->sig_len, s->digest, data,
                                  sizeof(data));
 }
 
@@ -180,21 +181,26 @@ static void strength(void **state)
 {
     static const struct {
         int algorithm, highest; /* the highest level at which it will do */
+        const char *key;
     } rows[] = {
-        {NID_md5WithRSAEncryption, 0},
-        {NID_sha1WithRSAEncryption, 0},
-        {NID_sha224WithRSAEncryption, 2},
-        {NID_sha256WithRSAEncryption, 3},
-        {NID_ecdsa_with_SHA384, 4},
-        {NID_ecdsa_with_SHA512, 5},
-        {NID_ED25519, 3},
-        {NID_ED448, 5},
-        {NID_rsaEncryption, 0}, /* signs nothing */
+        {NID_md5WithRSAEncryption, 0, "RSA"},
+        {NID_sha1WithRSAEncryption, 0, "RSA"},
+        {NID_sha224WithRSAEncryption, 2, "RSA"},
+        {NID_sha256WithRSAEncryption, 3, "RSA"},
+        {NID_ecdsa_with_SHA384, 4, "EC"},
+        {NID_ecdsa_with_SHA512, 5, "EC"},
+        /* What hashes by itself is as strong as its key. */
+        {NID_ED25519, 3, "ED25519"},
+        {NID_ED448, 4, "ED448"},
+        {NID_ED448, 0, "ED25519"},
+        {NID_ED25519, 0, "RSA"},
+        {NID_rsaEncryption, 0, "RSA"}, /* signs nothing */
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         for (int level = 0; level <= 5; level++) {
-            if (stls_signature_is_strong(algorithm(rows[i].algorithm), level)
+            EVP_PKEY *key = key_of(rows[i].key, 0);
+            if (stls_signature_is_strong(algorithm(rows[i].algorithm), key, level)
                 != (level <= rows[i].highest)) {
                 fail_msg("%s at level %d", OBJ_nid2sn(rows[i].algorithm), level);
             }
