@@ -134,6 +134,54 @@ $(B)/properties: $(PROPERTY_OBJ) $(UNIT_AID_OBJ) $(CORE_LIB)
 
 properties: $(B)/properties
 
+# What threads share, with ThreadSanitizer.
+TSAN     := -fsanitize=thread -O1 -g
+TSAN_OBJ := $(patsubst %.c,$(B)/tsan/%.o,$(CORE_SRC) tests/unit/threads_test.c $(UNIT_AID))
+
+$(B)/tsan/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(TSAN) -MMD -MP -c $< -o $@
+
+$(B)/threads_tsan: $(TSAN_OBJ)
+	$(CC) $(TSAN) $^ $(LIBS) -lcmocka -o $@
+
+threads: $(B)/threads_tsan
+
+# Lines and branches that the unit tests, vectors, PKITS and properties reach.
+COVERAGE     := --coverage -O0 -g
+COVERAGE_OBJ := $(CORE_SRC:%.c=$(B)/coverage/%.o)
+COVERAGE_LIB := $(B)/coverage/libstrict_tls.a
+COVERAGE_BIN := $(UNIT_SRC:tests/unit/%.c=$(B)/coverage/%) $(B)/coverage/vectors_run \
+                $(B)/coverage/pkits_test $(B)/coverage/properties
+
+$(B)/coverage/common/%.o: common/%.c
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(COVERAGE) -MMD -MP -c $< -o $@
+
+$(COVERAGE_LIB): $(COVERAGE_OBJ)
+	rm -f $@ && ar rcs $@ $^
+
+$(B)/coverage/%_test: $(B)/obj/tests/unit/%_test.o $(UNIT_AID_OBJ) $(COVERAGE_LIB)
+	$(CC) --coverage $^ $(LIBS) -lcmocka -o $@
+
+$(B)/coverage/vectors_run: tests/vectors/vectors_run.c $(COVERAGE_LIB)
+	$(CC) $(BASE) $(CFLAGS) $^ --coverage $(LIBS) -o $@
+
+$(B)/coverage/pkits_test: tests/pkits/pkits_test.c $(COVERAGE_LIB)
+	$(CC) $(BASE) $(CFLAGS) -D_DEFAULT_SOURCE $^ --coverage $(LIBS) -o $@
+
+$(B)/coverage/properties: $(PROPERTY_OBJ) $(UNIT_AID_OBJ) $(COVERAGE_LIB)
+	$(CC) --coverage $^ $(LIBS) -lcmocka -o $@
+
+coverage-programs: $(COVERAGE_BIN)
+
+# For tests/mutants/: the core's flags without what a change on purpose may trip over.
+print-flags:
+	@echo '$(filter-out -fvisibility=hidden -W%,$(BASE))'
+
+print-libs:
+	@echo '$(LIBS)'
+
 $(B)/bench/core_bench: tests/bench/core_bench.c $(CORE_LIB)
 	@mkdir -p $(@D)
 	$(CC) $(BASE) $(CFLAGS) -D_DEFAULT_SOURCE $< $(CORE_LIB) $(LIBS) -o $@
@@ -150,4 +198,5 @@ include httpd_module/rules.mk
 include curl_plugin/rules.mk
 include curl_plugin/doctor/rules.mk
 
+-include $(PROPERTY_OBJ:.o=.d) $(TSAN_OBJ:.o=.d) $(COVERAGE_OBJ:.o=.d)
 -include $(CORE_OBJ:.o=.d) $(ASAN_OBJ:.o=.d) $(UNIT_OBJ:.o=.d)
