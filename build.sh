@@ -24,12 +24,13 @@ help() {
 ./build.sh WORD
 
   demo [--keep]     stock and strict nginx and httpd side by side; --keep leaves them running
-  test [SUITE]      every test, or one suite: checks unit asan valgrind pkits vectors oracle fuzz lab nginx httpd curl doctor soak servers-valgrind
+  test [SUITE]      every test, or one suite: checks unit asan valgrind pkits vectors oracle properties mutants threads fuzz lab nginx httpd curl doctor soak servers-valgrind
   build             the core and everything that uses it, into build/
   deps [tests]      install the Debian packages that are missing; tests: also those that only
                     tests need (a browser, Java, clang)
   bench [--quick]   strict beside stock beside unverified; bench core|curl|crl: that alone
   lint              clang-format and cppcheck, where installed
+  coverage          lines and branches of the core that its tests reach, per file
   fuzz [SECONDS]    each fuzz target for so long (default 60)
   install [--prefix DIR] [--destdir DIR]
                     module, library, headers and docs (default prefix /usr)
@@ -250,6 +251,34 @@ suite_oracle() {
     python_tests "oracle" tests/vectors/test_oracle.py "${which[@]}"
 }
 
+# The verdict in small random PKIs against a model: so many worlds, or a minute.
+suite_properties() {
+    local passed failed log=build/properties.log
+    one "properties build" make -j"$(nproc)" properties
+    build/properties "${STRICT_TLS_WORLDS:-20000}" "${STRICT_TLS_WORLDS_S:-60}" > "$log" 2>&1 || true
+    read -r passed failed < <(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$log") \
+        || { passed=0 failed=1; }
+    [ "$failed" = 0 ] || cat "$log"
+    count "$passed" "$failed" "properties of random PKIs"
+}
+
+# Rules switched off on purpose; among all suites a sample of them.
+suite_mutants() {
+    local passed failed log=build/mutants.log
+    "$PYTHON" -m tests.mutants.mutate ${STRICT_TLS_MUTANTS:+--sample "$STRICT_TLS_MUTANTS"} \
+        > "$log" 2>&1 || true
+    read -r passed failed < <(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$log") \
+        || { passed=0 failed=1; }
+    [ "$failed" = 0 ] || cat "$log"
+    count "$passed" "$failed" "mutants"
+}
+
+# What threads share, with ThreadSanitizer.
+suite_threads() {
+    one "threads build" make -j"$(nproc)" threads
+    cmocka "threads with ThreadSanitizer" build/threads_tsan
+}
+
 suite_fuzz() {
     local target name
     one "fuzz targets build" make_fuzz
@@ -308,7 +337,7 @@ tests() {
     local suites=${1:-all} suite
     case $suites in
     # Java is optional there: it is said where it is absent.
-    checks | unit | asan | valgrind | pkits | vectors | oracle | lab | curl) deps ;;
+    checks | unit | asan | valgrind | pkits | vectors | oracle | properties | mutants | threads | lab | curl) deps ;;
     *) deps tests ;;
     esac
     if [ "$suites" = all ]; then
@@ -353,6 +382,27 @@ bench() {
     "$PYTHON" -m tests.bench.crl_bench
     "$PYTHON" -m tests.bench.httpd_bench "$@"
     exec "$PYTHON" -m tests.bench.curl_bench "$@"
+}
+
+# Lines and branches per file of the core, as a table.
+coverage() {
+    local program
+    deps
+    install_packages gcovr
+    make -s -j"$(nproc)" coverage-programs
+    find build/coverage -name '*.gcda' -delete
+    for program in build/coverage/*_test; do
+        case $program in
+        */pkits_test) "$program" tests/pkits/pkits.tsv \
+            /usr/lib/python3/dist-packages/cryptography_vectors/x509/PKITS_data ;;
+        *) "$program" ;;
+        esac > build/coverage/test.log 2>&1 || die "$program failed; see build/coverage/test.log"
+    done
+    "$PYTHON" -c 'from tests.vectors.generate import generate; import pathlib; generate(pathlib.Path("build/vectors"))'
+    build/coverage/vectors_run build/vectors > build/coverage/test.log
+    build/coverage/properties 3000 60 > build/coverage/test.log || true
+    gcovr --root . --filter common/ --object-directory build/coverage build/coverage "$@"
+    gcovr --root . --filter common/ --object-directory build/coverage build/coverage --branches "$@"
 }
 
 lint() {
@@ -437,7 +487,7 @@ main() {
     local word=${1:-help}
     [ $# = 0 ] || shift
     case $word in
-    deps | build | demo | bench | lint | fuzz | help) "$word" "$@" ;;
+    deps | build | demo | bench | lint | coverage | fuzz | help) "$word" "$@" ;;
     test) tests "$@" ;;
     install) install_all "$@" ;;
     clean) make clean ;;
