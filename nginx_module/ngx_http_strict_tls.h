@@ -13,6 +13,23 @@
 #include "ngx_strict_tls.h"
 
 
+/* proxy_pass, grpc_pass, uwsgi_pass */
+#define NGX_HTTP_STRICT_TLS_HOSTS  3
+
+
+/* A module that can speak TLS to upstreams, and its directives. */
+
+typedef struct {
+    const char                     *name;
+    ngx_str_t                       pass;
+    ngx_str_t                       plain;     /* what `pass` begins with */
+    ngx_str_t                       tls;       /* likewise */
+    ngx_str_t                       trusted;
+    ngx_str_t                       crl;
+    ngx_str_t                       server_name;
+} ngx_http_strict_tls_host_t;
+
+
 typedef struct {
     ngx_http_upstream_srv_conf_t   *upstream;
     ngx_http_upstream_init_peer_pt  original_init_peer;
@@ -23,8 +40,10 @@ typedef struct {
     ngx_strict_tls_main_conf_t      main;
     ngx_array_t                     upstreams;
                                        /* ngx_http_strict_tls_upstream_t */
+    ngx_module_t                   *hosts[NGX_HTTP_STRICT_TLS_HOSTS];
 
     unsigned                        has_status:1;  /* some location */
+    unsigned                        strict:1;  /* some location wants to be */
 } ngx_http_strict_tls_main_conf_t;
 
 
@@ -33,17 +52,31 @@ typedef struct {
 } ngx_http_strict_tls_srv_conf_t;
 
 
+/* What `pass` of a module in a location leads to. */
+
+#define NGX_HTTP_STRICT_TLS_PASS_NONE      0
+#define NGX_HTTP_STRICT_TLS_PASS_PLAIN     1
+#define NGX_HTTP_STRICT_TLS_PASS_TLS       2
+#define NGX_HTTP_STRICT_TLS_PASS_VARIABLE  3   /* one or the other */
+
+
+/* One module's upstreams in a location. */
+
 typedef struct {
-    ngx_strict_tls_scope_t          upstream;
+    ngx_uint_t                      pass;
+    ngx_flag_t                      server_name;  /* directive is there */
+    ngx_strict_tls_scope_t         *scope;     /* NULL: not strict, or plain */
+} ngx_http_strict_tls_host_conf_t;
+
+
+typedef struct {
+    ngx_strict_tls_scope_t          upstream;  /* for those of all modules */
+    ngx_http_strict_tls_host_conf_t hosts[NGX_HTTP_STRICT_TLS_HOSTS];
     ngx_uint_t                      self_check;
 
     unsigned                        status:1;
     unsigned                        status_public:1;
 } ngx_http_strict_tls_loc_conf_t;
-
-
-/* proxy_pass, grpc_pass, uwsgi_pass */
-#define NGX_HTTP_STRICT_TLS_HOSTS  3
 
 
 /* One request: what was decided for it. */
@@ -74,8 +107,18 @@ char *ngx_http_strict_tls_merge(ngx_conf_t *cf,
     ngx_http_strict_tls_loc_conf_t *prev,
     ngx_http_strict_tls_loc_conf_t *conf);
 
+/* ngx_http_strict_tls_pass.c */
+extern const ngx_http_strict_tls_host_t
+    ngx_http_strict_tls_hosts[NGX_HTTP_STRICT_TLS_HOSTS];
+ngx_int_t ngx_http_strict_tls_watch_passes(ngx_conf_t *cf,
+    ngx_http_strict_tls_main_conf_t *mcf);
+void ngx_http_strict_tls_merge_passes(ngx_conf_t *cf,
+    ngx_http_strict_tls_loc_conf_t *prev,
+    ngx_http_strict_tls_loc_conf_t *conf);
 ngx_http_upstream_conf_t *ngx_http_strict_tls_upstream_conf(ngx_conf_t *cf,
-    ngx_uint_t host, ngx_module_t **module);
+    ngx_uint_t host);
+ngx_http_strict_tls_host_conf_t *ngx_http_strict_tls_request_host(
+    ngx_http_request_t *r);
 
 /* ngx_http_strict_tls_own.c */
 ngx_int_t ngx_http_strict_tls_own_servers(ngx_conf_t *cf);

@@ -6,34 +6,15 @@
 #include "ngx_strict_tls_own.h"
 
 
-static ngx_int_t ngx_http_strict_tls_arm(ngx_conf_t *cf, ngx_uint_t *armed,
-    ngx_str_t *trusted);
-
-
-/* The modules whose upstreams can be TLS ... */
-
-static const char  *ngx_http_strict_tls_hosts[NGX_HTTP_STRICT_TLS_HOSTS] = {
-    "ngx_http_proxy_module",
-    "ngx_http_grpc_module",
-    "ngx_http_uwsgi_module"
-};
-
-/* ... and the directive of each that names the trusted certificates. */
-
-static ngx_str_t  ngx_http_strict_tls_host_directives[] = {
-    ngx_string("proxy_ssl_trusted_certificate"),
-    ngx_string("grpc_ssl_trusted_certificate"),
-    ngx_string("uwsgi_ssl_trusted_certificate")
-};
+static ngx_int_t ngx_http_strict_tls_arm(ngx_conf_t *cf,
+    ngx_http_strict_tls_loc_conf_t *conf, ngx_uint_t i);
 
 
 char *
 ngx_http_strict_tls_merge(ngx_conf_t *cf, ngx_http_strict_tls_loc_conf_t *prev,
     ngx_http_strict_tls_loc_conf_t *conf)
 {
-    ngx_str_t                         trusted;
-    ngx_uint_t                        armed;
-    ngx_http_core_loc_conf_t         *clcf;
+    ngx_uint_t                        i;
     ngx_http_strict_tls_main_conf_t  *mcf;
 
     if (ngx_strict_tls_inherit(cf, &prev->upstream, &conf->upstream)
@@ -45,6 +26,8 @@ ngx_http_strict_tls_merge(ngx_conf_t *cf, ngx_http_strict_tls_loc_conf_t *prev,
     ngx_conf_merge_uint_value(conf->self_check, prev->self_check,
                               NGX_STRICT_TLS_SELF_CHECK_WARN);
 
+    ngx_http_strict_tls_merge_passes(cf, prev, conf);
+
     if (ngx_http_strict_tls_own_upstreams(cf, conf) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
@@ -53,24 +36,16 @@ ngx_http_strict_tls_merge(ngx_conf_t *cf, ngx_http_strict_tls_loc_conf_t *prev,
         return NGX_CONF_OK;
     }
 
-    trusted = conf->upstream.trusted_certificate;
-
-    if (ngx_http_strict_tls_arm(cf, &armed, &trusted) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    if (!armed) {
-        return NGX_CONF_OK;
-    }
-
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_strict_tls_module);
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    mcf->strict = 1;
 
-    if (ngx_strict_tls_build(cf, &mcf->main, &conf->upstream, &trusted,
-                             clcf->resolver, "location", &clcf->name)
-        != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
+    for (i = 0; i < NGX_HTTP_STRICT_TLS_HOSTS; i++) {
+
+        if (conf->hosts[i].pass >= NGX_HTTP_STRICT_TLS_PASS_TLS
+            && ngx_http_strict_tls_arm(cf, conf, i) != NGX_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
     }
 
     return NGX_CONF_OK;
@@ -80,62 +55,61 @@ ngx_http_strict_tls_merge(ngx_conf_t *cf, ngx_http_strict_tls_loc_conf_t *prev,
 /* All merges of the upstream modules are over by now. */
 
 static ngx_int_t
-ngx_http_strict_tls_arm(ngx_conf_t *cf, ngx_uint_t *armed, ngx_str_t *trusted)
+ngx_http_strict_tls_arm(ngx_conf_t *cf, ngx_http_strict_tls_loc_conf_t *conf,
+    ngx_uint_t i)
 {
-    ngx_str_t                 *file;
-    ngx_uint_t                 i;
-    ngx_module_t              *module;
-    ngx_http_upstream_conf_t  *ucf;
+    ngx_str_t                         name, trusted, *file;
+    ngx_strict_tls_scope_t           *scope;
+    ngx_http_core_loc_conf_t         *clcf;
+    ngx_http_upstream_conf_t         *ucf;
+    ngx_http_strict_tls_main_conf_t  *mcf;
 
-    *armed = 0;
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_strict_tls_module);
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
-    for (i = 0; i < NGX_HTTP_STRICT_TLS_HOSTS; i++) {
+    ucf = ngx_http_strict_tls_upstream_conf(cf, i);
 
-        ucf = ngx_http_strict_tls_upstream_conf(cf, i, &module);
+    if (ucf == NULL || ucf->ssl == NULL || ucf->ssl->ctx == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "strict_tls does not know how this nginx keeps "
+                           "\"%V\" of location \"%V\"",
+                           &ngx_http_strict_tls_hosts[i].pass, &clcf->name);
+        return NGX_ERROR;
+    }
 
-        if (ucf == NULL || ucf->ssl == NULL || ucf->ssl->ctx == NULL) {
-            continue;
-        }
+    scope = ngx_palloc(cf->pool, sizeof(ngx_strict_tls_scope_t));
+    if (scope == NULL) {
+        return NGX_ERROR;
+    }
 
-        if (ngx_strict_tls_install(ucf->ssl->ctx,
-                                   &ngx_http_strict_tls_upstream, cf->log)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
+    *scope = conf->upstream;
 
-        /* without it servers of many names present the wrong certificate */
+    if (ngx_strict_tls_install(ucf->ssl->ctx, &ngx_http_strict_tls_upstream,
+                               cf->log)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* without it servers of many names present the wrong certificate */
+
+    if (scope->mode == NGX_STRICT_TLS_ENFORCE || !conf->hosts[i].server_name) {
         ucf->ssl_server_name = 1;
+    }
 
-        *armed = 1;
+    trusted = scope->trusted_certificate;
 
-        file = ngx_strict_tls_conf_str(module, ucf,
-                                      &ngx_http_strict_tls_host_directives[i]);
+    if (trusted.len == 0) {
+        name = ngx_http_strict_tls_hosts[i].trusted;
+        file = ngx_strict_tls_conf_str(mcf->hosts[i], ucf, &name);
 
-        if (trusted->len == 0 && file) {
-            *trusted = *file;
+        if (file) {
+            trusted = *file;
         }
     }
 
-    return NGX_OK;
-}
+    conf->hosts[i].scope = scope;
 
-
-/* Each location configuration begins with ngx_http_upstream_conf_t. */
-
-ngx_http_upstream_conf_t *
-ngx_http_strict_tls_upstream_conf(ngx_conf_t *cf, ngx_uint_t host,
-    ngx_module_t **module)
-{
-    ngx_http_conf_ctx_t  *ctx;
-
-    *module = ngx_strict_tls_find_module(cf->cycle,
-                                         ngx_http_strict_tls_hosts[host]);
-    if (*module == NULL) {
-        return NULL;
-    }
-
-    ctx = cf->ctx;
-
-    return ctx->loc_conf[(*module)->ctx_index];
+    return ngx_strict_tls_build(cf, &mcf->main, scope, &trusted,
+                                clcf->resolver, "location", &clcf->name);
 }

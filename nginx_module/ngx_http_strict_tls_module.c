@@ -179,6 +179,13 @@ ngx_http_strict_tls_preconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
+    if (ngx_http_strict_tls_watch_passes(cf,
+            ngx_http_conf_get_module_main_conf(cf, ngx_http_strict_tls_module))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     return ngx_http_strict_tls_add_variables(cf);
 }
 
@@ -188,6 +195,8 @@ ngx_http_strict_tls_postconfiguration(ngx_conf_t *cf)
 {
     ngx_str_t                         zone;
     ngx_http_strict_tls_main_conf_t  *mcf;
+
+    ngx_strict_tls_watch_end();
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_strict_tls_module);
 
@@ -207,18 +216,17 @@ ngx_http_strict_tls_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
+    if (mcf->strict && ngx_http_strict_tls_wrap_upstreams(cf, mcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     if (!mcf->main.strict && mcf->main.owns.nelts == 0) {
         return NGX_OK;
     }
 
     ngx_str_set(&zone, "strict_tls");
 
-    if (ngx_strict_tls_create_worker(cf, &mcf->main, &zone) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return mcf->main.strict ? ngx_http_strict_tls_wrap_upstreams(cf, mcf)
-                            : NGX_OK;
+    return ngx_strict_tls_create_worker(cf, &mcf->main, &zone);
 }
 
 
@@ -286,11 +294,23 @@ ngx_http_strict_tls_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
 static void *
 ngx_http_strict_tls_create_loc_conf(ngx_conf_t *cf)
 {
+    ngx_uint_t                       i;
     ngx_http_strict_tls_loc_conf_t  *conf;
 
     conf = ngx_pcalloc(cf->pool, sizeof(ngx_http_strict_tls_loc_conf_t));
     if (conf == NULL) {
         return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     conf->hosts[i].pass = NGX_HTTP_STRICT_TLS_PASS_NONE;
+     *     conf->hosts[i].scope = NULL;
+     */
+
+    for (i = 0; i < NGX_HTTP_STRICT_TLS_HOSTS; i++) {
+        conf->hosts[i].server_name = NGX_CONF_UNSET;
     }
 
     ngx_strict_tls_init_scope(&conf->upstream, STLS_ROLE_SERVER);

@@ -235,7 +235,6 @@ ngx_http_strict_tls_own_upstreams(ngx_conf_t *cf,
 {
     ngx_str_t                    key;
     ngx_uint_t                   i;
-    ngx_module_t                *module;
     ngx_strict_tls_own_use_t     use;
     ngx_http_upstream_conf_t    *ucf;
 
@@ -245,9 +244,10 @@ ngx_http_strict_tls_own_upstreams(ngx_conf_t *cf,
 
     for (i = 0; i < NGX_HTTP_STRICT_TLS_HOSTS; i++) {
 
-        ucf = ngx_http_strict_tls_upstream_conf(cf, i, &module);
+        ucf = ngx_http_strict_tls_upstream_conf(cf, i);
 
         if (ucf == NULL
+            || slcf->hosts[i].pass < NGX_HTTP_STRICT_TLS_PASS_TLS
             || ucf->ssl == NULL
             || ucf->ssl->ctx == NULL
             || ucf->ssl_certificate == NULL

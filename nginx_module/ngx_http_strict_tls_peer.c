@@ -13,6 +13,8 @@ static ngx_http_upstream_init_peer_pt ngx_http_strict_tls_original_init(
     ngx_http_strict_tls_main_conf_t *mcf, ngx_http_upstream_srv_conf_t *us);
 static ngx_int_t ngx_http_strict_tls_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
+static ngx_int_t ngx_http_strict_tls_unjudged(ngx_http_request_t *r,
+    ngx_http_strict_tls_loc_conf_t *conf, const char *why);
 static ngx_int_t ngx_http_strict_tls_get_peer(ngx_peer_connection_t *pc,
     void *data);
 static void ngx_http_strict_tls_free_peer(ngx_peer_connection_t *pc,
@@ -125,12 +127,11 @@ static ngx_int_t
 ngx_http_strict_tls_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us)
 {
-    ngx_uint_t                        level;
     ngx_http_upstream_t              *u;
     ngx_http_strict_tls_ctx_t        *ctx;
     ngx_http_upstream_init_peer_pt    original;
-    ngx_strict_tls_scope_t           *scope;
     ngx_http_strict_tls_loc_conf_t   *conf;
+    ngx_http_strict_tls_host_conf_t  *host;
     ngx_http_strict_tls_main_conf_t  *mcf;
 
     mcf = ngx_http_get_module_main_conf(r, ngx_http_strict_tls_module);
@@ -148,23 +149,29 @@ ngx_http_strict_tls_init_peer(ngx_http_request_t *r,
     }
 
     conf = ngx_http_get_module_loc_conf(r, ngx_http_strict_tls_module);
-    scope = &conf->upstream;
-    u = r->upstream;
 
-    if (scope->policy == NULL) {
+    if (conf->upstream.mode == NGX_STRICT_TLS_OFF) {
         return NGX_OK;
     }
 
+    u = r->upstream;
+    host = ngx_http_strict_tls_request_host(r);
+
     if (!u->ssl) {
 
-        /* a variable chose the scheme: what is not TLS cannot be judged */
+        /* only what was configured as TLS is held to it */
 
-        level = scope->report ? NGX_LOG_WARN : NGX_LOG_ERR;
+        if (host == NULL || host->pass != NGX_HTTP_STRICT_TLS_PASS_VARIABLE) {
+            return NGX_OK;
+        }
 
-        ngx_log_error(level, r->connection->log, 0,
-                      "strict-tls: upstream \"%V\" is not TLS", &us->host);
+        return ngx_http_strict_tls_unjudged(r, conf, "a variable has made it "
+                                            "other than TLS");
+    }
 
-        return scope->report ? NGX_OK : NGX_ERROR;
+    if (host == NULL || host->scope == NULL) {
+        return ngx_http_strict_tls_unjudged(r, conf, "strict_tls does not know "
+                                            "the module that connects to it");
     }
 
     ctx = ngx_http_strict_tls_add_ctx(r);
@@ -172,7 +179,7 @@ ngx_http_strict_tls_init_peer(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    ctx->scope = scope;
+    ctx->scope = host->scope;
 
     ctx->data = u->peer.data;
     ctx->original_get_peer = u->peer.get;
@@ -191,6 +198,25 @@ ngx_http_strict_tls_init_peer(ngx_http_request_t *r,
     u->peer.save_session = ngx_http_strict_tls_save_session;
 
     return NGX_OK;
+}
+
+
+/* Nothing is sent to an upstream that cannot be judged. */
+
+static ngx_int_t
+ngx_http_strict_tls_unjudged(ngx_http_request_t *r,
+    ngx_http_strict_tls_loc_conf_t *conf, const char *why)
+{
+    ngx_uint_t  report, level;
+
+    report = (conf->upstream.mode == NGX_STRICT_TLS_REPORT);
+    level = report ? NGX_LOG_WARN : NGX_LOG_ERR;
+
+    ngx_log_error(level, r->connection->log, 0,
+                  "strict-tls: upstream \"%V\" cannot be judged: %s",
+                  &r->upstream->upstream->host, why);
+
+    return report ? NGX_OK : NGX_ERROR;
 }
 
 

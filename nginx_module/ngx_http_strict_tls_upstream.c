@@ -26,14 +26,11 @@ const ngx_strict_tls_host_t  ngx_http_strict_tls_upstream = {
 static ngx_strict_tls_scope_t *
 ngx_http_strict_tls_scope(ngx_connection_t *c)
 {
-    ngx_http_request_t              *r;
-    ngx_http_strict_tls_loc_conf_t  *conf;
+    ngx_http_strict_tls_host_conf_t  *host;
 
-    r = c->data;
+    host = ngx_http_strict_tls_request_host(c->data);
 
-    conf = ngx_http_get_module_loc_conf(r, ngx_http_strict_tls_module);
-
-    return &conf->upstream;
+    return host ? host->scope : NULL;
 }
 
 

@@ -57,6 +57,10 @@ typedef struct {
 typedef char *(*ngx_strict_tls_set_pt)(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
+/* Another module's directive has been read: see ngx_strict_tls_watch(). */
+typedef char *(*ngx_strict_tls_seen_pt)(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_uint_t data);
+
 
 /*
  * What is there once per module: the first member of its main configuration.
@@ -446,6 +450,11 @@ ngx_int_t ngx_strict_tls_build_client(ngx_conf_t *cf,
 ngx_int_t ngx_strict_tls_build(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
     ngx_strict_tls_scope_t *scope, ngx_str_t *trusted,
     ngx_resolver_t *resolver, const char *level, ngx_str_t *name);
+
+/* ngx_strict_tls_foreign.c */
+ngx_int_t ngx_strict_tls_watch(ngx_conf_t *cf, ngx_module_t *module,
+    ngx_str_t *name, ngx_strict_tls_seen_pt seen, ngx_uint_t data);
+void ngx_strict_tls_watch_end(void);
 ngx_module_t *ngx_strict_tls_find_module(ngx_cycle_t *cycle,
     const char *name);
 void *ngx_strict_tls_conf_slot(ngx_module_t *module, void *conf,
