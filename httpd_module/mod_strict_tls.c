@@ -58,37 +58,71 @@ static mst_request *make_request(request_rec *r)
     return rq;
 }
 
+/* Lets the other handlers have the request, and the rest of the module know of it. */
+static int run_handlers(mst_request *rq, proxy_worker *worker, proxy_server_conf *conf, char *url,
+                        const char *proxyhost, apr_port_t proxyport)
+{
+    int rc;
+
+    rq->rejected = 0;
+    rq->running = 1;
+    rq->outer = current;
+    current = rq;
+    rc = proxy_run_scheme_handler(rq->r, worker, conf, url, proxyhost, proxyport);
+    current = rq->outer;
+    rq->running = 0;
+    return rc;
+}
+
 /*
- * Wraps every other handler.  A rejected member of a balancer is reported like
- * one that could not be connected to, so that another one is tried.
+ * A rejected member of a balancer is reported like one that could not be connected to, so that
+ * another one is tried.
+ */
+static int rejection(request_rec *r, int is_remote)
+{
+    apr_table_setn(r->notes, "error-notes", "The backend's certificate was rejected");
+    return !is_remote && apr_table_get(r->subprocess_env, "BALANCER_NAME")
+        ? HTTP_SERVICE_UNAVAILABLE : HTTP_BAD_GATEWAY;
+}
+
+static int is_strict(const request_rec *r)
+{
+    return mst_get_dir_conf(r->per_dir_config)->mode == MST_ENFORCE;
+}
+
+/*
+ * Wraps every other handler.  mod_proxy calls once for each ProxyRemote that fits, and takes 502
+ * as "go on with the next one, then without": what comes behind a rejection, and the direct way
+ * behind a forward proxy that failed, are answered here without connecting anywhere.
  */
 static int scheme_handler(request_rec *r, proxy_worker *worker, proxy_server_conf *conf,
                           char *url, const char *proxyhost, apr_port_t proxyport)
 {
     mst_request *rq = make_request(r);
+    int is_remote = proxyhost != NULL, rc;
     apr_uri_t uri;
-    int rc;
 
     if (rq->running) {
         return DECLINED; /* called from below */
+    }
+    if (rq->remote_rejected || (rq->remote_failed && !is_remote)) {
+        rc = rq->remote_rejected ? rejection(r, is_remote) : HTTP_BAD_GATEWAY;
+        if (!is_remote) { /* the last call of this round */
+            rq->remote_rejected = rq->remote_failed = 0;
+        }
+        return rc;
     }
     /* the backend's name, whatever Host the client sent (ProxyPreserveHost) */
     rq->name = NULL;
     if (apr_uri_parse(r->pool, url, &uri) == APR_SUCCESS && uri.hostname && *uri.hostname) {
         rq->name = uri.hostname;
     }
-    rq->rejected = 0;
-    rq->running = 1;
-    rq->outer = current;
-    current = rq;
-    rc = proxy_run_scheme_handler(r, worker, conf, url, proxyhost, proxyport);
-    current = rq->outer;
-    rq->running = 0;
+    rc = run_handlers(rq, worker, conf, url, proxyhost, proxyport);
     if (rq->rejected && rc != OK && rc != DONE && rc != SUSPENDED) {
-        apr_table_setn(r->notes, "error-notes", "The backend's certificate was rejected");
-        return apr_table_get(r->subprocess_env, "BALANCER_NAME") ? HTTP_SERVICE_UNAVAILABLE
-                                                                 : HTTP_BAD_GATEWAY;
+        rq->remote_rejected = is_remote;
+        return rejection(r, is_remote);
     }
+    rq->remote_failed = is_remote && rc == HTTP_BAD_GATEWAY && is_strict(r);
     return rc;
 }
 

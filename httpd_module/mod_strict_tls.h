@@ -266,6 +266,8 @@ typedef struct mst_request {
     const char *name;          /* the backend's */
     int rejected; /* in this attempt */
     int running;
+    int remote_rejected; /* behind a forward proxy, in this round of mod_proxy's attempts */
+    int remote_failed;   /* likewise, or it could not be used */
 } mst_request;
 
 /* One connection to a backend, or of a client. */
