@@ -302,6 +302,7 @@ static int read_header(stls_crl *crl)
     if (md != NULL) {
         crl->md = EVP_MD_CTX_new();
         if (crl->md == NULL || !EVP_DigestInit_ex(crl->md, md, NULL)) {
+            crl->lacks_memory = 1;
             return 0;
         }
     }
@@ -418,6 +419,7 @@ static stls_status mark_issuer(stls_crl *crl, const entry_view *view)
     if (stls_grow(&crl->allocator, (void **)&crl->marks, &crl->cap_marks, crl->num_marks,
                   sizeof(*crl->marks))
         != STLS_OK) {
+        crl->lacks_memory = 1;
         return STLS_ERR_MEMORY;
     }
     crl->marks[crl->num_marks++] = (stls_crl_issuer_mark){
@@ -455,6 +457,7 @@ static int make_table(stls_crl *crl)
     /* Not by stls_alloc(), which clears it all at once. */
     crl->table = crl->allocator.alloc(crl->allocator.baton, (size_t)size * sizeof(*crl->table));
     crl->table_mask = (uint32_t)(size - 1);
+    crl->lacks_memory = crl->table == NULL;
     return crl->table != NULL;
 }
 
@@ -555,6 +558,11 @@ static int step_on(stls_crl *crl, size_t budget)
     default:
         return 1;
     }
+}
+
+int stls_crl_lacks_memory(const stls_crl *crl)
+{
+    return crl->lacks_memory;
 }
 
 stls_crl_state stls_crl_step(stls_crl *crl, size_t budget_bytes)

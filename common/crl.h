@@ -48,6 +48,7 @@ struct stls_crl_st {
     CRL_DIST_POINTS *freshest;            /* where the delta lies */
     AUTHORITY_KEYID *akid;
     ASN1_INTEGER *number, *base_number; /* base: this is a delta (RFC 5280 section 5.2.4) */
+    int lacks_memory;                   /* broken for that reason: the bytes may be fine */
     int is_unusable;                    /* an unknown critical extension (RFC 5280 section 5.2) */
 
     uint32_t num_entries;

@@ -284,7 +284,7 @@ static stls_status walk_on(stls_crl_file *file, size_t budget, stls_error *err)
     case STLS_CRL_DONE:
         break;
     default:
-        return cannot_decode(file, err);
+        return stls_crl_lacks_memory(file->open) ? STLS_ERR_MEMORY : cannot_decode(file, err);
     }
     if (stls_grow(&file->allocator, (void **)&file->crls, &file->cap_crls, file->num_crls,
                   sizeof(*file->crls))
@@ -315,6 +315,11 @@ static stls_status step_on(stls_crl_file *file, size_t budget, stls_error *err)
     }
 }
 
+int stls_crl_file_lacks_memory(const stls_crl_file *file)
+{
+    return file->lacks_memory;
+}
+
 stls_crl_state stls_crl_file_step(stls_crl_file *file, size_t budget_bytes, stls_error *err)
 {
     if (file->phase == STLS_FILE_READY) {
@@ -328,6 +333,7 @@ stls_crl_state stls_crl_file_step(stls_crl_file *file, size_t budget_bytes, stls
     ERR_pop_to_mark();
     if (status == STLS_ERR_MEMORY) {
         stls_error_set(err, status, "out of memory");
+        file->lacks_memory = 1;
     }
     if (status != STLS_OK) {
         file->phase = STLS_FILE_BROKEN;

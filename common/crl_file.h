@@ -23,6 +23,7 @@ struct stls_crl_file_st {
     size_t len;
     void (*free_bytes)(void *bytes);
     stls_file_phase phase;
+    int lacks_memory; /* broken for that reason: the bytes may be fine */
     size_t at;
     size_t end; /* of the block being decoded */
     EVP_MD_CTX *md;

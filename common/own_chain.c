@@ -177,6 +177,28 @@ static void judge_dates(stls_check *check)
     }
 }
 
+int64_t stls_own_chain_next_warning_s(const stls_policy *policy, const stls_own_chain *own,
+                                      int64_t now_s)
+{
+    int64_t thresholds_s[STLS_MAX_THRESHOLDS], next_s = 0;
+    size_t num = stls_policy_thresholds(policy->text[STLS_KEY_EXPIRY_WARN_S], thresholds_s);
+
+    for (int i = 0; i < sk_X509_num(own->certs); i++) {
+        X509 *cert = sk_X509_value(own->certs, i);
+        int64_t from_s, to_s;
+        if (!stls_time_s(X509_get0_notBefore(cert), &from_s)
+            || !stls_time_s(X509_get0_notAfter(cert), &to_s)) {
+            continue;
+        }
+        for (size_t t = 0; t < num; t++) {
+            int64_t at_s = to_s - thresholds_s[t];
+            int is_ahead = thresholds_s[t] <= (to_s - from_s) / 3 && at_s > now_s;
+            next_s = is_ahead && (next_s == 0 || at_s < next_s) ? at_s : next_s;
+        }
+    }
+    return next_s;
+}
+
 /* Clients have the root, or do not trust it for being sent. */
 static void judge_root(stls_check *check)
 {

@@ -232,6 +232,7 @@ struct ngx_strict_tls_conn_s {
 
     ngx_connection_handler_pt       handler;   /* nginx's */
     ngx_uint_t                      rejudged;
+    ngx_msec_t                      deadline;  /* of all that is asked */
 
     /* of a client's: the certificates that came, leaf first */
     STACK_OF(X509)                 *certs;
@@ -291,6 +292,7 @@ struct ngx_strict_tls_job_s {
     u_char                          key[STLS_ID_LEN];
     ngx_atomic_uint_t               epoch;
 
+    ngx_msec_t                      total;     /* how long it may take */
     ngx_event_t                     timer;
     ngx_event_t                     done;
     ngx_strict_tls_job_handler_pt   handler;   /* NULL: nobody to be told */
@@ -347,7 +349,8 @@ struct ngx_strict_tls_fetch_s {
     ngx_event_t                     timer;
     ngx_event_t                     done;
     ngx_msec_t                      timeout;
-    ngx_msec_t                      started;
+    ngx_msec_t                      started;   /* somebody waits since */
+    ngx_msec_t                      begun;     /* this worker asks since */
     ngx_msec_t                      poll;
 
     stls_http                      *http;
@@ -587,6 +590,7 @@ void ngx_strict_tls_job_stop(ngx_strict_tls_job_t *job);
 void ngx_strict_tls_fetch(ngx_strict_tls_job_t *job, stls_fetch *want);
 void ngx_strict_tls_wait_free(ngx_strict_tls_wait_t *wait);
 ngx_uint_t ngx_strict_tls_wait_is_last(ngx_strict_tls_wait_t *wait);
+ngx_uint_t ngx_strict_tls_fetch_is_cut_short(ngx_strict_tls_fetch_t *fetch);
 void ngx_strict_tls_fetch_give_up(ngx_strict_tls_fetch_t *fetch);
 void ngx_strict_tls_fetch_over(ngx_strict_tls_fetch_t *fetch,
     stls_fetch_outcome outcome, const char *fmt, ...);

@@ -27,6 +27,8 @@ struct ngx_strict_tls_crl_file_s {
     ngx_uint_t                      generation;
     ngx_strict_tls_stamp_t          stamp;     /* of the latest attempt */
     time_t                          looked;
+    ngx_uint_t                      unread;    /* of no fault of the file's:
+                                                  told, and tried again */
 
     /* being read again */
     ngx_fd_t                        fd;
@@ -39,6 +41,8 @@ struct ngx_strict_tls_crl_file_s {
 
 
 static void ngx_strict_tls_crl_file_look(ngx_strict_tls_crl_file_t *f);
+static void ngx_strict_tls_crl_file_unread(ngx_strict_tls_crl_file_t *f,
+    ngx_err_t err);
 static ngx_int_t ngx_strict_tls_crl_file_open(ngx_strict_tls_crl_file_t *f,
     ngx_strict_tls_stamp_t *stamp);
 static void ngx_strict_tls_crl_file_handler(ngx_event_t *ev);
@@ -263,15 +267,9 @@ ngx_strict_tls_crl_file_look(ngx_strict_tls_crl_file_t *f)
 
     if (ngx_file_info(f->path.data, &fi) == NGX_FILE_ERROR) {
 
-        /* about to be replaced, perhaps: told once */
+        /* about to be replaced, perhaps */
 
-        if (f->stamp.size != -1) {
-            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, ngx_errno,
-                          ngx_file_info_n " \"%s\" failed: the CRLs read "
-                          "before stay", f->path.data);
-            f->stamp.size = -1;
-        }
-
+        ngx_strict_tls_crl_file_unread(f, ngx_errno);
         return;
     }
 
@@ -283,15 +281,9 @@ ngx_strict_tls_crl_file_look(ngx_strict_tls_crl_file_t *f)
 
     if (ngx_strict_tls_crl_file_open(f, &f->stamp) != NGX_OK) {
 
-        /* for want of descriptors, perhaps: tried again, and told once */
+        /* for want of descriptors, perhaps */
 
-        if (f->stamp.size != -1) {
-            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, ngx_errno,
-                          "cannot read \"%s\": the CRLs read before stay",
-                          f->path.data);
-            f->stamp.size = -1;
-        }
-
+        ngx_strict_tls_crl_file_unread(f, ngx_errno);
         return;
     }
 
@@ -307,6 +299,22 @@ ngx_strict_tls_crl_file_look(ngx_strict_tls_crl_file_t *f)
     while (f->event.handler) {
         ngx_strict_tls_crl_file_handler(&f->event);
     }
+}
+
+
+/* What may pass without any change of the file: tried again, and told once. */
+
+static void
+ngx_strict_tls_crl_file_unread(ngx_strict_tls_crl_file_t *f, ngx_err_t err)
+{
+    if (!f->unread) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, err,
+                      "cannot read \"%s\": the CRLs read before stay",
+                      f->path.data);
+    }
+
+    f->unread = 1;
+    f->stamp.size = -1;
 }
 
 
@@ -343,6 +351,7 @@ ngx_strict_tls_crl_file_open(ngx_strict_tls_crl_file_t *f,
 
     if (f->bytes == NULL) {
         ngx_strict_tls_crl_file_abandon(f);
+        ngx_set_errno(NGX_ENOMEM);
         return NGX_ERROR;
     }
 
@@ -350,21 +359,33 @@ ngx_strict_tls_crl_file_open(ngx_strict_tls_crl_file_t *f,
 }
 
 
-/* A slice of reading, or of indexing; DONE: f->next is ready. */
+/*
+ * A slice of reading, or of indexing; DONE: f->next is ready.  FAILED with an
+ * empty text: no fault of the file's content.
+ */
 
 static stls_crl_state
 ngx_strict_tls_crl_file_step(ngx_strict_tls_crl_file_t *f, stls_error *err)
 {
-    ssize_t  n;
+    ssize_t         n;
+    stls_crl_state  state;
 
     if (f->next) {
-        return stls_crl_file_step(f->next, NGX_STRICT_TLS_CRL_SLICE, err);
+        state = stls_crl_file_step(f->next, NGX_STRICT_TLS_CRL_SLICE, err);
+
+        if (state == STLS_CRL_FAILED && stls_crl_file_lacks_memory(f->next)) {
+            err->text[0] = '\0';
+            ngx_set_errno(NGX_ENOMEM);
+        }
+
+        return state;
     }
 
     if (f->done < f->len) {
         n = ngx_read_fd(f->fd, f->bytes + f->done,
                         ngx_min(f->len - f->done, NGX_STRICT_TLS_CRL_SLICE));
         if (n <= 0) {
+            ngx_set_errno(n ? ngx_errno : EIO);
             return STLS_CRL_FAILED;
         }
 
@@ -378,7 +399,12 @@ ngx_strict_tls_crl_file_step(ngx_strict_tls_crl_file_t *f, stls_error *err)
     f->next = stls_crl_file_new(NULL, f->bytes, f->len, free);
     f->bytes = NULL;
 
-    return f->next ? STLS_CRL_MORE : STLS_CRL_FAILED;
+    if (f->next == NULL) {
+        ngx_set_errno(NGX_ENOMEM);
+        return STLS_CRL_FAILED;
+    }
+
+    return STLS_CRL_MORE;
 }
 
 
@@ -402,6 +428,7 @@ ngx_strict_tls_crl_file_handler(ngx_event_t *ev)
         return;
 
     case STLS_CRL_DONE:
+        f->unread = 0;
 
         if (ngx_memcmp(stls_crl_file_get0_id(f->next),
                        stls_crl_file_get0_id(f->file), STLS_ID_LEN)
@@ -420,9 +447,17 @@ ngx_strict_tls_crl_file_handler(ngx_event_t *ev)
         break;
 
     default:
+
+        if (err.text[0] == '\0') {
+            ngx_strict_tls_crl_file_unread(f, ngx_errno);
+            break;
+        }
+
+        f->unread = 0;
+
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "\"%V\": %s: the CRLs read before stay", &f->path,
-                      err.text[0] ? err.text : "cannot be read");
+                      err.text);
         break;
     }
 

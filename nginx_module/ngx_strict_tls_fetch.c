@@ -300,6 +300,7 @@ ngx_strict_tls_fetch_begin(ngx_strict_tls_fetch_t *fetch)
     fetch->is_counted = 1;
     fetch->worker->nfetches++;
 
+    fetch->begun = ngx_current_msec ? ngx_current_msec : 1;
     ngx_add_timer(&fetch->timer, fetch->timeout);
 
     if (fetch->is_crl && ngx_strict_tls_crl_load(fetch) == NGX_OK) {
@@ -447,6 +448,18 @@ ngx_strict_tls_wait_is_last(ngx_strict_tls_wait_t *wait)
 }
 
 
+/* Whether it is still on its way, and has not yet had the time that it may take. */
+
+ngx_uint_t
+ngx_strict_tls_fetch_is_cut_short(ngx_strict_tls_fetch_t *fetch)
+{
+    return fetch
+           && fetch->state != ngx_strict_tls_over
+           && (fetch->begun == 0
+               || ngx_current_msec - fetch->begun < fetch->timeout);
+}
+
+
 /* No more time for it: remembered as a timeout, and told to nobody. */
 
 void
@@ -485,7 +498,7 @@ ngx_strict_tls_fetch_give_up(ngx_strict_tls_fetch_t *fetch)
     last = ngx_slprintf(fetch->detail,
                         fetch->detail + NGX_STRICT_TLS_DETAIL_LEN - 1,
                         "no answer within %M ms (%s)",
-                        ngx_current_msec - fetch->started,
+                        ngx_current_msec - fetch->begun,
                         ngx_strict_tls_exchange_step(fetch));
 
     ngx_strict_tls_cache_put_failure(fetch->worker->conf->zone,

@@ -31,6 +31,7 @@ ngx_strict_tls_job_create(ngx_strict_tls_worker_t *worker,
     job->scope = scope;
     job->check = check;
     job->epoch = worker->epoch;
+    job->total = scope->fetch_total;
 
     if (key) {
         job->has_key = 1;
@@ -74,7 +75,7 @@ ngx_strict_tls_job_start(ngx_strict_tls_job_t *job)
     /* a worker that shuts down waits for requests, not for refreshes */
     job->timer.cancelable = (job->handler == NULL || job->background);
 
-    ngx_add_timer(&job->timer, job->scope->fetch_total);
+    ngx_add_timer(&job->timer, job->total);
 
     return STLS_PENDING;
 }
@@ -176,9 +177,9 @@ ngx_strict_tls_job_timeout(ngx_event_t *ev)
                    "strict tls job %p: total time is over", job);
 
     /*
-     * A fetch that nobody else waits for ends now, and its failure is
-     * remembered as if its own time were over: otherwise each handshake would
-     * wait as long again.
+     * A fetch that nobody else waits for ends now.  One that had less than its
+     * own time, since others came before it, says nothing about who was asked:
+     * neither is that remembered, nor the verdict that comes of it.
      */
 
     for (q = ngx_queue_head(&job->waits);
@@ -188,7 +189,10 @@ ngx_strict_tls_job_timeout(ngx_event_t *ev)
         next = ngx_queue_next(q);
         wait = ngx_queue_data(q, ngx_strict_tls_wait_t, job_queue);
 
-        if (ngx_strict_tls_wait_is_last(wait)) {
+        if (ngx_strict_tls_fetch_is_cut_short(wait->fetch)) {
+            job->is_passing = 1;
+
+        } else if (ngx_strict_tls_wait_is_last(wait)) {
             ngx_strict_tls_fetch_give_up(wait->fetch);
         }
     }

@@ -205,11 +205,16 @@ ngx_strict_tls_judge_full(ngx_strict_tls_conn_t *conn)
     stls_check               *check;
     stls_result              *result;
     stls_verdict              verdict;
+    ngx_msec_int_t            left;
     ngx_strict_tls_worker_t  *worker;
     ngx_strict_tls_scope_t   *scope;
 
     scope = conn->scope;
     worker = ngx_strict_tls_get_worker(conn->main_conf);
+
+    if (conn->rejudged == 0) {
+        conn->deadline = ngx_current_msec + scope->fetch_total;
+    }
 
     stls_result_free(conn->inherited);
     conn->inherited = NULL;
@@ -281,6 +286,11 @@ ngx_strict_tls_judge_full(ngx_strict_tls_conn_t *conn)
     }
 
     conn->job->data = conn;
+
+    /* judging again takes no more time than there was: known answers will do */
+
+    left = (ngx_msec_int_t) (conn->deadline - ngx_current_msec);
+    conn->job->total = ngx_max(left, 1);
 
     verdict = ngx_strict_tls_job_start(conn->job);
 

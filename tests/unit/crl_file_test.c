@@ -109,6 +109,7 @@ static void out_of_memory(void **state)
         } while (result == STLS_CRL_MORE);
         assert_int_equal(result == STLS_CRL_DONE, heap.num_allocs < fail_at);
         assert_int_equal(result == STLS_CRL_FAILED, err.text[0] != '\0');
+        assert_int_equal(result == STLS_CRL_FAILED, stls_crl_file_lacks_memory(file));
         stls_crl_file_free(file);
         assert_int_equal(heap.num_live, 0);
     }

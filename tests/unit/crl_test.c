@@ -156,6 +156,7 @@ static void whatever_is_cut_off_or_hung_on_is_refused(void **state)
     memcpy(longer, whole.bytes, whole.len);
     stls_crl *crl = stls_crl_new(NULL, longer, whole.len + 1, free);
     assert_int_equal(walk(crl, 1 << 20, NULL), STLS_CRL_FAILED);
+    assert_false(stls_crl_lacks_memory(crl));
     stls_crl_free(crl);
 }
 
@@ -234,6 +235,7 @@ static void out_of_memory(void **state)
         allocator = aid_allocator(&heap);
         crl = new_crl(bytes, &allocator);
         assert_true(crl == NULL || walk(crl, 1000, NULL) == STLS_CRL_FAILED);
+        assert_true(crl == NULL || stls_crl_lacks_memory(crl));
         stls_crl_free(crl);
         assert_int_equal(heap.num_live, 0);
     }

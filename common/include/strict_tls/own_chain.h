@@ -70,6 +70,14 @@ size_t stls_own_chain_tell(const stls_result *result, const char *file, stls_sev
                            stls_line_fn *tell, void *baton);
 
 /*
+ * When the next threshold of expiry_warn_s is reached by one of its
+ * certificates: a background check then has something to tell.  0: none is
+ * ahead.
+ */
+int64_t stls_own_chain_next_warning_s(const stls_policy *policy, const stls_own_chain *own,
+                                      int64_t now_s);
+
+/*
  * SHA-256 over what there is to tell, times and counts apart: while it stays
  * the same, a background check has no news.  STLS_ERR_MEMORY: assume news.
  */

@@ -164,6 +164,9 @@ typedef enum { STLS_CRL_MORE = 0, STLS_CRL_DONE = 1, STLS_CRL_FAILED = -1 } stls
  */
 stls_crl_state stls_crl_step(stls_crl *crl, size_t budget_bytes);
 
+/* After STLS_CRL_FAILED: 1 when that was for want of memory, so that another try may go better. */
+int stls_crl_lacks_memory(const stls_crl *crl);
+
 stls_crl *stls_crl_up_ref(stls_crl *crl);
 void stls_crl_free(stls_crl *crl);
 
@@ -198,6 +201,9 @@ stls_crl_file *stls_crl_file_new(const stls_allocator *allocator, unsigned char 
  * be NULL) says so.
  */
 stls_crl_state stls_crl_file_step(stls_crl_file *file, size_t budget_bytes, stls_error *err);
+
+/* After STLS_CRL_FAILED: 1 when that was for want of memory, so that another try may go better. */
+int stls_crl_file_lacks_memory(const stls_crl_file *file);
 
 stls_crl_file *stls_crl_file_up_ref(stls_crl_file *file);
 void stls_crl_file_free(stls_crl_file *file);

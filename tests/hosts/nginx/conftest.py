@@ -5,6 +5,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.lab import fronts, inbound_fronts, net, stream_fronts
+from tests.lab.faults import Faults
 from tests.lab.lab import Lab
 from tests.lab.nginx import MODULE, Nginx
 from tests.lab.verdicts import verdict
@@ -15,6 +16,11 @@ def module():
     if not MODULE.exists():
         pytest.fail(f"{MODULE} is missing: run ./build.sh build", pytrace=False)
     return MODULE
+
+
+@pytest.fixture
+def faults(tmp_path):
+    return Faults(tmp_path)
 
 
 @pytest.fixture

@@ -122,6 +122,38 @@ def test_unread_for_want_of_a_descriptor(stage, file):
     crl.assert_read_after_want_of_descriptors(file, peer.leaf, front, front.worker_pids, port)
 
 
+def the_buffer(staged):
+    return "malloc", staged.stat().st_size + 1
+
+
+def the_table(staged):
+    """Of the first CRL: four bytes for each place, of which there are half as many again."""
+    return "malloc", 4 * 2**17
+
+
+UNREAD = {"read error": lambda staged: ("read", staged.with_name("crls.pem")),
+          "no memory to read it": the_buffer, "no memory to index it": the_table}
+
+
+@pytest.mark.parametrize("kind", ["http", "stream"])
+@pytest.mark.parametrize("what", UNREAD)
+def test_unread_for_a_fault_of_the_machine(what, kind, stage, file, faults):
+    """It is read again until that goes well, though the file itself does not change any more."""
+    peer = stage.peer("good")
+    stage.open()
+    front, ask = stage.either(kind, {"peer": (peer, file.policy())}, wrap=faults.wrap)
+    assert ask("peer") == ACCEPT
+    staged = file.stage(peer.leaf, entries=crl.many(60000))
+    faults.start(*UNREAD[what](staged))
+    staged.replace(file.path)
+    net.wait_until(lambda: "the CRLs read before stay" in front.new_errors(), "the log line", 30)
+    time.sleep(2.5)  # two more attempts
+    assert ask("peer") == ACCEPT
+    assert front.new_errors().count("the CRLs read before stay") == 1
+    faults.stop()
+    net.wait_until(lambda: ask("peer") == REVOKED, "the new content", 30, 0.2)
+
+
 def test_a_large_one_holds_nobody_up(stage, file):
     peer = stage.peer("good")
     stage.open()

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.lab import fronts, net
+from tests.lab import crl, fronts, net
 from tests.lab.dns import Dns
 from tests.lab.forward_proxy import ForwardProxy
 from tests.lab.fronts import ALIVE
@@ -423,6 +423,44 @@ def test_manners_that_are_fine(behaviour, stage):
     _, port = stage.front([fronts.location("/", peer, strict=True,
                                            policy={"fetch_timeout_ms": "3000"})])
     assert verdict(net.get(port)) == ACCEPT
+
+
+@pytest.mark.parametrize("kind", ["http", "stream"])
+def test_a_fetch_that_is_cut_short_says_nothing(kind, stage):
+    """What was left of the total time was too little: neither the responder's fault nor the peer's."""
+    stage.responder.place("slow", BEHAVIOURS["good"].but(delay_s=1.5))
+    peer = stage.peer("cut", ocsp=f"silent {stage.responder.url('slow')}")
+    stage.open()
+    _, ask = stage.either(kind, {"peer": (peer, {
+        "revocation_scope": "leaf", "fetch_timeout_ms": "2500", "fetch_total_ms": "3000"})})
+    assert ask("peer") == ("reject", "fetch.timeout")
+    # The silent one had all its time, and is known to be silent; the other one has time now.
+    assert ask("peer") == ACCEPT
+    assert stage.responder.count(peer.place) == 1
+
+
+@pytest.mark.parametrize("kind", ["http", "stream"])
+def test_judging_again_takes_no_more_time(kind, stage, tmp_path):
+    """Whoever waits for a verdict waits fetch_total_ms, however often the answers change."""
+    peer = stage.peer("held", ocsp="silent")
+    stage.open()
+    file = crl.CrlFile(stage.lab, tmp_path / "crls.pem")
+    _, ask = stage.either(kind, {"peer": (peer, file.policy(
+        revocation_sources="ocsp,file", revocation_scope="leaf", negative_ttl_s="0",
+        fetch_timeout_ms="3000", fetch_total_ms="3000"))})
+    with ThreadPoolExecutor(1) as pool:
+        started = time.monotonic()
+        answer = pool.submit(ask, "peer")
+        number = 0
+        while not answer.done():
+            file.write(next_update_s=7200 + number)
+            number += 1
+            time.sleep(0.4)
+        took_s = time.monotonic() - started
+    # Four times as long before; generous for a busy machine.
+    assert took_s < 8
+    assert answer.result() in (ACCEPT, ("reject", "revocation.inconclusive"))
+    assert stage.responder.count(peer.place) <= 2
 
 
 def test_many_urls_are_bounded(stage):
