@@ -2,7 +2,9 @@
 
 B        ?= build
 CC       ?= cc
-WARN     := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
+# WERROR=1, for developers and CI, makes warnings errors; another compiler has other warnings.
+WARN     := -Wall -Wextra $(if $(filter 1,$(WERROR)),-Werror) -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
+VERSION  := $(shell cat VERSION)
 CFLAGS   ?= -O2 -g
 BASE     := -std=c11 -D_POSIX_C_SOURCE=200809L -fPIC -fvisibility=hidden -fno-strict-overflow \
             -fstack-protector-strong $(WARN) -Icommon/include -Icommon
@@ -23,7 +25,7 @@ UNIT_AID_OBJ  := $(UNIT_AID:%.c=$(B)/obj/%.o)
 UNIT_AID_ASAN := $(UNIT_AID:%.c=$(B)/asan/%.o)
 UNIT_OBJ := $(UNIT_SRC:%.c=$(B)/obj/%.o) $(UNIT_SRC:%.c=$(B)/asan/%.o) $(UNIT_AID_OBJ) $(UNIT_AID_ASAN)
 
-.PHONY: core-bench fuzz pkits vectors docs docs-check all core unit unit-asan symbols headers clean nginx nginx-asan
+.PHONY: version-check core-bench fuzz pkits vectors docs docs-check all core unit unit-asan symbols headers clean nginx nginx-asan
 all: core nginx curl
 
 core: $(CORE_LIB) symbols
@@ -47,6 +49,13 @@ $(ASAN_LIB): $(ASAN_OBJ)
 # The core does no I/O and reads no clock: its undefined symbols say so.
 symbols: $(CORE_LIB)
 	@tests/unit/check_symbols.sh $(CORE_LIB)
+
+# The header, the changelog and the file VERSION name the same version.
+version-check:
+	@grep -q '^#define STLS_VERSION "$(VERSION)"' common/include/strict_tls/strict_tls.h \
+	    || { echo "STLS_VERSION in strict_tls.h is not $(VERSION), as VERSION says" >&2; exit 1; }
+	@grep -q -e '^## \[$(VERSION)\]' -e '^## \[Unreleased\]' CHANGELOG.md \
+	    || { echo "CHANGELOG.md knows nothing of $(VERSION)" >&2; exit 1; }
 
 # Each public header must compile alone.
 headers:

@@ -16,7 +16,7 @@ PACKAGES="apache2 apache2-dev apache2-ssl-dev build-essential ca-certificates cu
           python3-pycurl python3-pytest redis-server softhsm2 valgrind"
 
 # What some tests need beside: a browser that looks at pages, a strict Java peer, fuzzing.
-FUZZ_PACKAGES="clang libclang-rt-14-dev"
+FUZZ_PACKAGES="clang libclang-rt-dev"
 TEST_PACKAGES="chromium default-jdk-headless fonts-dejavu-core $FUZZ_PACKAGES"
 
 help() {
@@ -172,6 +172,7 @@ END
 suite_checks() {
     one "public headers compile alone" make headers
     one "the core does no I/O" make symbols
+    one "one version everywhere" make version-check
     one "reference pages are up to date" make docs-check
 }
 
@@ -347,6 +348,7 @@ tests() {
     for suite in $suites; do
         declare -F "suite_$suite" > /dev/null || die "no suite '$suite'; see ./build.sh help"
     done
+    export WERROR=1
     mkdir -p build
     one "build" make -j"$(nproc)" all
     for suite in $suites; do

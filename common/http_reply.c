@@ -105,7 +105,7 @@ static size_t begin_value(stls_http_reply *reply, const unsigned char *bytes, si
     reply->value = malloc(reply->value_total > sizeof(reply->head) ? reply->value_total
                                                                    : sizeof(reply->head));
     if (reply->value == NULL) {
-        end_with(reply, STLS_HTTP_FAILED, "out of memory");
+        end_with(reply, STLS_HTTP_LOCAL, "out of memory");
         return taken;
     }
     memcpy(reply->value, reply->head, reply->head_len);
@@ -166,7 +166,7 @@ static int take_line(stls_http_reply *reply, const unsigned char **bytes, size_t
         if (stls_grow(&stls_libc_allocator, (void **)&reply->line, &reply->line_cap,
                       reply->line_len, 1)
             != STLS_OK) {
-            end_with(reply, STLS_HTTP_FAILED, "out of memory");
+            end_with(reply, STLS_HTTP_LOCAL, "out of memory");
             return 0;
         }
         reply->header_left--;

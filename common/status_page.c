@@ -65,7 +65,7 @@ stls_status_page *stls_status_page_new(const char *host, int64_t now_s)
     }
     page->now_s = now_s;
     page->document = json_pack("{s:i, s:s, s:o, s:I, s:[], s:[], s:[], s:[], s:{}}", "version", 1,
-                               "strict_tls", STLS_VERSION, "host", plain(host), "now_s",
+                               "strict_tls_version", STLS_VERSION, "host", plain(host), "now_s",
                                (json_int_t)now_s, "own", "peers", "verdicts", "reasons", "figures");
     if (page->document == NULL) {
         free(page);

@@ -110,7 +110,7 @@ void stls_status_prometheus(const json_t *document, stls_text *out)
 {
     static const char *const verdict[] = {"direction", "verdict", NULL};
     static const char *const reason[] = {"direction", "reason", NULL};
-    static const char *const info[] = {"strict_tls", "host", NULL};
+    static const char *const info[] = {"strict_tls_version", "host", NULL};
 
     head(out, "info", "gauge", "What answers");
     sample(out, "info", document, info, 1);

@@ -51,10 +51,10 @@ $(STRICT_CURL): curl_plugin/strict_curl.c $(CORE_LIB)
 	@mkdir -p $(@D)
 	$(CC) $(CURL_BASE) $(CFLAGS) -fPIE -pie $< $(CORE_LIB) $(LIBS) -o $@
 
-$(CURL_PC): curl_plugin/strict_tls_curl.pc.in common/include/strict_tls/strict_tls.h
+$(CURL_PC): curl_plugin/strict_tls_curl.pc.in VERSION
 	@mkdir -p $(@D)
 	sed -e 's|@PREFIX@|$(PREFIX)|' \
-	    -e "s|@VERSION@|$$(sed -n 's/^#define STLS_VERSION "\(.*\)"/\1/p' common/include/strict_tls/strict_tls.h)|" $< > $@
+	    -e 's|@VERSION@|$(VERSION)|' $< > $@
 
 $(B)/examples/curl/%: curl_plugin/examples/%.c $(CURL_SO)
 	@mkdir -p $(@D)

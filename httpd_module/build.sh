@@ -15,11 +15,13 @@ include=$("$apxs" -q INCLUDEDIR)
     exit 1
 }
 mkdir -p "$out"
+werror=
+[ "${WERROR:-}" != 1 ] || werror=-Werror
 opt=${STLS_SANITIZE:--O2 -g -D_FORTIFY_SOURCE=2}
 # httpd's headers define what it was built with; their warnings are not ours.
 # libcrypto keeps pointers into the module: it stays mapped when httpd reloads it.
 # shellcheck disable=SC2046,SC2086 # lists of words
-${CC:-cc} -std=gnu11 -shared -fPIC -fvisibility=hidden -fstack-protector-strong -Wall -Wextra -Werror \
+${CC:-cc} -std=gnu11 -shared -fPIC -fvisibility=hidden -fstack-protector-strong -Wall -Wextra $werror \
     $opt $("$apxs" -q EXTRA_CPPFLAGS) -pthread -isystem "$include" \
     $($("$apxs" -q APR_CONFIG) --includes | sed 's/-I/-isystem /g') \
     $($("$apxs" -q APU_CONFIG) --includes | sed 's/-I/-isystem /g') \

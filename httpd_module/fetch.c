@@ -216,6 +216,9 @@ static void read_answer(mst_flight *f, apr_socket_t *sock, apr_time_t deadline)
     case STLS_HTTP_TOO_LARGE:
         fail(f, STLS_FETCH_TOO_LARGE, stls_http_get0_error(f->http));
         break;
+    case STLS_HTTP_LOCAL:
+        fail(f, STLS_FETCH_LOCAL, stls_http_get0_error(f->http));
+        break;
     default:
         fail(f, STLS_FETCH_HTTP, stls_http_get0_error(f->http));
         break;

@@ -22,6 +22,7 @@ if [ ! -f "$work/objs/Makefile" ] || [ "$here/config" -nt "$work/objs/Makefile" 
     [ -x configure ] || cp auto/configure configure
     export STLS_CORE_LIB="$lib" STLS_SANITIZE="${STLS_SANITIZE:-}"
     cc_opt='-g -O2 -fPIC -fstack-protector-strong -Wformat -Werror=format-security'
+    [ "${WERROR:-}" = 1 ] || cc_opt="$cc_opt -Wno-error" # nginx itself asks for it
     [ -n "$STLS_SANITIZE" ] || cc_opt="$cc_opt -D_FORTIFY_SOURCE=2"
     ld_opt='-Wl,-z,relro -Wl,-z,now'
     if [ -f conf_flags ]; then

@@ -519,6 +519,11 @@ ngx_strict_tls_read_handler(ngx_event_t *rev)
                                   stls_http_get0_error(fetch->http));
         break;
 
+    case STLS_HTTP_LOCAL:
+        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_LOCAL, "%s",
+                                  stls_http_get0_error(fetch->http));
+        break;
+
     default:
         ngx_strict_tls_fetch_over(fetch, STLS_FETCH_HTTP, "%s",
                                   stls_http_get0_error(fetch->http));

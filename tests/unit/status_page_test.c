@@ -108,6 +108,8 @@ static void json(void **state)
     (void)state;
 
     assert_non_null(document);
+    assert_string_equal(json_string_value(json_object_get(document, "strict_tls_version")),
+                        STLS_VERSION);
     assert_int_equal(json_array_size(own), 3);
     assert_string_equal(text_at(own, 0, "state"), "good");
     assert_int_equal(json_integer_value(json_object_get(json_array_get(own, 0), "days_left")), 90);

@@ -33,7 +33,7 @@
 #include "strict_tls/policy_keys.h"
 #include "strict_tls/reasons.h"
 
-#define STLS_VERSION "0.1.0"
+#define STLS_VERSION "0.2.0" /* as in the file VERSION */
 
 /* Go on only on == STLS_ACCEPT. */
 typedef enum { STLS_PENDING = 0, STLS_REJECT = 1, STLS_ACCEPT = 2 } stls_verdict;
@@ -551,7 +551,8 @@ typedef enum {
     STLS_HTTP_MORE = 0, /* feed more bytes */
     STLS_HTTP_DONE = 1, /* the body is complete */
     STLS_HTTP_TOO_LARGE = -1, /* see stls_http_get0_error() */
-    STLS_HTTP_FAILED = -2     /* not 200, malformed, or ended early; likewise */
+    STLS_HTTP_FAILED = -2,    /* not 200, malformed, or ended early; likewise */
+    STLS_HTTP_LOCAL = -3      /* out of memory: STLS_FETCH_LOCAL */
 } stls_http_state;
 
 /* Bytes that arrived. Holds at most max_reply_bytes of a body and a line of max_reply_header_bytes. */
