@@ -97,6 +97,7 @@ docs-check: $(B)/docs/generate
 FUZZ_CC     := clang
 FUZZ_FLAGS  := -fsanitize=address,undefined -fno-sanitize-recover=all -O1 -g
 FUZZ_OBJ    := $(CORE_SRC:%.c=$(B)/fuzz/obj/%.o)
+WORLD_SRC   := $(filter-out tests/property/main.c,$(wildcard tests/property/*.c)) $(UNIT_AID)
 FUZZ        := $(patsubst tests/fuzz/fuzz_%.c,$(B)/fuzz/fuzz_%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 
 $(B)/fuzz/obj/%.o: %.c
@@ -106,6 +107,11 @@ $(B)/fuzz/obj/%.o: %.c
 $(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.c tests/fuzz/fuzz.h $(FUZZ_OBJ)
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(BASE) $(FUZZ_FLAGS) -fsanitize=fuzzer -Itests/fuzz $< tests/fuzz/fuzz.c $(FUZZ_OBJ) $(LIBS) -o $@
+
+# It makes its own certificates, and needs no folder of them.
+$(B)/fuzz/fuzz_world: tests/fuzz/fuzz_world.c $(WORLD_SRC) $(FUZZ_OBJ)
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(BASE) $(FUZZ_FLAGS) -fsanitize=fuzzer -Itests/property -Itests/unit $^ $(LIBS) -lcmocka -o $@
 
 $(B)/fuzz/seeds: tests/fuzz/seeds.c $(UNIT_AID_OBJ) $(CORE_LIB)
 	@mkdir -p $(@D)

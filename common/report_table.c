@@ -194,14 +194,16 @@ int stls_report_table_get(const stls_report_table *table, size_t index, stls_rep
         return 0;
     }
     const slot *found = slot_of(table, index);
+    int has_report = found->report_len < STLS_TABLE_REPORT_LEN
+                     && found->report[found->report_len] == '\0';
     *entry = (stls_report_entry){
         .direction = (stls_direction)(found->direction % STLS_NUM_DIRECTIONS),
         .name = text_of(found->name),
         .addr = text_of(found->addr),
         .verdict = words[found->word % NUM_WORDS],
         .reason = (stls_reason)found->reason,
-        .report = found->report,
-        .report_len = found->report_len < STLS_TABLE_REPORT_LEN ? found->report_len : 0,
+        .report = has_report ? found->report : "",
+        .report_len = has_report ? found->report_len : 0,
         .count = found->count,
         .first_s = found->first_s,
         .last_s = found->last_s,

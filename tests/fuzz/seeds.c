@@ -139,6 +139,40 @@ int main(int argc, char **argv)
     put_text("report", "whole", stls_result_get0_report(aid_judge(&whole), &report_len));
     put_text("report", "accept", "text/html;q=0.5, application/json;q=0.4, text/plain");
 
+    unsigned char chances[400];
+    for (unsigned int seed = 0; seed < 8; seed++) {
+        char name[16];
+        for (size_t i = 0; i < sizeof(chances); i++) {
+            chances[i] = (unsigned char)((i + 1) * (2 * seed + 37) * 101 >> 3);
+        }
+        snprintf(name, sizeof(name), "%u", seed);
+        put("world", name, chances, sizeof(chances));
+    }
+    put("own", "whole", "\x00\x0f" LEAF_NAME "\x00\x01\x01", 20);
+    put("own", "gap", "\x00\x0f" LEAF_NAME "\x00\x01\x02", 20);
+    put("name", "same",
+        "\x00\x05"
+        "a.b.c"
+        "\x00\x06\x02"
+        "a.b.c"
+        "\x00\x05"
+        "a.b.c",
+        22);
+    put("name", "wildcard",
+        "\x00\x05"
+        "a.b.c"
+        "\x00\x06\x02"
+        "*.b.c"
+        "\x00\x05"
+        "*.b.c",
+        22);
+    put("name", "address",
+        "\x00\x07"
+        "1.2.3.4"
+        "\x00\x05\x04\x01\x02\x03\x04\x00\x00",
+        18);
+    put("table", "count", "\x00\x06\x00\x00\xff\xff\xff\xff", 8);
+
     put("check", "good", "\x00\x01\x01\x05\x01\x0d\x02", 7);
     put("check", "cached", "\x00\x01\x01\x25\x01\x2d\x02", 7);
     put("check", "staple", "\x04\x00\x0c\x01\x00", 5);

@@ -1,19 +1,5 @@
-/*
- * Properties that hold in every world: properties [WORLDS [SECONDS]], or
- * properties --seed N, which tells all about one.
- */
+/* Properties that hold in every world. */
 #include "world.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-
-typedef struct {
-    const char *name;
-    int (*holds)(world *w, const world_view *view, const world_outcome *out);
-    long num_asked, num_broken;
-    uint64_t first_seed;
-} property;
 
 static int is_revoked(stls_reason reason)
 {
@@ -174,69 +160,25 @@ static int openssl_does_not_say_revoked(world *w, const world_view *view, const 
            || world_openssl(w, view) != X509_V_ERR_CERT_REVOKED;
 }
 
-/* ---- all ----------------------------------------------------------------------------------------------- */
+/* ---- all ----------------------------------------------------------------------------------- */
 
-static property properties[] = {
-    {"accepts only what is proved", accepts_only_what_is_proved, 0, 0, 0},
-    {"rejects what is revoked", rejects_what_is_revoked, 0, 0, 0},
-    {"order is of no account", order_is_of_no_account, 0, 0, 0},
-    {"a statement more clears nobody", a_statement_more_clears_nobody, 0, 0, 0},
-    {"a certificate more clears nobody", a_certificate_more_clears_nobody, 0, 0, 0},
-    {"what is stored serves", what_is_stored_serves, 0, 0, 0},
-    {"a verdict stands to its end", a_verdict_stands_to_its_end, 0, 0, 0},
-    {"openssl does not say revoked", openssl_does_not_say_revoked, 0, 0, 0},
+static const struct {
+    const char *name;
+    int (*holds)(world *w, const world_view *view, const world_outcome *out);
+} properties[WORLD_NUM_PROPERTIES] = {
+    {"accepts only what is proved", accepts_only_what_is_proved},
+    {"rejects what is revoked", rejects_what_is_revoked},
+    {"order is of no account", order_is_of_no_account},
+    {"a statement more clears nobody", a_statement_more_clears_nobody},
+    {"a certificate more clears nobody", a_certificate_more_clears_nobody},
+    {"what is stored serves", what_is_stored_serves},
+    {"a verdict stands to its end", a_verdict_stands_to_its_end},
+    {"openssl does not say revoked", openssl_does_not_say_revoked},
 };
-#define NUM_PROPERTIES (sizeof(properties) / sizeof(properties[0]))
 
-static int try_world(uint64_t seed, int is_told)
+const char *world_property(world *w, const world_view *view, const world_outcome *out, size_t index,
+                           int *holds)
 {
-    static world w;
-    world_view view;
-    world_outcome out = {.num_stored = 0};
-
-    world_make(&w, seed);
-    world_view_all(&w, &view);
-    world_check(&w, &view, &out);
-    if (is_told) {
-        world_print(&w);
-        printf("verdict %d, %s, valid for %lld s; may accept %d, must reject %d; openssl %d\n",
-               out.verdict, stls_reason_id(out.reason), (long long)(out.valid_until_s - w.now_s),
-               world_may_accept(&w, w.now_s), world_must_reject(&w, w.now_s),
-               all_at_hand(&w) ? world_openssl(&w, &view) : -1);
-    }
-    for (size_t i = 0; i < NUM_PROPERTIES; i++) {
-        property *p = &properties[i];
-        p->num_asked++;
-        if (!p->holds(&w, &view, &out)) {
-            p->first_seed = p->num_broken++ == 0 ? seed : p->first_seed;
-            if (is_told || p->num_broken <= 3) {
-                printf("seed %llu breaks: %s\n", (unsigned long long)seed, p->name);
-            }
-        }
-    }
-    aid_end(NULL);
-    return out.verdict == STLS_ACCEPT;
-}
-
-int main(int argc, char **argv)
-{
-    long num_accepted = 0, num_worlds = 0, most = argc > 1 ? atol(argv[1]) : 20000;
-    long failed = 0;
-    time_t end = time(NULL) + (argc > 2 ? atol(argv[2]) : 60);
-
-    if (argc == 3 && strcmp(argv[1], "--seed") == 0) {
-        try_world(strtoull(argv[2], NULL, 10), 1);
-    } else {
-        for (; num_worlds < most && time(NULL) < end; num_worlds++) {
-            num_accepted += try_world((uint64_t)num_worlds + 1, 0);
-        }
-        printf("%ld worlds, %ld accepted\n", num_worlds, num_accepted);
-    }
-    for (size_t i = 0; i < NUM_PROPERTIES; i++) {
-        printf("%-36s %ld broken, first by seed %llu\n", properties[i].name,
-               properties[i].num_broken, (unsigned long long)properties[i].first_seed);
-        failed += properties[i].num_broken != 0;
-    }
-    printf("%ld passed, %ld failed\n", (long)NUM_PROPERTIES - failed, failed);
-    return failed != 0;
+    *holds = properties[index].holds(w, view, out);
+    return properties[index].name;
 }

@@ -54,6 +54,8 @@ typedef struct {
 
 typedef struct {
     uint64_t seed, random;
+    const unsigned char *chances;
+    size_t num_chances;
     int64_t now_s;
     world_cert certs[WORLD_MAX_CERTS];
     int num_certs;
@@ -67,8 +69,8 @@ typedef struct {
 } world;
 
 /* world_make.c */
-void world_make(world *w, uint64_t seed);
-void world_free(world *w); /* statements; certificates are freed by aid_end() */
+/* By these chances first, then by the seed. All that it makes is freed by aid_end(). */
+void world_make(world *w, uint64_t seed, const unsigned char *chances, size_t num_chances);
 void world_print(const world *w);
 unsigned int world_random(world *w, unsigned int below);
 int world_chance(world *w, unsigned int percent);
@@ -105,6 +107,12 @@ typedef struct {
 
 void world_view_all(const world *w, world_view *view);
 void world_check(const world *w, const world_view *view, world_outcome *out);
+/* properties.c */
+#define WORLD_NUM_PROPERTIES 8
+/* The name of a property, and whether it holds. */
+const char *world_property(world *w, const world_view *view, const world_outcome *out, size_t index,
+                           int *holds);
+
 /* What OpenSSL's own CRL checking says of CRLs that are all at hand: an X509_V_ERR_ code. */
 int world_openssl(const world *w, const world_view *view);
 
