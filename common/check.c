@@ -233,6 +233,7 @@ static void compute_validity(stls_check *check)
         const stls_slot *slot = &check->ladder.slots[i];
         if (slot->state == STLS_SLOT_GOOD) {
             const stls_ocsp_answer *answer = &slot->answer;
+            check->valid_until_s = min_s(check->valid_until_s, answer->ends_s);
             if (answer->is_grace) {
                 /* Every source was asked just now, and is again when this verdict ends. */
                 is_graced = 1;
@@ -400,10 +401,9 @@ stls_verdict stls_check_trust(stls_check *check, int64_t now_s)
 
 static stls_ladder_input ladder_input(stls_check *check)
 {
-    return (stls_ladder_input){check->policy,      &check->work,         check->staples,
-                               check->num_staples, check->anchors,       check->path.certs,
-                               check->crl_issuers, check->crl_file,      &check->findings,
-                               check->now_s};
+    return (stls_ladder_input){check->policy,      &check->work,       check->staples,
+                               check->num_staples, check->path.certs,  check->crl_issuers,
+                               check->crl_file,    &check->findings,   check->now_s};
 }
 
 static int is_final(const stls_findings *findings)

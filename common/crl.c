@@ -39,6 +39,9 @@ stls_crl *stls_crl_new(const stls_allocator *allocator, unsigned char *der, size
     }
     crl->allocator = *allocator;
     atomic_init(&crl->refs, 1);
+    for (size_t i = 0; i < STLS_CRL_NUM_MEMOS; i++) {
+        atomic_init(&crl->memos[i].state, 0);
+    }
     crl->der = der;
     crl->der_len = der_len;
     crl->free_der = free_der;
@@ -170,13 +173,29 @@ static int take(void **slot, void *value)
     return value != NULL;
 }
 
+/* Where a delta lies is a hint, which may be of no use (RFC 5280 section 5.2.6: not critical). */
+static int read_freshest(stls_crl *crl, X509_EXTENSION *extension)
+{
+    CRL_DIST_POINTS *points = X509V3_EXT_d2i(extension);
+    if (points == NULL) {
+        crl->is_unusable |= X509_EXTENSION_get_critical(extension);
+        return 1;
+    }
+    if (crl->freshest != NULL) {
+        CRL_DIST_POINTS_free(points);
+        return 0;
+    }
+    crl->freshest = points;
+    return 1;
+}
+
 static int read_extension(stls_crl *crl, X509_EXTENSION *extension)
 {
     switch (OBJ_obj2nid(X509_EXTENSION_get_object(extension))) {
     case NID_issuing_distribution_point:
         return take((void **)&crl->idp, X509V3_EXT_d2i(extension));
     case NID_freshest_crl:
-        return take((void **)&crl->freshest, X509V3_EXT_d2i(extension));
+        return read_freshest(crl, extension);
     case NID_authority_key_identifier:
         return take((void **)&crl->akid, X509V3_EXT_d2i(extension));
     case NID_crl_number:

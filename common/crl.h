@@ -25,6 +25,14 @@ typedef struct {
     uint32_t names_len;
 } stls_crl_issuer_mark;
 
+/* A key that the signature was verified with, by its SubjectPublicKeyInfo's digest. */
+typedef struct {
+    atomic_int state;
+    unsigned char key_digest[STLS_ID_LEN];
+} stls_crl_memo;
+
+#define STLS_CRL_NUM_MEMOS 2 /* one key signs a CRL; two certificates may carry it in two forms */
+
 struct stls_crl_st {
     stls_allocator allocator;
     atomic_uint refs;
@@ -41,6 +49,7 @@ struct stls_crl_st {
     size_t sig_len;
     EVP_MD_CTX *md;
     unsigned char digest[EVP_MAX_MD_SIZE];
+    stls_crl_memo memos[STLS_CRL_NUM_MEMOS];
 
     X509_NAME *issuer;
     int64_t this_update_s, next_update_s; /* next 0: absent */

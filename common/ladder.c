@@ -357,7 +357,7 @@ static stls_status climb(stls_ladder *ladder, stls_slot *slot, const stls_ladder
             status = climb_ocsp(ladder, slot, in, 1);
             break;
         case STLS_SOURCE_CRL:
-            status = stls_rung_crl_climb(ladder, slot, in, 1);
+            status = stls_rung_crl_climb(ladder, slot, in);
             break;
         default:
             slot->rung++;
@@ -530,7 +530,7 @@ static void fetch_url(const stls_ladder *ladder, const stls_open_fetch *fetch,
     const stls_slot *slot = &ladder->slots[fetch->slot];
     url[0] = '\0';
     if (fetch->is_crl) {
-        stls_rung_crl_url(ladder, slot, in, url);
+        snprintf(url, STLS_URL_LEN, "%s", fetch->request.url);
     } else {
         ocsp_url(slot, in->policy, url);
     }
@@ -603,7 +603,8 @@ static stls_status feed_crl(stls_ladder *ladder, stls_open_fetch *fetch,
     if (is_cached) {
         answer.retry_at_s = 0; /* if it is refused, the cache failed and not the CA */
     }
-    stls_status status = stls_rung_crl_take(ladder, slot, in, crl, is_cached, &answer);
+    stls_status status = stls_rung_crl_take(ladder, slot, in, crl, fetch->request.url, is_cached,
+                                            &answer);
     ladder->fetches[index].answer = answer; /* a new fetch may have moved the array */
     return status == STLS_OK ? climb(ladder, slot, in) : status;
 }
@@ -633,13 +634,15 @@ static stls_status feed_crl_bytes(stls_ladder *ladder, stls_open_fetch *fetch,
     } while (state == STLS_CRL_MORE);
     if (state == STLS_CRL_DONE) {
         status = feed_crl(ladder, fetch, in, crl, reply->outcome == STLS_FETCH_CACHED);
-    } else if (reply->outcome == STLS_FETCH_CACHED && fetch->may_use_cache) {
-        status = stls_rung_crl_climb(ladder, slot, in, 0); /* the cache failed, not the CA */
-        status = status == STLS_OK ? climb(ladder, slot, in) : status;
     } else {
-        stls_rung_tell(in, ladder, slot, STLS_REASON_CRL_MALFORMED, 0, "not a DER-encoded CRL");
-        stls_rung_crl_skip(slot);
-        status = climb(ladder, slot, in);
+        int is_cached = reply->outcome == STLS_FETCH_CACHED && fetch->may_use_cache;
+        if (is_cached) {
+            fetch->answer.retry_at_s = 0;
+        } else {
+            stls_rung_tell(in, ladder, slot, STLS_REASON_CRL_MALFORMED, 0, "not a DER-encoded CRL");
+        }
+        status = stls_rung_crl_refuse(ladder, slot, in, fetch->request.url, is_cached);
+        status = status == STLS_OK ? climb(ladder, slot, in) : status;
     }
     stls_crl_free(crl);
     return status;

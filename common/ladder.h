@@ -77,7 +77,6 @@ typedef struct {
     stls_work *work; /* what may still be spent */
     const stls_staple *staples;
     size_t num_staples;
-    const stls_anchors *anchors;
     const STACK_OF(X509) *path;
     const STACK_OF(X509) *crl_issuers; /* presented and given: who may have signed a CRL */
     const stls_crl_file *crl_file;     /* or NULL */

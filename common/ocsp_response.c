@@ -163,6 +163,9 @@ static int judge_signer(stls_ocsp_answer *answer, const stls_policy *policy, stl
                 why);
             return 0;
         }
+        if (!stls_time_s(X509_get0_notAfter(signer), &answer->ends_s)) {
+            return 0; /* not reached: it was compared with now */
+        }
         if (X509_get_ext_by_NID(signer, NID_id_pkix_OCSP_noCheck, -1) < 0) {
             X509_up_ref(signer);
             answer->responder = signer;
@@ -292,6 +295,7 @@ static void judge_singles(stls_ocsp_answer *answer, const stls_policy *policy,
                             && answer->reason != STLS_REASON_OCSP_REVOKED);
         if (is_better) {
             one.responder = answer->responder;
+            one.ends_s = answer->ends_s;
             *answer = one;
         }
     }
@@ -315,6 +319,7 @@ void stls_ocsp_judge(stls_ocsp_answer *answer, const stls_policy *policy, stls_w
 
     memset(answer, 0, sizeof(*answer));
     answer->revocation_reason = -1;
+    answer->ends_s = INT64_MAX;
     set(answer, STLS_REASON_OCSP_MALFORMED, "not a DER-encoded OCSP response");
 
     ERR_set_mark();

@@ -14,6 +14,7 @@ typedef struct {
     int64_t this_update_s; /* of the SingleResponse, where one was found */
     int64_t next_update_s; /* 0: absent */
     int64_t use_until_s;   /* nextUpdate, or thisUpdate + ocsp_max_age_s where it is absent */
+    int64_t ends_s;        /* notAfter of whoever signed it, off the path; INT64_MAX: nobody */
     int is_grace;          /* good, but past its time by no more than stale_grace_s */
     int64_t revoked_at_s;
     int revocation_reason; /* CRLReason, -1: not given */

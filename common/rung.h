@@ -38,14 +38,14 @@ void stls_rung_file_climb(stls_ladder *ladder, stls_slot *slot, const stls_ladde
 
 /* ---- rung_crl.c ---- */
 
-stls_status stls_rung_crl_climb(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
-                                int may_use_cache);
+stls_status stls_rung_crl_climb(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in);
 /* The fetch failed: on to the next URL. */
 void stls_rung_crl_skip(stls_slot *slot);
-int stls_rung_crl_url(const stls_ladder *ladder, const stls_slot *slot, const stls_ladder_input *in,
-                      char url[STLS_URL_LEN]);
-/* A CRL arrived for this slot. Takes no reference of its own when it fails. */
+/* What came from this URL is of no use. Asks again where it came from a cache. */
+stls_status stls_rung_crl_refuse(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
+                                 const char *url, int is_cached);
+/* A CRL arrived for this slot. Takes a reference where the CRL may be of use. */
 stls_status stls_rung_crl_take(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
-                               stls_crl *crl, int is_cached, stls_answer *answer);
+                               stls_crl *crl, const char *url, int is_cached, stls_answer *answer);
 
 #endif

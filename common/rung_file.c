@@ -30,15 +30,9 @@ void stls_rung_file_climb(stls_ladder *ladder, stls_slot *slot, const stls_ladde
                        "the policy's crl_file was not loaded");
         return;
     }
-    stls_crl_input input = {in->policy,
-                            in->work,
-                            in->anchors,
-                            in->crl_file->crls,
-                            in->crl_file->num_crls,
-                            in->path,
-                            in->crl_issuers,
-                            in->now_s};
-    stls_crl_judge(&answer, &input, slot->cert, slot->issuer);
+    stls_crl_input input = {in->policy, in->work,        in->crl_file->crls, in->crl_file->num_crls,
+                            in->path,   in->crl_issuers, in->now_s};
+    stls_crl_judge(&answer, &input, slot->cert, slot->issuer, NULL);
     if (answer.reason == STLS_REASON_NONE || answer.reason == STLS_REASON_CRL_REVOKED) {
         slot->names_source = 1;
         stls_rung_take(ladder, slot, in, &answer, STLS_SOURCE_FILE);

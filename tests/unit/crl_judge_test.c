@@ -56,14 +56,13 @@ static stls_ocsp_answer judge(const judge_case *c)
     const stls_crl_input input = {
         .policy = policy,
         .work = &work,
-        .anchors = aid_usual_anchors(),
         .crls = (stls_crl *const *)c->crls,
         .num_crls = num,
         .path = aid_stack(cert, issuer, pki->root, NULL),
         .others = c->other != NULL ? aid_stack(c->other, c->another, NULL) : aid_stack(NULL),
         .now_s = NOW_S,
     };
-    stls_crl_judge(&answer, &input, cert, issuer);
+    stls_crl_judge(&answer, &input, cert, issuer, NULL);
     return answer;
 }
 

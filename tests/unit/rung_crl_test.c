@@ -21,8 +21,26 @@ typedef struct {
     const char *policy;
     X509 *leaf;
     web_page pages[4];
+    stls_crl *at_hand;
     char asked[512]; /* URLs in the order asked, "!" behind those that no cache may answer */
+    char kept[512];  /* of those, what the host may keep; "?" is remembered as a failure */
 } web_case;
+
+static void free_crl(void *thing)
+{
+    stls_crl_free(thing);
+}
+
+static stls_crl *indexed(aid_bytes bytes)
+{
+    unsigned char *copy = malloc(bytes.len);
+    memcpy(copy, bytes.bytes, bytes.len);
+    stls_crl *crl = stls_crl_new(NULL, copy, bytes.len, free);
+    while (stls_crl_step(crl, 4096) == STLS_CRL_MORE) {
+    }
+    aid_keep(free_crl, crl);
+    return crl;
+}
 
 static X509 *leaf_with(const char *crl, const char *aia)
 {
@@ -52,14 +70,25 @@ static stls_reason run(web_case *c)
     stls_check *check = aid_new_check(&whole, NULL);
     stls_fetch fetch;
 
+    c->kept[0] = '\0';
+    if (c->at_hand != NULL) {
+        stls_check_add_crl(check, c->at_hand);
+    }
     stls_check_start(check, NOW_S);
     while (stls_check_next_fetch(check, &fetch)) {
         stls_reply reply = reply_to(c, &fetch);
+        stls_answer answer;
         size_t used = strlen(c->asked);
         const char *name = strrchr(fetch.url, '/') + 1;
         snprintf(c->asked + used, sizeof(c->asked) - used, "%s%s%s", used ? " " : "",
                  fetch.is_crl ? name : "ocsp", fetch.may_use_cache ? "" : "!");
         stls_check_feed(check, fetch.id, &reply, NOW_S);
+        assert_int_equal(stls_check_get_answer(check, fetch.id, &answer), STLS_OK);
+        used = strlen(c->kept);
+        if (answer.conclusive || answer.retry_at_s > NOW_S) {
+            snprintf(c->kept + used, sizeof(c->kept) - used, "%s%s%s", used ? " " : "",
+                     fetch.is_crl ? name : "ocsp", answer.conclusive ? "" : "?");
+        }
     }
     return aid_conclude(check);
 }
@@ -150,6 +179,24 @@ static void delta_shape(X509_CRL *crl)
     aid_add_crl_number(crl, NID_delta_crl, 5);
 }
 
+static void newer_delta_shape(X509_CRL *crl)
+{
+    aid_add_crl_number(crl, NID_crl_number, 9);
+    aid_add_crl_number(crl, NID_delta_crl, 5);
+}
+
+static void late_delta_shape(X509_CRL *crl)
+{
+    aid_add_crl_number(crl, NID_crl_number, 9);
+    aid_add_crl_number(crl, NID_delta_crl, 7);
+}
+
+static void old_delta_shape(X509_CRL *crl)
+{
+    aid_add_crl_number(crl, NID_crl_number, 4);
+    aid_add_crl_number(crl, NID_delta_crl, 3);
+}
+
 /* RFC 5280 section 5.2.6: the base names its delta, which is asked for once. */
 static void trap_13_delta_that_the_base_names(void **state)
 {
@@ -167,6 +214,159 @@ static void trap_13_delta_that_the_base_names(void **state)
     /* A base that says revoked needs no delta. */
     c.pages[0].bytes = aid_make_crl(&(aid_crl){.shape = base_shape, .revoked = {c.leaf}});
     assert_run(&c, STLS_REASON_CRL_REVOKED, "first");
+}
+
+/* What settled nothing is not kept: else the real delta would be asked for no more. */
+static void trap_13_only_what_is_proof_is_kept(void **state)
+{
+    X509 *leaf = leaf_with("URI:" FIRST, ""), *inter = aid_usual_pki()->inter;
+    const aid_crl base = {.shape = base_shape}, real = {.shape = delta_shape};
+    const aid_crl forged = {.shape = delta_shape, .issuer = inter, .issuer_key = 6};
+    const aid_crl forged_newer = {.shape = newer_delta_shape, .issuer = inter, .issuer_key = 6};
+    const aid_crl weak = {.shape = delta_shape, .digest = "SHA1"};
+    const aid_crl on_a_newer = {.shape = late_delta_shape};
+    const aid_crl older = {.shape = old_delta_shape};
+    const aid_crl by_root = {.shape = delta_shape, .issuer = aid_usual_pki()->root};
+    const aid_crl past = {.shape = delta_shape, .next_update_s = NOW_S - HOUR_S};
+    const aid_crl ahead = {.shape = delta_shape, .this_update_s = NOW_S + HOUR_S};
+    const aid_crl no_delta = {0}, past_base = {.next_update_s = NOW_S - HOUR_S};
+    const aid_crl no_delta_by_root = {.issuer = aid_usual_pki()->root};
+    const aid_crl revoking = {.shape = delta_shape, .revoked = {leaf}};
+    const struct {
+        const char *what;
+        const aid_crl *delta;
+        stls_reason wanted;
+        int is_kept;
+    } rows[] = {
+        {"real", &real, STLS_REASON_NONE, 1},
+        {"revoking", &revoking, STLS_REASON_CRL_REVOKED, 1},
+        {"forged", &forged, STLS_REASON_NONE, 0},
+        {"forged and newer", &forged_newer, STLS_REASON_NONE, 0},
+        {"weak", &weak, STLS_REASON_NONE, 0},
+        {"on a base to come", &on_a_newer, STLS_REASON_NONE, 0},
+        {"older than the base", &older, STLS_REASON_NONE, 0},
+        {"another issuer's", &by_root, STLS_REASON_NONE, 0},
+        {"past its time", &past, STLS_REASON_NONE, 0},
+        {"from the future", &ahead, STLS_REASON_NONE, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        web_case c = {.leaf = leaf};
+        c.pages[0] = (web_page){FIRST, STLS_FETCH_OK, aid_make_crl(&base)};
+        c.pages[1] = (web_page){DELTA, STLS_FETCH_OK, aid_make_crl(rows[i].delta)};
+        assert_run(&c, rows[i].wanted, "first delta");
+        assert_string_equal(c.kept, rows[i].is_kept ? "first delta" : "first delta?");
+        /* Out of a cache it is asked for once more, and nothing is remembered of the cache's. */
+        c.pages[1].outcome = STLS_FETCH_CACHED;
+        c.pages[2] = (web_page){DELTA, STLS_FETCH_OK, aid_make_crl(&revoking)};
+        assert_run(&c, rows[i].is_kept ? rows[i].wanted : STLS_REASON_CRL_REVOKED,
+                   rows[i].is_kept ? "first delta" : "first delta delta!");
+        assert_string_equal(c.kept, "first delta");
+    }
+    /* The same of a complete CRL beside one that is at hand. */
+    web_case c = {.leaf = leaf, .at_hand = indexed(aid_make_crl(&no_delta))};
+    assert_run(&c, STLS_REASON_NONE, "");
+    c.at_hand = indexed(aid_make_crl(&past_base));
+    c.pages[0] = (web_page){FIRST, STLS_FETCH_OK, aid_make_crl(&no_delta_by_root)};
+    assert_run(&c, STLS_REASON_CRL_STALE, "first");
+    assert_string_equal(c.kept, "first?");
+}
+
+static unsigned int some_reasons;
+
+static void reasons_shape(X509_CRL *crl)
+{
+    ISSUING_DIST_POINT *idp = ISSUING_DIST_POINT_new();
+    AID_NEED(idp && (idp->onlysomereasons = ASN1_BIT_STRING_new()));
+    for (int i = 0; i < 9; i++) {
+        AID_NEED(ASN1_BIT_STRING_set_bit(idp->onlysomereasons, i, some_reasons >> i & 1));
+    }
+    AID_NEED(X509_CRL_add1_ext_i2d(crl, NID_issuing_distribution_point, idp, 1, 0));
+    ISSUING_DIST_POINT_free(idp);
+}
+
+/* One that covers some reasons is proof of those: kept, and no failure. */
+static void trap_13_crls_split_by_reason_are_kept(void **state)
+{
+    web_case c = {.leaf = leaf_with("URI:" FIRST ",URI:" SECOND, "")};
+    (void)state;
+    some_reasons = 0x1e;
+    aid_bytes one = aid_make_crl(&(aid_crl){.shape = reasons_shape});
+    some_reasons = 0x1e0;
+    aid_bytes other = aid_make_crl(&(aid_crl){.shape = reasons_shape});
+    c.pages[0] = (web_page){FIRST, STLS_FETCH_OK, one};
+    c.pages[1] = (web_page){SECOND, STLS_FETCH_OK, other};
+    assert_run(&c, STLS_REASON_NONE, "first second");
+    assert_string_equal(c.kept, "first second");
+    c.pages[0].outcome = c.pages[1].outcome = STLS_FETCH_CACHED;
+    assert_run(&c, STLS_REASON_NONE, "first second");
+    c.pages[1] = (web_page){SECOND, STLS_FETCH_OK, one};
+    assert_run(&c, STLS_REASON_CRL_WRONG_SCOPE, "first second");
+}
+
+/* Only a CRL whose signature is verified chooses what this host connects to. */
+static void trap_24_a_delta_is_fetched_for_verified_bases_only(void **state)
+{
+    X509 *leaf = leaf_with("URI:" FIRST, ""), *inter = aid_usual_pki()->inter;
+    const aid_crl forged = {.shape = base_shape, .issuer = inter, .issuer_key = 6};
+    const aid_crl weak = {.shape = base_shape, .digest = "SHA1"};
+    const aid_crl by_root = {.shape = base_shape, .issuer = aid_usual_pki()->root};
+    const aid_crl past = {.shape = base_shape, .next_update_s = NOW_S - HOUR_S};
+    const aid_crl real = {.shape = base_shape}, plain = {0};
+    const struct {
+        const aid_crl *at_hand;
+        const char *asked;
+    } rows[] = {
+        {&forged, "first"}, {&weak, "first"}, {&by_root, "first"}, {&past, "first"},
+        {&plain, ""}, {&real, "delta"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        web_case c = {.leaf = leaf, .at_hand = indexed(aid_make_crl(rows[i].at_hand))};
+        c.pages[0] = (web_page){FIRST, STLS_FETCH_OK, aid_make_crl(&plain)};
+        assert_run(&c, STLS_REASON_NONE, rows[i].asked);
+    }
+}
+
+/* A delta that may not be fetched takes nothing away from its base. */
+static void trap_13_delta_beyond_max_fetches(void **state)
+{
+    web_case c = {.policy = "revocation_scope=leaf max_fetches=1",
+                  .leaf = leaf_with("URI:" FIRST, "")};
+    (void)state;
+    c.pages[0] = (web_page){FIRST, STLS_FETCH_OK, aid_make_crl(&(aid_crl){.shape = base_shape})};
+    c.pages[1] = (web_page){DELTA, STLS_FETCH_OK,
+                            aid_make_crl(&(aid_crl){.shape = delta_shape, .revoked = {c.leaf}})};
+    assert_run(&c, STLS_REASON_NONE, "first");
+    c.policy = "revocation_scope=leaf max_fetches=2";
+    assert_run(&c, STLS_REASON_CRL_REVOKED, "first delta");
+}
+
+static void broken_freshest_shape(X509_CRL *crl)
+{
+    static const unsigned char junk[] = {0x30, 0x03, 0x02, 0x01};
+    ASN1_OCTET_STRING *octets = ASN1_OCTET_STRING_new();
+    AID_NEED(octets && ASN1_OCTET_STRING_set(octets, junk, sizeof(junk)));
+    X509_EXTENSION *extension = X509_EXTENSION_create_by_NID(NULL, NID_freshest_crl, 0, octets);
+    AID_NEED(extension && X509_CRL_add_ext(crl, extension, -1));
+    X509_EXTENSION_free(extension);
+    ASN1_OCTET_STRING_free(octets);
+}
+
+/* Where a delta lies is a hint: one that cannot be read makes no CRL useless. */
+static void freshest_that_cannot_be_read(void **state)
+{
+    const char *policies[] = {"revocation_scope=leaf", "revocation_scope=leaf revocation=soft"};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        web_case c = {.policy = policies[i], .leaf = leaf_with("URI:" FIRST, "")};
+        c.pages[0] = (web_page){FIRST, STLS_FETCH_OK,
+                                aid_make_crl(&(aid_crl){.shape = broken_freshest_shape})};
+        assert_run(&c, STLS_REASON_NONE, "first");
+        c.pages[0].bytes = aid_make_crl(
+            &(aid_crl){.shape = broken_freshest_shape, .revoked = {c.leaf}});
+        assert_run(&c, STLS_REASON_CRL_REVOKED, "first");
+    }
 }
 
 static void trap_16_after_ocsp_has_failed(void **state)
@@ -195,16 +395,6 @@ static void only_http_urls_are_asked(void **state)
     c.leaf = leaf_with("URI:ldap://x/y,URI:" FIRST, "");
     c.pages[0] = (web_page){FIRST, STLS_FETCH_OK, aid_make_crl(&(aid_crl){0})};
     assert_run(&c, STLS_REASON_NONE, "first");
-}
-
-static stls_crl *indexed(aid_bytes bytes)
-{
-    unsigned char *copy = malloc(bytes.len);
-    memcpy(copy, bytes.bytes, bytes.len);
-    stls_crl *crl = stls_crl_new(NULL, copy, bytes.len, free);
-    while (stls_crl_step(crl, 4096) == STLS_CRL_MORE) {
-    }
-    return crl;
 }
 
 /* One that is at hand is not fetched; one that proves nothing is no hindrance. */
@@ -238,8 +428,6 @@ static void crls_at_hand(void **state)
         assert_int_equal(is_fetched, rows[i].is_fetched);
         assert_int_equal(aid_reason(check), rows[i].wanted);
         stls_check_free(check);
-        stls_crl_free(crl);
-        stls_crl_free(fetched);
     }
 }
 
@@ -266,7 +454,6 @@ static void answer_says_how_long_it_serves(void **state)
         assert_int_equal(answer.use_until_s, NOW_S + DAY_S);
         assert_int_equal(answer.refresh_at_s, NOW_S - HOUR_S + (DAY_S + HOUR_S) / 2);
         stls_check_free(check);
-        stls_crl_free(crl);
     }
 }
 
@@ -277,6 +464,11 @@ int main(void)
         cmocka_unit_test(second_url_after_the_first),
         cmocka_unit_test(cached_crls),
         cmocka_unit_test(trap_13_delta_that_the_base_names),
+        cmocka_unit_test(trap_13_only_what_is_proof_is_kept),
+        cmocka_unit_test(trap_13_crls_split_by_reason_are_kept),
+        cmocka_unit_test(trap_24_a_delta_is_fetched_for_verified_bases_only),
+        cmocka_unit_test(trap_13_delta_beyond_max_fetches),
+        cmocka_unit_test(freshest_that_cannot_be_read),
         cmocka_unit_test(trap_16_after_ocsp_has_failed),
         cmocka_unit_test(only_http_urls_are_asked),
         cmocka_unit_test(crls_at_hand),

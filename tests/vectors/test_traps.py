@@ -6,7 +6,7 @@ import pytest
 
 TESTS = Path(__file__).parents[1]
 PAGE = TESTS.parent / "docs" / "conformance.md"
-HOSTS_ONLY = {7, 8, 11, 23}  # sessions, pools, threads and renegotiation: the core has none
+HOSTS_ONLY = {7, 8, 11, 23, 26}  # sessions, pools, threads and renegotiation: the core has none
 
 
 def traps(text):
@@ -27,10 +27,11 @@ TRAPS = traps(PAGE.read_text())
 
 
 def test_all_of_them_are_there():
-    assert sorted(TRAPS) == list(range(1, 26))
+    assert len(TRAPS) >= 26
+    assert sorted(TRAPS) == list(range(1, len(TRAPS) + 1))
 
 
-@pytest.mark.parametrize("trap", range(1, 26))
+@pytest.mark.parametrize("trap", sorted(TRAPS))
 def test_trap(trap):
     tests = TRAPS[trap]
     assert tests
