@@ -29,8 +29,14 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int is_decided; /* opened, or known to be of no use */
 static int folder_fd = -1;
+static struct stat folder_info; /* of folder_fd, to know it again */
 static char folder_name[4096];
 static atomic_int has_warned;
+
+void stls_curl_cache_lock(int is_locked)
+{
+    (void)(is_locked ? pthread_mutex_lock(&lock) : pthread_mutex_unlock(&lock));
+}
 
 /* Once per process is enough: the transfer works without. */
 static void warn(const char *format, ...)
@@ -83,11 +89,22 @@ static int make_folder(void)
     return mkdir(folder_name, 0700) == 0 || errno == EEXIST ? 0 : errno;
 }
 
+int stls_curl_above_stderr(int fd)
+{
+    if (fd < 0 || fd > STDERR_FILENO) {
+        return fd;
+    }
+    int higher = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    close(fd);
+    return higher;
+}
+
 static stls_status open_folder(stls_error *err)
 {
     struct stat info;
     int made = make_folder();
-    int fd = open(folder_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = stls_curl_above_stderr(
+        open(folder_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 
     if (fd < 0) {
         return refuse(err, "cannot be opened", strerror(made != 0 ? made : errno));
@@ -102,15 +119,25 @@ static stls_status open_folder(stls_error *err)
         return refuse(err, "cannot be closed to other users", strerror(why));
     }
     folder_fd = fd;
+    folder_info = info;
     return STLS_OK;
+}
+
+/* A program may have closed all descriptors, and opened files of its own under their numbers. */
+static int is_ours(void)
+{
+    struct stat now;
+
+    return folder_fd >= 0 && fstat(folder_fd, &now) == 0 && now.st_dev == folder_info.st_dev
+           && now.st_ino == folder_info.st_ino;
 }
 
 static stls_status decide(const char *folder, stls_error *err)
 {
-    if (folder_fd >= 0) {
+    if (is_ours()) {
         close(folder_fd);
-        folder_fd = -1;
     }
+    folder_fd = -1;
     is_decided = 1;
     if (folder == NULL) {
         default_name();
@@ -144,6 +171,11 @@ static int get_folder(void)
     pthread_mutex_lock(&lock);
     if (!is_decided && decide(NULL, &err) != STLS_OK) {
         warn("%s; answers of responders are not kept", err.text);
+    } else if (folder_fd >= 0 && !is_ours()) {
+        folder_fd = -1;
+        if (open_folder(&err) != STLS_OK) {
+            warn("%s; answers of responders are not kept", err.text);
+        }
     }
     int fd = folder_fd;
     pthread_mutex_unlock(&lock);
@@ -285,7 +317,11 @@ int stls_curl_flight_begin(const unsigned char flight[STLS_ID_LEN])
 
 void stls_curl_flight_end(int fd)
 {
+    struct flock all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+
     if (fd >= 0) {
+        /* A child that was forked meanwhile has the file open as well. */
+        (void)fcntl(fd, F_OFD_SETLK, &all);
         close(fd);
     }
 }

@@ -35,6 +35,9 @@ void stls_curl_cache_put(const unsigned char question[STLS_ID_LEN], const unsign
 int stls_curl_flight_begin(const unsigned char flight[STLS_ID_LEN]);
 void stls_curl_flight_end(int fd);
 
+/* The same file under a number that is not one of the standard streams', which may be closed. */
+int stls_curl_above_stderr(int fd);
+
 /* write(2), but a file size limit is an error and no signal that ends the program. */
 ssize_t stls_curl_write(int fd, const void *bytes, size_t len);
 

@@ -23,6 +23,11 @@ typedef struct known_file_st {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static known_file *all;
 
+void stls_curl_crl_reader_lock(int is_locked)
+{
+    (void)(is_locked ? pthread_mutex_lock(&lock) : pthread_mutex_unlock(&lock));
+}
+
 static int is_same(const struct stat *a, const struct stat *b)
 {
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size

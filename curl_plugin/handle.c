@@ -2,72 +2,94 @@
 #include "plugin.h"
 
 #include "crl_reader.h"
+#include "table.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define BUCKETS 256
 #define OLDEST_LIBCURL 0x075500 /* CURLOPT_PROTOCOLS_STR */
 
-typedef struct record_st {
+typedef struct {
+    stls_node node;
     CURL *curl;
+    const void *mark; /* what the handle's memory says while it is this one */
     stls_curl_setup wanted;
-    int is_enabled;
+    const stls_curl_setup *setup; /* in the handle; NULL: not enabled */
     char *error_buffer;
+    size_t error_len;
+    int is_text_due; /* the error buffer lacks the reason */
     char proxy_ip[STLS_CURL_IP_LEN];
-    int64_t lifetime_s; /* 0: no limit but the policy's */
+    int64_t own_lifetime_s; /* CURLOPT_MAXLIFETIME_CONN of the program's own; 0: no limit */
+    int64_t lifetime_s; /* of the verdicts so far; 0: no limit but the policy's */
     stls_result *result;
-    struct record_st *next;
 } record;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static record *buckets[BUCKETS];
+static stls_table records;
 
-void (*stls_curl_on_result)(CURL *curl, stls_result *result);
 void (*stls_curl_on_warning)(const char *text);
 _Thread_local int stls_curl_depth;
 
+void stls_curl_handle_lock(int is_locked)
+{
+    (void)(is_locked ? pthread_mutex_lock(&lock) : pthread_mutex_unlock(&lock));
+}
+
 /* ---- the table; its callers hold the lock ------------------------------- */
-
-static record **place_of(CURL *curl)
-{
-    record **place = &buckets[((uintptr_t)curl >> 4) % BUCKETS];
-
-    while (*place != NULL && (*place)->curl != curl) {
-        place = &(*place)->next;
-    }
-    return place;
-}
-
-static record *record_get0(CURL *curl)
-{
-    return *place_of(curl);
-}
-
-static record *record_make(CURL *curl)
-{
-    record **place = place_of(curl);
-
-    if (*place == NULL) {
-        *place = calloc(1, sizeof(**place));
-        if (*place != NULL) {
-            (*place)->curl = curl;
-        }
-    }
-    return *place;
-}
 
 /* Everything but the handle and the place in the table. */
 static void record_clear(record *of)
 {
     record old = *of;
 
+    *of = (record){.node = old.node, .curl = old.curl, .mark = old.mark};
+    stls_curl_setup_free(old.setup);
     stls_policy_free(old.wanted.policy);
     stls_anchors_free(old.wanted.anchors);
     stls_result_free(old.result);
-    *of = (record){.curl = old.curl, .next = old.next};
+}
+
+static void record_drop(record *of)
+{
+    stls_table_remove(&records, &of->node);
+    record_clear(of);
+    free(of);
+}
+
+/* A handle that was cleaned up without a word, or reset, leaves nothing to the next at its place. */
+static record *record_get0(CURL *curl)
+{
+    for (stls_node *node = NULL;
+         (node = stls_table_next(&records, stls_table_hash(&curl, sizeof(curl)), node)) != NULL;) {
+        record *of = (record *)node;
+        if (of->curl == curl) {
+            if (of->mark == stls_curl_mark_of(curl)) {
+                return of;
+            }
+            record_drop(of);
+            return NULL;
+        }
+    }
+    return NULL;
+}
+
+static record *record_make(CURL *curl)
+{
+    record *of = record_get0(curl);
+
+    if (of == NULL) {
+        of = calloc(1, sizeof(*of));
+        if (of == NULL
+            || !stls_table_add(&records, &of->node, stls_table_hash(&curl, sizeof(curl)))) {
+            free(of);
+            return NULL;
+        }
+        of->curl = curl;
+        of->mark = stls_curl_mark_of(curl);
+    }
+    return of;
 }
 
 /* ---- options ---------------------------------------------------------------- */
@@ -93,6 +115,9 @@ static stls_curl_status set_options(const record *of, const stls_curl_setup *set
 
     if (of->lifetime_s > 0 && of->lifetime_s < max_age_s) {
         max_age_s = of->lifetime_s;
+    }
+    if (of->own_lifetime_s > 0 && of->own_lifetime_s < max_age_s) {
+        max_age_s = of->own_lifetime_s;
     }
 
     failed |= curl_easy_setopt(curl, CURLOPT_SSL_CTX_FUNCTION, stls_curl_ssl_ctx) != CURLE_OK;
@@ -133,16 +158,21 @@ static void clear_options(CURL *curl, const stls_curl_setup *wanted)
 /* Puts into the handle what the record says. */
 static stls_curl_status apply(record *of)
 {
-    if (!of->is_enabled) {
+    const stls_curl_setup *old = of->setup;
+
+    if (stls_policy_get_int(of->wanted.policy, STLS_KEY_MODE) == 2) { /* off */
         return STLS_CURL_OK;
     }
-    const stls_curl_setup *setup = stls_curl_setup_intern(&of->wanted);
-    if (setup == NULL) {
+    of->setup = stls_curl_setup_intern1(&of->wanted);
+    if (of->setup == NULL) {
+        of->setup = old;
         return STLS_CURL_ERR_MEMORY;
     }
     stls_curl_depth++;
-    stls_curl_status status = set_options(of, setup);
+    stls_curl_status status = set_options(of, of->setup);
     stls_curl_depth--;
+    of->mark = stls_curl_mark_of(of->curl);
+    stls_curl_setup_free(old);
     return status;
 }
 
@@ -186,6 +216,9 @@ STLS_CURL_API const char *stls_curl_status_text(stls_curl_status status)
         return "libcurl refused an option";
     case STLS_CURL_ERR_CRL_FILE:
         return "the policy's crl_file cannot be read or decoded";
+    case STLS_CURL_ERR_NOT_ENABLED:
+        return "the handle is not enabled: call stls_curl_enable() first, and again after "
+               "curl_easy_reset()";
     }
     return "unknown status";
 }
@@ -203,27 +236,37 @@ static stls_policy *default_policy(void)
     return policy;
 }
 
-STLS_CURL_API stls_curl_status stls_curl_enable(CURL *curl, const stls_policy *policy)
+/* STLS_CURL_OK, and a reference on the policy to be used. */
+static stls_curl_status choose_policy(stls_policy *given, stls_policy **own, stls_error *err)
 {
+    *own = given != NULL ? stls_policy_up_ref(given) : default_policy();
+    if (*own == NULL) {
+        return STLS_CURL_ERR_MEMORY;
+    }
+    stls_crl_file_free(stls_curl_crl_file_get1(*own, err));
+    if (err->text[0] != '\0' && stls_policy_get_int(*own, STLS_KEY_MODE) != 2) {
+        stls_policy_free(*own);
+        return STLS_CURL_ERR_CRL_FILE;
+    }
+    return STLS_CURL_OK;
+}
+
+static stls_curl_status enable(CURL *curl, stls_policy *policy, stls_error *err)
+{
+    stls_policy *own = NULL;
+
     if (curl == NULL || (policy != NULL && stls_policy_get0_id(policy) == NULL)) {
         return STLS_CURL_ERR_ARGUMENT;
     }
+    stls_curl_survive_forks();
     stls_curl_depth++;
     stls_curl_status status = check_libcurl(curl);
     stls_curl_depth--;
+    if (status == STLS_CURL_OK) {
+        status = choose_policy(policy, &own, err);
+    }
     if (status != STLS_CURL_OK) {
         return status;
-    }
-    stls_policy *own = policy != NULL ? stls_policy_up_ref((stls_policy *)policy)
-                                      : default_policy();
-    if (own == NULL) {
-        return STLS_CURL_ERR_MEMORY;
-    }
-    stls_error err;
-    stls_crl_file_free(stls_curl_crl_file_get1(own, &err));
-    if (err.text[0] != '\0' && stls_policy_get_int(own, STLS_KEY_MODE) != 2) {
-        stls_policy_free(own);
-        return STLS_CURL_ERR_CRL_FILE;
     }
     pthread_mutex_lock(&lock);
     record *of = record_make(curl);
@@ -231,48 +274,52 @@ STLS_CURL_API stls_curl_status stls_curl_enable(CURL *curl, const stls_policy *p
         stls_policy_free(own);
         status = STLS_CURL_ERR_MEMORY;
     } else {
-        /* A handle that was cleaned up without a word may have had this address. */
+        const stls_curl_setup *old = of->setup;
         int64_t lifetime_s = of->lifetime_s; /* connections stay in the handle */
+        of->setup = NULL;
         record_clear(of);
         of->lifetime_s = lifetime_s;
         of->wanted.policy = own;
-        of->is_enabled = stls_policy_get_int(own, STLS_KEY_MODE) != 2; /* off */
         status = apply(of);
-        if (!of->is_enabled) {
+        if (of->setup == NULL && old != NULL) {
             stls_curl_depth++;
             clear_options(curl, &of->wanted);
             stls_curl_depth--;
+            of->mark = stls_curl_mark_of(curl);
         }
+        stls_curl_setup_free(old);
     }
     pthread_mutex_unlock(&lock);
+    return status;
+}
+
+STLS_CURL_API stls_curl_status stls_curl_enable(CURL *curl, stls_policy *policy, stls_error *err)
+{
+    stls_error why = {""};
+    stls_curl_status status = enable(curl, policy, &why);
+
+    if (status != STLS_CURL_OK && why.text[0] == '\0') {
+        snprintf(why.text, sizeof(why.text), "%s", stls_curl_status_text(status));
+    }
+    if (err != NULL) {
+        *err = why;
+    }
     return status;
 }
 
 STLS_CURL_API void stls_curl_disable(CURL *curl)
 {
     pthread_mutex_lock(&lock);
-    record **place = place_of(curl);
-    record *gone = *place;
+    record *gone = record_get0(curl);
     if (gone != NULL) {
-        *place = gone->next;
-        if (gone->is_enabled) {
+        if (gone->setup != NULL) {
             stls_curl_depth++;
             clear_options(curl, &gone->wanted);
             stls_curl_depth--;
         }
-        record_clear(gone);
-        free(gone);
+        record_drop(gone);
     }
     pthread_mutex_unlock(&lock);
-}
-
-STLS_CURL_API const stls_result *stls_curl_last_report(CURL *curl)
-{
-    pthread_mutex_lock(&lock);
-    record *of = record_get0(curl);
-    const stls_result *result = of != NULL ? of->result : NULL;
-    pthread_mutex_unlock(&lock);
-    return result;
 }
 
 /* The record of an enabled handle, with the lock held until finish(); NULL: not enabled. */
@@ -285,16 +332,21 @@ static record *begin(CURL *curl)
 
 static stls_curl_status finish(record *of)
 {
-    stls_curl_status status = of != NULL ? apply(of) : STLS_CURL_ERR_ARGUMENT;
+    stls_curl_status status = of != NULL ? apply(of) : STLS_CURL_ERR_NOT_ENABLED;
     pthread_mutex_unlock(&lock);
     return status;
 }
 
-STLS_CURL_API stls_curl_status stls_curl_set_error_buffer(CURL *curl, char *buffer)
+STLS_CURL_API stls_curl_status stls_curl_set_error_buffer(CURL *curl, char *buffer, size_t len)
 {
+    if (buffer != NULL && len < CURL_ERROR_SIZE) {
+        return STLS_CURL_ERR_ARGUMENT;
+    }
     record *of = begin(curl);
     if (of != NULL) {
         of->error_buffer = buffer;
+        of->error_len = len;
+        of->is_text_due = 0;
         stls_curl_depth++;
         (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, buffer);
         stls_curl_depth--;
@@ -339,6 +391,15 @@ STLS_CURL_API stls_curl_status stls_curl_set_anchors(CURL *curl, stls_anchors *a
     return finish(of);
 }
 
+stls_curl_status stls_curl_set_lifetime(CURL *curl, int64_t lifetime_s)
+{
+    record *of = begin(curl);
+    if (of != NULL) {
+        of->own_lifetime_s = lifetime_s;
+    }
+    return finish(of);
+}
+
 stls_curl_status stls_curl_set_proxy_ip(CURL *curl, const char *ip)
 {
     record *of = begin(curl);
@@ -352,6 +413,9 @@ STLS_CURL_API stls_curl_status stls_curl_set_proxy(CURL *curl, const char *proxy
 {
     char ip[STLS_CURL_IP_LEN];
 
+    if (curl == NULL) {
+        return STLS_CURL_ERR_ARGUMENT;
+    }
     stls_curl_depth++;
     CURLcode code = curl_easy_setopt(curl, CURLOPT_PROXY, proxy);
     stls_curl_depth--;
@@ -398,64 +462,33 @@ void stls_curl_note_result(CURL *curl, stls_result *result)
     if (of != NULL) {
         stls_result_free(of->result);
         of->result = stls_result_up_ref(result);
+        of->is_text_due = result != NULL && stls_result_verdict(result) == STLS_REJECT;
     }
     pthread_mutex_unlock(&lock);
 }
 
-/* What fits into libcurl's error buffer: the detail is cut before the remedy is. */
-static void describe(const stls_result *result, char *text, size_t len)
+stls_result *stls_curl_get1_untold(CURL *curl, char **buffer, size_t *len)
 {
-    char line[4096];
+    stls_result *result = NULL;
 
-    (void)stls_result_log_line(result, NULL, line, sizeof(line));
-    const char *reason = stls_reason_id(stls_result_reason(result));
-    const char *detail = strstr(line, " detail=\"");
-    const char *remedy = strstr(line, " remedy=\"");
-    size_t detail_len = 0, remedy_len = remedy != NULL ? strlen(remedy) : 0;
-    size_t fixed = strlen("strict-tls: reject reason=") + strlen(reason);
-
-    if (detail != NULL) {
-        detail_len = remedy != NULL && remedy > detail ? (size_t)(remedy - detail) : strlen(detail);
-    }
-    size_t room = len - 1 > fixed + remedy_len ? len - 1 - fixed - remedy_len : 0;
-    if (detail_len > room) {
-        detail_len = room > 24 ? room : 0;
-    }
-    int cut = detail != NULL && detail_len > 0 && detail[detail_len - 1] != '"';
-    snprintf(text, len, "strict-tls: reject reason=%s%.*s%s%s", reason,
-             (int)(cut ? detail_len - 4 : detail_len), detail != NULL ? detail : "",
-             cut ? "...\"" : "", remedy != NULL ? remedy : "");
-}
-
-/*
- * libcurl keeps the first message of a transfer, and writes its own behind our
- * back otherwise.  Performing a handle that is being performed is a harmless
- * way to make it write one, which is then replaced.
- */
-static void write_error(CURL *curl, char *buffer, const stls_result *result)
-{
-    stls_curl_depth++;
-    (void)curl_easy_perform(curl);
-    stls_curl_depth--;
-    if (buffer[0] != '\0') {
-        describe(result, buffer, CURL_ERROR_SIZE);
-    }
-}
-
-void stls_curl_tell(CURL *curl, stls_result *result)
-{
-    stls_curl_note_result(curl, result);
-    if (result == NULL) {
-        return;
-    }
     pthread_mutex_lock(&lock);
     record *of = record_get0(curl);
-    char *buffer = of != NULL ? of->error_buffer : NULL;
+    if (of != NULL && of->is_text_due && of->error_buffer != NULL) {
+        result = stls_result_up_ref(of->result);
+        *buffer = of->error_buffer;
+        *len = of->error_len;
+        of->is_text_due = 0;
+    }
     pthread_mutex_unlock(&lock);
-    if (buffer != NULL && stls_result_verdict(result) == STLS_REJECT) {
-        write_error(curl, buffer, result);
-    }
-    if (stls_curl_on_result != NULL) {
-        stls_curl_on_result(curl, result);
-    }
+    return result;
+}
+
+STLS_CURL_API const stls_result *stls_curl_last_report(CURL *curl)
+{
+    stls_curl_tell_late(curl);
+    pthread_mutex_lock(&lock);
+    record *of = record_get0(curl);
+    const stls_result *result = of != NULL ? of->result : NULL;
+    pthread_mutex_unlock(&lock);
+    return result;
 }

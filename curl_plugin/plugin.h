@@ -8,11 +8,8 @@
 
 #define STLS_CURL_API __attribute__((visibility("default")))
 
-/*
- * What a handle demands.  Equal ones are one, and they live until the process
- * ends: duplicated handles carry the pointer without telling anybody.
- */
-typedef struct stls_curl_setup_st {
+/* What a handle demands. Equal ones are one. */
+typedef struct {
     stls_policy *policy;
     stls_anchors *anchors; /* NULL: libcurl's */
     curl_ssl_ctx_callback ssl_ctx_function;
@@ -20,13 +17,20 @@ typedef struct stls_curl_setup_st {
     curl_prereq_callback prereq_function;
     void *prereq_data;
     unsigned mark; /* setups that demand different things differ in it, the first few of them */
-    struct stls_curl_setup_st *next;
 } stls_curl_setup;
 
 /* ---- setup.c ---- */
 
-/* The one setup equal to `wanted`; references are taken. NULL when out of memory. */
-const stls_curl_setup *stls_curl_setup_intern(const stls_curl_setup *wanted);
+/* The one setup equal to `wanted`, a reference on it. NULL when out of memory. */
+const stls_curl_setup *stls_curl_setup_intern1(const stls_curl_setup *wanted);
+const stls_curl_setup *stls_curl_setup_up_ref(const stls_curl_setup *setup);
+void stls_curl_setup_free(const stls_curl_setup *setup);
+
+/*
+ * 1: nobody duplicates a handle without our knowledge, so that setups end with
+ * the last reference.  Otherwise they stay: duplicates carry the pointer.
+ */
+extern int stls_curl_knows_duplicates;
 
 /* 1: connections that were judged by one may be used by the other. */
 int stls_curl_setup_equal_demand(const stls_curl_setup *a, const stls_curl_setup *b);
@@ -36,8 +40,45 @@ int stls_curl_setup_equal_demand(const stls_curl_setup *a, const stls_curl_setup
 /* Puts `result` (may be NULL) in the place of the handle's last one; takes a reference. */
 void stls_curl_note_result(CURL *curl, stls_result *result);
 
+/* The handle's rejecting result if its error buffer does not tell it yet, which is then
+ * taken for done; NULL otherwise. The caller frees it. */
+stls_result *stls_curl_get1_untold(CURL *curl, char **buffer, size_t *len);
+
+/* The program's own CURLOPT_MAXLIFETIME_CONN. */
+stls_curl_status stls_curl_set_lifetime(CURL *curl, int64_t lifetime_s);
+
+/* ---- tell.c ---- */
+
 /* Tells about a verdict: last report, error buffer, the host program's hook. */
 void stls_curl_tell(CURL *curl, stls_result *result);
+
+/* After the transfer: the error buffer, where libcurl's own message took the place. */
+void stls_curl_tell_late(CURL *curl);
+
+/* ---- inside.c ---- */
+
+/* Changes when another handle takes the place of one that is enabled, or it is reset. */
+const void *stls_curl_mark_of(CURL *curl);
+
+/*
+ * Which handle calls its pre-request callback?  libcurl does not say, and the
+ * callback's data is shared by duplicates.  But the address that it passes lies
+ * inside the handle.  NULL: not known.
+ */
+CURL *stls_curl_handle_around(const char *peer_ip);
+
+/* ---- fork.c ---- */
+
+/* Once is enough. */
+void stls_curl_survive_forks(void);
+
+/* Each of these files' lock, taken (1) or given back (0), in this order. */
+void stls_curl_handle_lock(int is_locked);
+void stls_curl_setup_lock(int is_locked);
+void stls_curl_crl_reader_lock(int is_locked);
+void stls_curl_cache_lock(int is_locked);
+
+/* ---- more of handle.c ---- */
 
 #define STLS_CURL_IP_LEN 46
 

@@ -2,7 +2,7 @@
 
 CURL_BASE := $(BASE) -D_DEFAULT_SOURCE -Icurl_plugin/include -Icurl_plugin -pthread
 CURL_LIBS := $(LIBS) -lcurl -ldl -pthread
-CURL_OWN  := setup handle tls peer_name trust judge fetch cache crl_reader
+CURL_OWN  := setup table handle inside tell fork tls peer_name trust judge fetch cache crl_reader
 CURL_OBJ  := $(CURL_OWN:%=$(B)/obj/curl_plugin/%.o)
 CURL_CORE := $(CORE_SRC:common/%.c=$(B)/obj/curl_plugin/core/%.o)
 CURL_SO   := $(B)/lib/libstrict_tls_curl.so

@@ -81,11 +81,17 @@ STLS_CURL_API CURLcode curl_easy_setopt(CURL *curl, CURLoption option, ...)
     if (config == NULL) {
         return CURLE_FAILED_INIT;
     }
-    if (curl != NULL && stls_curl_depth == 0 && !config->is_off
-        && !stls_shim_note_option(curl, option, value, config->rejects)) {
-        return CURLE_OK;
+    if (curl == NULL || stls_curl_depth > 0 || config->is_off) {
+        return config->real.easy_setopt(curl, option, value);
     }
-    return config->real.easy_setopt(curl, option, value);
+    CURLcode code = CURLE_OK;
+    if (stls_shim_note_option(curl, option, value, config->rejects)) {
+        code = config->real.easy_setopt(curl, option, value);
+    }
+    stls_curl_depth++;
+    stls_curl_status status = stls_shim_option_was_set(curl, option, config);
+    stls_curl_depth--;
+    return status == STLS_CURL_OK ? code : CURLE_OUT_OF_MEMORY;
 }
 
 STLS_CURL_API CURLcode curl_easy_perform(CURL *curl)
@@ -98,7 +104,26 @@ STLS_CURL_API CURLcode curl_easy_perform(CURL *curl)
     if (curl != NULL && stls_curl_depth == 0 && !make_strict(curl, config)) {
         return CURLE_FAILED_INIT;
     }
-    return config->real.easy_perform(curl);
+    CURLcode code = config->real.easy_perform(curl);
+    if (curl != NULL && stls_curl_depth == 0 && code != CURLE_OK) {
+        stls_curl_tell_late(curl);
+    }
+    return code;
+}
+
+/* Where a transfer of a multi handle ends for the program. */
+STLS_CURL_API CURLMsg *curl_multi_info_read(CURLM *multi, int *num_left)
+{
+    const stls_shim_config *config = usable();
+    CURLMsg *message = config != NULL ? config->real.multi_info_read(multi, num_left) : NULL;
+
+    if (config == NULL && num_left != NULL) {
+        *num_left = 0;
+    }
+    if (message != NULL && message->msg == CURLMSG_DONE && message->data.result != CURLE_OK) {
+        stls_curl_tell_late(message->easy_handle);
+    }
+    return message;
 }
 
 STLS_CURL_API CURLMcode curl_multi_add_handle(CURLM *multi, CURL *curl)
@@ -130,8 +155,12 @@ STLS_CURL_API void curl_easy_reset(CURL *curl)
     const stls_shim_config *config = usable();
 
     if (config != NULL) {
-        stls_shim_forget(curl);
+        int was_strict = curl != NULL && stls_shim_forget(curl);
         config->real.easy_reset(curl);
+        /* It may be in a multi handle, and its transfer still to come. */
+        if (was_strict) {
+            (void)make_strict(curl, config);
+        }
     }
 }
 
@@ -144,7 +173,7 @@ STLS_CURL_API void curl_easy_cleanup(CURL *curl)
     }
     if (curl != NULL && stls_curl_depth == 0) {
         stls_curl_disable(curl);
-        stls_shim_forget(curl);
+        (void)stls_shim_forget(curl);
     }
     config->real.easy_cleanup(curl);
 }

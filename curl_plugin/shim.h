@@ -13,6 +13,7 @@ typedef struct {
     void (*easy_reset)(CURL *curl);
     CURL *(*easy_duphandle)(CURL *curl);
     CURLMcode (*multi_add_handle)(CURLM *multi, CURL *curl);
+    CURLMsg *(*multi_info_read)(CURLM *multi, int *num_left);
 } stls_shim_real;
 
 /* ---- shim_config.c: what the environment asks for ---- */
@@ -24,9 +25,8 @@ typedef struct {
 typedef struct {
     stls_shim_real real;
     stls_policy *policy;
-    int is_off;    /* mode off: nothing is done */
-    int rejects;   /* mode enforce */
-    int report_fd; /* -1: none */
+    int is_off;  /* mode off: nothing is done */
+    int rejects; /* mode enforce */
     char refusal[1024];
 } stls_shim_config;
 
@@ -42,7 +42,15 @@ void stls_shim_say(const char *text);
  * set, or not to be undone.
  */
 int stls_shim_note_option(CURL *curl, CURLoption option, void *value, int rejects);
-void stls_shim_forget(CURL *curl);
+/* Its lock, for forks; taken before those of the others. */
+void stls_shim_handle_lock(int is_locked);
+
+/* After libcurl has heard of it: it counts at once on a handle that is strict already. */
+stls_curl_status stls_shim_option_was_set(CURL *curl, CURLoption option,
+                                          const stls_shim_config *config);
+
+/* 1: the handle was strict. */
+int stls_shim_forget(CURL *curl);
 void stls_shim_copy(CURL *from, CURL *to);
 
 /* Makes the handle strict, with the program's own callbacks behind ours. */

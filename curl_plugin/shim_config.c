@@ -11,12 +11,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define OTHER_LIBCURL "libcurl-gnutls.so.4"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static stls_shim_config config = {.report_fd = -1};
+static stls_shim_config config;
 
 void stls_shim_say(const char *text)
 {
@@ -38,11 +39,47 @@ __attribute__((format(printf, 1, 2))) static void refuse(const char *format, ...
     va_end(args);
 }
 
+/* The report's file, wherever the program has got to since, and whatever it has closed. */
+static pthread_mutex_t report_lock = PTHREAD_MUTEX_INITIALIZER;
+static char *report_path;
+static struct stat report_info;
+static int report_fd = -1;
+
+static int open_report(void)
+{
+    report_fd = stls_curl_above_stderr(
+        open(report_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600));
+    return report_fd >= 0 && fstat(report_fd, &report_info) == 0;
+}
+
+static int is_report(int fd)
+{
+    struct stat now;
+
+    return fd >= 0 && fstat(fd, &now) == 0 && now.st_dev == report_info.st_dev
+           && now.st_ino == report_info.st_ino;
+}
+
+static ssize_t write_report(const char *line, size_t len)
+{
+    ssize_t put = -1;
+
+    pthread_mutex_lock(&report_lock);
+    if (is_report(report_fd) || open_report()) {
+        /* One write: the lines of many processes do not mix. */
+        put = stls_curl_write(report_fd, line, len);
+    }
+    int why = errno;
+    pthread_mutex_unlock(&report_lock);
+    errno = why;
+    return put;
+}
+
 static void on_result(CURL *curl, stls_result *result)
 {
     size_t len;
     const char *report = stls_result_get0_report(result, &len);
-    char *line = config.report_fd >= 0 ? malloc(len + 1) : NULL;
+    char *line = report_path != NULL ? malloc(len + 1) : NULL;
 
     (void)curl;
     if (line == NULL) {
@@ -50,8 +87,7 @@ static void on_result(CURL *curl, stls_result *result)
     }
     memcpy(line, report, len);
     line[len] = '\n';
-    /* One write: the lines of many processes do not mix. */
-    ssize_t put = stls_curl_write(config.report_fd, line, len + 1);
+    ssize_t put = write_report(line, len + 1);
     if (put != (ssize_t)len + 1) {
         char text[256];
         snprintf(text, sizeof(text), "the report could not be written: %s",
@@ -86,6 +122,7 @@ static int find_libcurl(void)
         || !find((void **)&real->easy_reset, "curl_easy_reset")
         || !find((void **)&real->easy_duphandle, "curl_easy_duphandle")
         || !find((void **)&real->multi_add_handle, "curl_multi_add_handle")
+        || !find((void **)&real->multi_info_read, "curl_multi_info_read")
         || !find((void **)&version_info, "curl_version_info")) {
         refuse("this program's libcurl cannot be found: no transfer is started");
         return 0;
@@ -122,26 +159,57 @@ static int read_policy(void)
     return 1;
 }
 
-static void open_report(void)
+/* Absolute: the program may change its folder. */
+static char *absolute(const char *path)
+{
+    char folder[4096], *whole = NULL;
+
+    if (path[0] == '/' || getcwd(folder, sizeof(folder)) == NULL) {
+        return strdup(path);
+    }
+    size_t len = strlen(folder) + strlen(path) + 2;
+    whole = malloc(len);
+    if (whole != NULL) {
+        snprintf(whole, len, "%s/%s", folder, path);
+    }
+    return whole;
+}
+
+static void find_report(void)
 {
     const char *path = getenv("STRICT_TLS_REPORT");
 
     if (path == NULL || path[0] == '\0') {
         return;
     }
-    config.report_fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
-    if (config.report_fd < 0) {
+    report_path = absolute(path);
+    if (report_path == NULL || !open_report()) {
         refuse("STRICT_TLS_REPORT: '%.600s' cannot be written: %s: no transfer is started", path,
                strerror(errno));
     }
 }
 
+static void before_fork(void)
+{
+    stls_shim_handle_lock(1);
+    pthread_mutex_lock(&report_lock);
+}
+
+static void after_fork(void)
+{
+    pthread_mutex_unlock(&report_lock);
+    stls_shim_handle_lock(0);
+}
+
 static void settle(void)
 {
+    stls_curl_survive_forks();
+    (void)pthread_atfork(before_fork, after_fork, after_fork);
+    stls_curl_knows_duplicates = 1;
     stls_curl_on_result = on_result;
     stls_curl_on_warning = stls_shim_say;
     if (find_libcurl() && read_policy()) {
-        open_report();
+        find_report();
     }
 }
 

@@ -1,5 +1,6 @@
 /* What the program wants of its handles, as far as strict-tls has a say in it. */
 #include "shim.h"
+#include "table.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -7,15 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUCKETS 256
-
 /* Where trusted certificates come from, once for origins and once for HTTPS proxies. */
 typedef struct {
     int has_file, has_folder;
 } trust;
 
-typedef struct wishes_st {
+typedef struct {
+    stls_node node;
     CURL *curl;
+    int is_strict; /* what is set from now on counts at once */
     curl_ssl_ctx_callback ssl_ctx_function;
     void *ssl_ctx_data;
     curl_prereq_callback prereq_function;
@@ -23,34 +24,41 @@ typedef struct wishes_st {
     char *error_buffer;
     trust origin, proxy;
     char proxy_ip[STLS_CURL_IP_LEN];
-    struct wishes_st *next;
+    int64_t lifetime_s;
 } wishes;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static wishes *buckets[BUCKETS];
+static stls_table all;
 
-static wishes **place_of(CURL *curl)
+void stls_shim_handle_lock(int is_locked)
 {
-    wishes **place = &buckets[((uintptr_t)curl >> 4) % BUCKETS];
+    (void)(is_locked ? pthread_mutex_lock(&lock) : pthread_mutex_unlock(&lock));
+}
 
-    while (*place != NULL && (*place)->curl != curl) {
-        place = &(*place)->next;
+/* The rest is for callers that hold the lock. */
+static wishes *find(CURL *curl)
+{
+    for (stls_node *node = NULL;
+         (node = stls_table_next(&all, stls_table_hash(&curl, sizeof(curl)), node)) != NULL;) {
+        if (((wishes *)node)->curl == curl) {
+            return (wishes *)node;
+        }
     }
-    return place;
+    return NULL;
 }
 
 static wishes *make(CURL *curl)
 {
-    wishes **place = place_of(curl);
+    wishes *of = find(curl);
 
-    if (*place == NULL) {
-        *place = calloc(1, sizeof(**place));
-        if (*place == NULL) {
+    if (of == NULL) {
+        of = calloc(1, sizeof(*of));
+        if (of == NULL || !stls_table_add(&all, &of->node, stls_table_hash(&curl, sizeof(curl)))) {
             abort(); /* an option that is forgotten might have made the transfer stricter */
         }
-        (*place)->curl = curl;
+        of->curl = curl;
     }
-    return *place;
+    return of;
 }
 
 static void take_note(wishes *of, CURLoption option, void *value)
@@ -91,6 +99,9 @@ static void take_note(wishes *of, CURLoption option, void *value)
     case CURLOPT_PROXY:
         stls_curl_proxy_ip_of(value, of->proxy_ip);
         break;
+    case CURLOPT_MAXLIFETIME_CONN:
+        of->lifetime_s = (long)(intptr_t)value;
+        break;
     default:
         break;
     }
@@ -108,6 +119,7 @@ int stls_shim_note_option(CURL *curl, CURLoption option, void *value, int reject
     case CURLOPT_PREREQFUNCTION:
     case CURLOPT_PREREQDATA:
     case CURLOPT_SSL_SESSIONID_CACHE:
+    case CURLOPT_MAXLIFETIME_CONN:
     case CURLOPT_SSL_OPTIONS:
     case CURLOPT_PROXY_SSL_OPTIONS:
         return 0;
@@ -123,16 +135,17 @@ int stls_shim_note_option(CURL *curl, CURLoption option, void *value, int reject
     }
 }
 
-void stls_shim_forget(CURL *curl)
+int stls_shim_forget(CURL *curl)
 {
     pthread_mutex_lock(&lock);
-    wishes **place = place_of(curl);
-    wishes *gone = *place;
+    wishes *gone = find(curl);
+    int was_strict = gone != NULL && gone->is_strict;
     if (gone != NULL) {
-        *place = gone->next;
+        stls_table_remove(&all, &gone->node);
         free(gone);
     }
     pthread_mutex_unlock(&lock);
+    return was_strict;
 }
 
 void stls_shim_copy(CURL *from, CURL *to)
@@ -140,10 +153,10 @@ void stls_shim_copy(CURL *from, CURL *to)
     pthread_mutex_lock(&lock);
     wishes old = *make(from);
     wishes *copy = make(to);
-    wishes *next = copy->next;
+    old.node = copy->node;
+    old.curl = to;
+    old.is_strict = 0;
     *copy = old;
-    copy->curl = to;
-    copy->next = next;
     pthread_mutex_unlock(&lock);
 }
 
@@ -189,17 +202,27 @@ static void trust_of_environment(CURL *curl, const stls_shim_real *real, trust *
     }
 }
 
-stls_curl_status stls_shim_enable(CURL *curl, const stls_shim_config *config)
+static wishes wishes_of(CURL *curl)
 {
     pthread_mutex_lock(&lock);
     wishes of = *make(curl);
     pthread_mutex_unlock(&lock);
+    return of;
+}
 
-    trust_of_environment(curl, &config->real, &of.origin);
-    narrow_trust(curl, &config->real, of.origin, CURLOPT_CAINFO, CURLOPT_CAPATH);
-    narrow_trust(curl, &config->real, of.proxy, CURLOPT_PROXY_CAINFO, CURLOPT_PROXY_CAPATH);
+static void narrow(CURL *curl, const stls_shim_config *config, wishes *of)
+{
+    trust_of_environment(curl, &config->real, &of->origin);
+    narrow_trust(curl, &config->real, of->origin, CURLOPT_CAINFO, CURLOPT_CAPATH);
+    narrow_trust(curl, &config->real, of->proxy, CURLOPT_PROXY_CAINFO, CURLOPT_PROXY_CAPATH);
+}
 
-    stls_curl_status status = stls_curl_enable(curl, config->policy);
+stls_curl_status stls_shim_enable(CURL *curl, const stls_shim_config *config)
+{
+    wishes of = wishes_of(curl);
+
+    narrow(curl, config, &of);
+    stls_curl_status status = stls_curl_enable(curl, config->policy, NULL);
     if (status == STLS_CURL_OK) {
         status = stls_curl_set_ssl_ctx_function(curl, of.ssl_ctx_function, of.ssl_ctx_data);
     }
@@ -207,10 +230,52 @@ stls_curl_status stls_shim_enable(CURL *curl, const stls_shim_config *config)
         status = stls_curl_set_prereq_function(curl, of.prereq_function, of.prereq_data);
     }
     if (status == STLS_CURL_OK) {
-        status = stls_curl_set_error_buffer(curl, of.error_buffer);
+        status = stls_curl_set_error_buffer(curl, of.error_buffer, CURL_ERROR_SIZE);
     }
     if (status == STLS_CURL_OK) {
         status = stls_curl_set_proxy_ip(curl, of.proxy_ip);
     }
+    if (status == STLS_CURL_OK) {
+        status = stls_curl_set_lifetime(curl, of.lifetime_s);
+    }
+    if (status == STLS_CURL_OK) {
+        pthread_mutex_lock(&lock);
+        make(curl)->is_strict = 1;
+        pthread_mutex_unlock(&lock);
+    }
     return status;
+}
+
+stls_curl_status stls_shim_option_was_set(CURL *curl, CURLoption option,
+                                          const stls_shim_config *config)
+{
+    wishes of = wishes_of(curl);
+
+    if (!of.is_strict) {
+        return STLS_CURL_OK; /* what it wants is looked at when the transfer begins */
+    }
+    switch (option) {
+    case CURLOPT_SSL_CTX_FUNCTION:
+    case CURLOPT_SSL_CTX_DATA:
+        return stls_curl_set_ssl_ctx_function(curl, of.ssl_ctx_function, of.ssl_ctx_data);
+    case CURLOPT_PREREQFUNCTION:
+    case CURLOPT_PREREQDATA:
+        return stls_curl_set_prereq_function(curl, of.prereq_function, of.prereq_data);
+    case CURLOPT_ERRORBUFFER:
+        return stls_curl_set_error_buffer(curl, of.error_buffer, CURL_ERROR_SIZE);
+    case CURLOPT_PROXY:
+        return stls_curl_set_proxy_ip(curl, of.proxy_ip);
+    case CURLOPT_MAXLIFETIME_CONN:
+        return stls_curl_set_lifetime(curl, of.lifetime_s);
+    case CURLOPT_CAINFO:
+    case CURLOPT_CAINFO_BLOB:
+    case CURLOPT_CAPATH:
+    case CURLOPT_PROXY_CAINFO:
+    case CURLOPT_PROXY_CAINFO_BLOB:
+    case CURLOPT_PROXY_CAPATH:
+        narrow(curl, config, &of);
+        return STLS_CURL_OK;
+    default:
+        return STLS_CURL_OK;
+    }
 }

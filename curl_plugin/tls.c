@@ -56,6 +56,7 @@ static void connection_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int ind
         stls_result_free(conn->result);
         stls_anchors_free(conn->anchors);
         stls_crl_file_free(conn->crl_file);
+        stls_curl_setup_free(conn->setup);
         free(conn);
     }
 }
@@ -353,7 +354,7 @@ CURLcode stls_curl_ssl_ctx(CURL *curl, void *ssl_ctx, void *data)
             free(conn);
             return CURLE_OUT_OF_MEMORY;
         }
-        conn->setup = setup;
+        conn->setup = stls_curl_setup_up_ref(setup);
         conn->curl = curl;
         conn->rejects = stls_policy_get_int(setup->policy, STLS_KEY_MODE) == 0;
         conn->is_proxy = is_proxy;
@@ -362,35 +363,6 @@ CURLcode stls_curl_ssl_ctx(CURL *curl, void *ssl_ctx, void *data)
 }
 
 /* ---- before the request ------------------------------------------------------------------ */
-
-/*
- * Which handle calls its pre-request callback?  libcurl does not say, and the
- * callback's data is shared by duplicates.  But the address that it passes lies
- * inside the handle, where CURLINFO_PRIMARY_IP finds it too, always as far from
- * the beginning.
- */
-static CURL *handle_around(const char *peer_ip)
-{
-    static _Atomic ptrdiff_t distance;
-    char *found = NULL;
-
-    if (distance == 0) {
-        CURL *any = curl_easy_init();
-        if (any != NULL && curl_easy_getinfo(any, CURLINFO_PRIMARY_IP, &found) == CURLE_OK) {
-            ptrdiff_t measured = found - (char *)any;
-            distance = measured > 0 && measured < 65536 ? measured : -1;
-        }
-        curl_easy_cleanup(any);
-    }
-    if (distance <= 0) {
-        return NULL;
-    }
-    CURL *curl = (CURL *)(peer_ip - distance);
-    if (curl_easy_getinfo(curl, CURLINFO_PRIMARY_IP, &found) != CURLE_OK || found != peer_ip) {
-        return NULL;
-    }
-    return curl;
-}
 
 static void refuse(CURL *curl, const stls_curl_setup *setup, const char *detail)
 {
@@ -471,7 +443,7 @@ int stls_curl_prereq(void *data, char *peer_ip, char *local_ip, int peer_port, i
     const stls_curl_setup *setup = data;
 
     stls_curl_depth++;
-    CURL *curl = handle_around(peer_ip);
+    CURL *curl = stls_curl_handle_around(peer_ip);
     int ok = curl != NULL && may_use(curl, setup);
     stls_curl_depth--;
     if (!ok && stls_policy_get_int(setup->policy, STLS_KEY_MODE) == 0) {

@@ -28,7 +28,7 @@ static int transfer(CURL *curl, const char *url)
     char error[CURL_ERROR_SIZE] = "";
     size_t len;
 
-    stls_curl_set_error_buffer(curl, error);
+    stls_curl_set_error_buffer(curl, error, sizeof(error));
     curl_easy_setopt(curl, CURLOPT_URL, url);
     CURLcode code = curl_easy_perform(curl);
     const stls_result *result = stls_curl_last_report(curl);
@@ -53,7 +53,7 @@ int main(int argc, char **argv)
     int status = 2;
 
     if (curl != NULL) {
-        stls_curl_status enabled = stls_curl_enable(curl, policy);
+        stls_curl_status enabled = stls_curl_enable(curl, policy, NULL);
         if (enabled == STLS_CURL_OK) {
             status = transfer(curl, argv[1]);
         } else {

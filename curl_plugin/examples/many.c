@@ -30,7 +30,7 @@ static size_t discard(char *bytes, size_t size, size_t num, void *data)
 }
 
 /* 1: on its way. */
-static int add(CURLM *multi, const char *url, const char *ca_file, const stls_policy *policy)
+static int add(CURLM *multi, const char *url, const char *ca_file, stls_policy *policy)
 {
     CURL *curl = curl_easy_init();
 
@@ -42,7 +42,7 @@ static int add(CURLM *multi, const char *url, const char *ca_file, const stls_po
     curl_easy_setopt(curl, CURLOPT_CAINFO, ca_file);
     curl_easy_setopt(curl, CURLOPT_CAPATH, NULL); /* that file alone */
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, discard);
-    if (stls_curl_enable(curl, policy) != STLS_CURL_OK
+    if (stls_curl_enable(curl, policy, NULL) != STLS_CURL_OK
         || curl_multi_add_handle(multi, curl) != CURLM_OK) {
         stls_curl_disable(curl);
         curl_easy_cleanup(curl);

@@ -35,6 +35,13 @@
 
 #define STLS_VERSION "0.2.0" /* as in the file VERSION */
 
+/* What such a function returns must be looked at. */
+#if defined(__GNUC__)
+#define STLS_MUST_USE __attribute__((warn_unused_result))
+#else
+#define STLS_MUST_USE
+#endif
+
 /* Go on only on == STLS_ACCEPT. */
 typedef enum { STLS_PENDING = 0, STLS_REJECT = 1, STLS_ACCEPT = 2 } stls_verdict;
 

@@ -70,7 +70,8 @@ typedef enum {
     STLS_CURL_ERR_BACKEND = -3,  /* this libcurl does TLS with another library than OpenSSL 3 */
     STLS_CURL_ERR_VERSION = -4,  /* libcurl is older than 7.85.0 */
     STLS_CURL_ERR_OPTION = -5,   /* libcurl refused an option */
-    STLS_CURL_ERR_CRL_FILE = -6  /* the policy's crl_file cannot be read or decoded */
+    STLS_CURL_ERR_CRL_FILE = -6, /* the policy's crl_file cannot be read or decoded */
+    STLS_CURL_ERR_NOT_ENABLED = -7 /* stls_curl_enable() comes first */
 } stls_curl_status;
 
 /* A sentence about a status. Static lifetime. */
@@ -80,9 +81,10 @@ const char *stls_curl_status_text(stls_curl_status status);
  * Makes the handle strict.  `policy` must be frozen; a reference is taken.
  * NULL: strict defaults.  Repeating it begins anew.  A policy with mode off takes
  * strictness away; with mode report nothing is rejected that libcurl itself
- * accepts.  If this fails, do not use the handle.
+ * accepts.  If this fails, do not use the handle; `err` (may be NULL) says why,
+ * and which file it was.
  */
-stls_curl_status stls_curl_enable(CURL *curl, const stls_policy *policy);
+STLS_MUST_USE stls_curl_status stls_curl_enable(CURL *curl, stls_policy *policy, stls_error *err);
 
 /*
  * Takes strictness away and forgets the handle and its report: call it before
@@ -100,29 +102,35 @@ const stls_result *stls_curl_last_report(CURL *curl);
 
 /*
  * The rest is optional, and comes between stls_curl_enable() and the transfer;
- * STLS_CURL_ERR_ARGUMENT for a handle that is not enabled.
+ * STLS_CURL_ERR_NOT_ENABLED for a handle that is not enabled.
  */
 
-/* CURLOPT_ERRORBUFFER, which then carries reason and remedy after a rejection. */
-stls_curl_status stls_curl_set_error_buffer(CURL *curl, char *buffer);
+/*
+ * CURLOPT_ERRORBUFFER, which then carries reason and remedy after a rejection:
+ * as much as fits into `len` bytes, which are CURL_ERROR_SIZE or more; the
+ * buffer lives until it is replaced (NULL: none) or the handle cleaned up.
+ * With libcurl 8.22 and later the text is there from stls_curl_last_report()
+ * on, and before that libcurl's own.
+ */
+stls_curl_status stls_curl_set_error_buffer(CURL *curl, char *buffer, size_t len);
 
 /*
  * CURLOPT_PROXY.  Only an https:// proxy that is named by an IP address needs
  * it: libcurl does not tell anybody which name it wants of its proxy.  Those in
  * https_proxy and its like are known anyway.
  */
-stls_curl_status stls_curl_set_proxy(CURL *curl, const char *proxy);
+STLS_MUST_USE stls_curl_status stls_curl_set_proxy(CURL *curl, const char *proxy);
 
 /* CURLOPT_SSL_CTX_FUNCTION and _DATA of the program's own: called before ours. */
-stls_curl_status stls_curl_set_ssl_ctx_function(CURL *curl, curl_ssl_ctx_callback function,
+STLS_MUST_USE stls_curl_status stls_curl_set_ssl_ctx_function(CURL *curl, curl_ssl_ctx_callback function,
                                                 void *data);
 
 /* CURLOPT_PREREQFUNCTION and _DATA of the program's own: called after ours. */
-stls_curl_status stls_curl_set_prereq_function(CURL *curl, curl_prereq_callback function,
+STLS_MUST_USE stls_curl_status stls_curl_set_prereq_function(CURL *curl, curl_prereq_callback function,
                                                void *data);
 
 /* These trust anchors (frozen) instead of libcurl's. NULL: libcurl's again. A reference is taken. */
-stls_curl_status stls_curl_set_anchors(CURL *curl, stls_anchors *anchors);
+STLS_MUST_USE stls_curl_status stls_curl_set_anchors(CURL *curl, stls_anchors *anchors);
 
 /*
  * The process's answer cache: answers of responders on disk, verified again

@@ -16,9 +16,12 @@
  *   pinfn H            one that sets a verify callback which knows none of the peer's keys
  *   limit H WHAT VALUE one that narrows what OpenSSL accepts; repeated, all of them (see narrow())
  *   prereq H           a CURLOPT_PREREQFUNCTION of the program's own
+ *   buffer H           another CURLOPT_ERRORBUFFER
+ *   ask H              stls_curl_last_report() and stls_curl_set_error_buffer(), told
  *   disable H
  *   perform H          curl_easy_perform()
  *   together H[,H...]  through the process's one multi handle
+ *   add H[,H...], run  the same in two steps, for what comes between them
  *   cache FOLDER       stls_curl_set_cache()
  *   replace FILE OTHER rename(OTHER, FILE)
  *   sleep MS
@@ -39,7 +42,7 @@
 typedef struct {
     char name;
     CURL *curl;
-    char error[CURL_ERROR_SIZE];
+    char error[CURL_ERROR_SIZE], second_error[CURL_ERROR_SIZE];
     struct curl_slist *list;
     int own_ctx_calls, own_prereq_calls;
     char connection[32];
@@ -243,7 +246,7 @@ static void tell(const handle *h, CURLcode code)
            h->name, (int)code, status, num_connects, h->connection, verify, h->own_ctx_calls,
            h->own_prereq_calls);
     printf("\"error\": \"");
-    for (const char *c = h->error; *c != '\0'; c++) {
+    for (const char *c = h->second_error[0] != '\0' ? h->second_error : h->error; *c != '\0'; c++) {
         if (*c == '"' || *c == '\\') {
             putchar('\\');
         }
@@ -260,11 +263,8 @@ static void tell(const handle *h, CURLcode code)
     printf("}\n");
 }
 
-static void together(const char *names)
+static void add(const char *names)
 {
-    int running = 1, left;
-    const CURLMsg *message;
-
     if (multi == NULL) {
         multi = curl_multi_init();
     }
@@ -273,6 +273,13 @@ static void together(const char *names)
         h->error[0] = h->connection[0] = '\0';
         curl_multi_add_handle(multi, h->curl);
     }
+}
+
+static void run(void)
+{
+    int running = 1, left;
+    const CURLMsg *message;
+
     while (running) {
         curl_multi_perform(multi, &running);
         if (running) {
@@ -307,11 +314,10 @@ static void strict(handle *h, const char *text)
             die(err.text);
         }
     }
-    stls_curl_status status = stls_curl_enable(h->curl, policy);
-    if (status != STLS_CURL_OK) {
-        die(stls_curl_status_text(status));
+    if (stls_curl_enable(h->curl, policy, &err) != STLS_CURL_OK) {
+        die(err.text);
     }
-    stls_curl_set_error_buffer(h->curl, h->error);
+    stls_curl_set_error_buffer(h->curl, h->error, sizeof(h->error));
     stls_policy_free(policy);
 }
 
@@ -346,7 +352,7 @@ static char **step(char **word)
     const char *verb = word[0];
     handle *h = word[1] != NULL ? of(word[1]) : NULL;
 
-    if (h == NULL) {
+    if (h == NULL && strcmp(verb, "run") != 0) {
         die("a word is missing");
     }
     if (strcmp(verb, "new") == 0) {
@@ -380,22 +386,27 @@ static char **step(char **word)
         curl_easy_setopt(h->curl, CURLOPT_SSL_CTX_FUNCTION, narrow_ctx);
         curl_easy_setopt(h->curl, CURLOPT_SSL_CTX_DATA, h);
 #else
-        stls_curl_set_ssl_ctx_function(h->curl, narrow_ctx, h);
+        if (stls_curl_set_ssl_ctx_function(h->curl, narrow_ctx, h) != STLS_CURL_OK) {
+            die("limit");
+        }
 #endif
         return word + 4;
     } else if (strcmp(verb, "ctxfn") == 0 || strcmp(verb, "pinfn") == 0
                || strcmp(verb, "prereq") == 0) {
         curl_ssl_ctx_callback function = verb[1] == 'i' ? pin_ctx : own_ctx;
 #ifdef PLAIN
-        curl_easy_setopt(h->curl, CURLOPT_SSL_CTX_FUNCTION, function);
-        curl_easy_setopt(h->curl, CURLOPT_SSL_CTX_DATA, h);
-        curl_easy_setopt(h->curl, CURLOPT_PREREQFUNCTION, own_prereq);
-        curl_easy_setopt(h->curl, CURLOPT_PREREQDATA, h);
-#else
         if (verb[1] != 'r') {
-            stls_curl_set_ssl_ctx_function(h->curl, function, h);
+            curl_easy_setopt(h->curl, CURLOPT_SSL_CTX_FUNCTION, function);
+            curl_easy_setopt(h->curl, CURLOPT_SSL_CTX_DATA, h);
         } else {
-            stls_curl_set_prereq_function(h->curl, own_prereq, h);
+            curl_easy_setopt(h->curl, CURLOPT_PREREQFUNCTION, own_prereq);
+            curl_easy_setopt(h->curl, CURLOPT_PREREQDATA, h);
+        }
+#else
+        if ((verb[1] != 'r' ? stls_curl_set_ssl_ctx_function(h->curl, function, h)
+                            : stls_curl_set_prereq_function(h->curl, own_prereq, h))
+            != STLS_CURL_OK) {
+            die(verb);
         }
     } else if (strcmp(verb, "strict") == 0) {
         strict(h, word[2]);
@@ -408,6 +419,11 @@ static char **step(char **word)
             die("proxy");
         }
         return word + 3;
+    } else if (strcmp(verb, "ask") == 0) {
+        int has_report = stls_curl_last_report(h->curl) != NULL;
+        stls_curl_status status = stls_curl_set_error_buffer(h->curl, h->error, sizeof(h->error));
+        printf("{\"address\": \"%p\", \"has_report\": %d, \"status\": %d}\n", (void *)h->curl,
+               has_report, (int)status);
     } else if (strcmp(verb, "disable") == 0) {
         stls_curl_disable(h->curl);
     } else if (strcmp(verb, "cache") == 0) {
@@ -416,11 +432,19 @@ static char **step(char **word)
             die("cache");
         }
 #endif
+    } else if (strcmp(verb, "buffer") == 0) {
+        curl_easy_setopt(h->curl, CURLOPT_ERRORBUFFER, h->second_error);
     } else if (strcmp(verb, "perform") == 0) {
         h->error[0] = h->connection[0] = '\0';
         tell(h, curl_easy_perform(h->curl));
-    } else if (strcmp(verb, "together") == 0) {
-        together(word[1]);
+    } else if (strcmp(verb, "together") == 0 || strcmp(verb, "add") == 0) {
+        add(word[1]);
+        if (verb[0] == 't') {
+            run();
+        }
+    } else if (strcmp(verb, "run") == 0) {
+        run();
+        return word + 1;
     } else if (strcmp(verb, "replace") == 0) {
         if (rename(word[2], word[1]) != 0) {
             die("replace");
