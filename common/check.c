@@ -356,8 +356,19 @@ static stls_status judge_trust(stls_check *check)
     if (check->places == NULL || check->order.links == NULL) {
         return STLS_ERR_MEMORY;
     }
-    const stls_path_input in = {policy,           check->anchors, check->role,
-                                check->presented, check->now_s,   &check->work};
+    leaf = sk_X509_value(check->presented, 0);
+    int wants_name = policy->num[STLS_KEY_NAME] != STLS_NAME_OFF
+                     && check->role != STLS_ROLE_CLIENT;
+    int covers_name = wants_name
+                      && stls_name_covers(policy, leaf, check->name_type, check->name);
+    const stls_path_input in = {.policy = policy,
+                                .anchors = check->anchors,
+                                .role = check->role,
+                                .presented = check->presented,
+                                .name_type = covers_name ? check->name_type : STLS_NAME_NONE,
+                                .name = check->name,
+                                .now_s = check->now_s,
+                                .work = &check->work};
     stls_status status = stls_path_build(&check->path, &in, &check->findings);
     if (status != STLS_OK) {
         return status;
@@ -367,11 +378,10 @@ static stls_status judge_trust(stls_check *check)
     if (check->path.is_valid) {
         check->passed |= STLS_PASSED_PATH;
     }
-
-    leaf = sk_X509_value(check->presented, 0);
-    if (policy->num[STLS_KEY_NAME] == STLS_NAME_OFF || check->role == STLS_ROLE_CLIENT
-        || stls_name_judge(policy, leaf, check->name_type, check->name, &check->findings)) {
+    if (!wants_name || covers_name) {
         check->passed |= STLS_PASSED_NAME;
+    } else {
+        stls_name_explain(leaf, check->name_type, check->name, &check->findings);
     }
     return STLS_OK;
 }

@@ -11,6 +11,7 @@
 #include "crl_listing.h"
 #include "crl_scope.h"
 #include "crl_signature.h"
+#include "path.h"
 #include "x509_text.h"
 
 #define MAX_DEPTH 1 /* a CRL issuer's own certificate is looked up once, not its issuer's in turn */
@@ -162,7 +163,7 @@ static int judge_member(const judgement *j, const STACK_OF(X509) *chain, int at,
     signer->use_until_s = min_s(signer->use_until_s, answer.use_until_s);
     signer->ends_s = min_s(signer->ends_s, min_s(not_after_s, answer.ends_s));
     signer->is_grace |= answer.is_grace;
-    return answer.reason == STLS_REASON_NONE;
+    return answer.reason == STLS_REASON_NONE && !stls_has_unknown_qualifier(member);
 }
 
 /* One that is not on the certificate's path, with nobody on its own path revoked. */

@@ -19,14 +19,19 @@ static void clear_item(stls_findings *findings, stls_finding *item)
     stls_dealloc(&findings->allocator, item->remedy);
 }
 
+void stls_findings_cut(stls_findings *findings, size_t num)
+{
+    while (findings->num > num) {
+        clear_item(findings, &findings->items[--findings->num]);
+    }
+}
+
 void stls_findings_clear(stls_findings *findings)
 {
-    for (size_t i = 0; i < findings->num; i++) {
-        clear_item(findings, &findings->items[i]);
-    }
+    stls_findings_cut(findings, 0);
     stls_dealloc(&findings->allocator, findings->items);
     findings->items = NULL;
-    findings->num = findings->cap = 0;
+    findings->cap = 0;
 }
 
 /* Peers choose parts of the details: one line of printable ASCII, nothing else. */

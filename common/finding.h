@@ -27,6 +27,8 @@ typedef struct {
 
 void stls_findings_init(stls_findings *findings, const stls_allocator *allocator);
 void stls_findings_clear(stls_findings *findings);
+/* Takes back what was added since there were `num`. */
+void stls_findings_cut(stls_findings *findings, size_t num);
 
 /* `cert`, `detail` and `remedy` may be NULL; texts are copied. */
 void stls_findings_add(stls_findings *findings, stls_reason reason, int is_error, int cert_index,

@@ -142,30 +142,44 @@ static void read_san(const X509 *leaf, san_facts *facts)
     GENERAL_NAMES_free(names);
 }
 
-static int matches(X509 *leaf, stls_name_type type, const char *name, int use_cn)
+/* RFC 9525 section 6.3: the wildcard is the whole left-most label and stands for one label. */
+static int matches_dns(X509 *leaf, const char *name, int use_cn)
 {
-    if (type == STLS_NAME_IP) {
-        return X509_check_ip_asc(leaf, name, 0) == 1;
-    }
-    /* RFC 9525 section 6.3: the wildcard is the whole left-most label and stands for one label. */
     unsigned int flags = X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS
                          | (use_cn ? X509_CHECK_FLAG_ALWAYS_CHECK_SUBJECT
                                    : X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
-    return X509_check_host(leaf, name, strlen(name), flags, NULL) == 1;
+    if (X509_check_host(leaf, name, strlen(name), flags, NULL) == 1) {
+        return 1;
+    }
+    /* OpenSSL lets no wildcard stand for, or before, a label with an underscore; browsers and curl
+     * do.  It lets a wildcard match the same wildcard, literally. */
+    const char *rest = strchr(name, '.');
+    char wildcard[STLS_MAX_NAME_LEN + 2] = "*";
+    if (strchr(name, '_') == NULL || rest == NULL || strchr(rest + 1, '.') == NULL
+        || strlen(rest) > STLS_MAX_NAME_LEN) {
+        return 0;
+    }
+    strcpy(wildcard + 1, rest);
+    return X509_check_host(leaf, wildcard, strlen(wildcard), flags, NULL) == 1;
 }
 
 int stls_name_covers(const stls_policy *policy, X509 *leaf, stls_name_type type, const char *name)
 {
     san_facts facts;
+    int is_match = 0;
 
     ERR_set_mark();
-    /* The match first: for thousands of names it is much cheaper than listing them. */
-    int is_match = matches(leaf, type, name, 0);
+    if (type == STLS_NAME_IP) {
+        is_match = X509_check_ip_asc(leaf, name, 0) == 1;
+    } else if (type == STLS_NAME_DNS) {
+        /* The match first: for thousands of names it is much cheaper than listing them. */
+        is_match = matches_dns(leaf, name, 0);
+    }
     /* RFC 9525 section 2: the common name is no identity; RFC 6125 allowed it without a SAN. */
     if (!is_match && policy->num[STLS_KEY_NAME_CN_FALLBACK] == STLS_ON && type == STLS_NAME_DNS) {
         read_san(leaf, &facts);
         is_match = facts.num_identities == 0 && !facts.has_malformed
-                   && matches(leaf, type, name, 1);
+                   && matches_dns(leaf, name, 1);
     }
     ERR_pop_to_mark();
     return is_match;
@@ -181,8 +195,7 @@ void stls_name_list(const X509 *leaf, char text[STLS_NAME_LIST_LEN])
     memcpy(text, facts.listed, STLS_NAME_LIST_LEN);
 }
 
-int stls_name_judge(const stls_policy *policy, X509 *leaf, stls_name_type type, const char *name,
-                    stls_findings *findings)
+void stls_name_explain(X509 *leaf, stls_name_type type, const char *name, stls_findings *findings)
 {
     san_facts facts;
 
@@ -192,11 +205,7 @@ int stls_name_judge(const stls_policy *policy, X509 *leaf, stls_name_type type, 
                           type == STLS_NAME_NONE
                               ? "no name was given to compare"
                               : "the wanted name is no host name and no address");
-        return 0;
-    }
-
-    if (stls_name_covers(policy, leaf, type, name)) {
-        return 1;
+        return;
     }
     ERR_set_mark();
     read_san(leaf, &facts);
@@ -212,5 +221,4 @@ int stls_name_judge(const stls_policy *policy, X509 *leaf, stls_name_type type, 
         stls_findings_add(findings, STLS_REASON_NAME_MISMATCH, 1, 0, leaf, NULL,
                           "wanted '%s'; the certificate is for %s", name, facts.listed);
     }
-    return 0;
 }

@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "path.h"
 #include "signature.h"
 #include "x509_text.h"
 
@@ -87,6 +88,10 @@ static int is_authorized(const stls_policy *policy, stls_work *work, X509 *signe
     stls_work_guard(work, ctx);
     if (X509_verify_cert(ctx) != 1) {
         *why = X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx));
+        goto done;
+    }
+    if (stls_has_unknown_qualifier(signer)) {
+        *why = "its critical certificate policies have a qualifier that is unknown";
         goto done;
     }
     if (!(X509_get_extension_flags(signer) & EXFLAG_XKUSAGE)

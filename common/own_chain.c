@@ -86,6 +86,30 @@ static void judge_names(stls_check *check, const stls_own_chain *own)
                       listed[0] != '\0' ? listed : "no name");
 }
 
+/* A name that the certificate covers and that a CA above it may not issue for. */
+static void judge_permitted(stls_check *check, const stls_own_chain *own)
+{
+    X509 *leaf = sk_X509_value(check->presented, 0);
+    char normal[STLS_MAX_NAME_LEN + 1], ca[STLS_NAME_TEXT_LEN];
+    int at = 0;
+
+    for (size_t i = 0; check->path.is_complete && i < own->num_names; i++) {
+        const char *name = own->names[i], *base = base_of(name);
+        if (base != name || !stls_own_chain_takes_name(name)
+            || !covers(check->policy, leaf, name)) {
+            continue;
+        }
+        stls_name_type type = stls_name_normalize(name, strlen(name), normal);
+        if (!stls_path_permits_name(&check->path, type, normal, &at)) {
+            stls_name_text(X509_get_subject_name(sk_X509_value(check->path.certs, at)), ca);
+            stls_findings_add(&check->findings, STLS_REASON_CHAIN_CONSTRAINT, 1, 0, leaf, NULL,
+                              "served as '%.255s'; the name constraints of '%s' do not allow it",
+                              name, ca);
+            return;
+        }
+    }
+}
+
 /* ---- the key ------------------------------------------------------------------------ */
 
 static void judge_key(stls_check *check, const stls_own_chain *own)
@@ -327,6 +351,7 @@ stls_check *stls_own_chain_check(stls_policy *policy, stls_anchors *anchors,
     if (sk_X509_num(check->presented) > 0) {
         judge_key(check, own);
         judge_names(check, own);
+        judge_permitted(check, own);
         judge_dates(check);
         judge_root(check);
     }

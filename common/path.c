@@ -6,14 +6,14 @@
 #include <openssl/x509v3.h>
 
 #include "cert_stack.h"
+#include "path_search.h"
 #include "x509_text.h"
-
-#define MAX_TURNS 3 /* dead ends, which a peer can make any number of */
 
 typedef struct {
     const stls_path_input *in;
     stls_findings *findings;
     X509_STORE_CTX_verify_fn verify; /* OpenSSL's own: signatures and dates */
+    int is_probe;                    /* one error is enough */
     int num_errors;
     int is_broken_off; /* no issuer, or one that is no anchor: told by chain.c */
     int is_unproven;   /* nobody trusted vouches for these certificates */
@@ -95,7 +95,7 @@ static int collect(int ok, X509_STORE_CTX *ctx)
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
         c->is_broken_off = c->is_unproven = 1;
         c->num_errors++;
-        return 1;
+        return !c->is_probe;
     case X509_V_ERR_OUT_OF_MEM:
         c->num_errors++;
         stls_findings_add(c->findings, STLS_REASON_INTERNAL_MEMORY, 1, index, cert, NULL, "%s",
@@ -129,7 +129,7 @@ static int collect(int ok, X509_STORE_CTX *ctx)
                               : NULL,
                           "%s", X509_verify_cert_error_string(error));
     }
-    return 1;
+    return !c->is_probe;
 }
 
 /* ---- signatures and dates ------------------------------------------------------------ */
@@ -178,11 +178,13 @@ static int verify(X509_STORE_CTX *ctx)
         judge_dates(ctx, c->in->now_s);
         return 0;
     }
+    if (c->is_probe && !judge_dates(ctx, c->in->now_s)) {
+        return 0; /* dates cost nothing */
+    }
     for (int i = 0; i < sk_X509_num(chain); i++) {
         if (stls_key_is_too_costly(X509_get0_pubkey(sk_X509_value(chain, i)))) {
             num_too_costly++;
-            report_error(ctx, i > 0 ? X509_V_ERR_CA_KEY_TOO_SMALL : X509_V_ERR_EE_KEY_TOO_SMALL,
-                         i);
+            report_error(ctx, i > 0 ? X509_V_ERR_CA_KEY_TOO_SMALL : X509_V_ERR_EE_KEY_TOO_SMALL, i);
         }
     }
     if (num_too_costly > 0 || !stls_work_take(c->in->work, sk_X509_num(chain) - 1)) {
@@ -218,6 +220,11 @@ static int set_up(X509_STORE_CTX *ctx, const stls_policy *policy, stls_role role
     X509_VERIFY_PARAM_set_auth_level(param, (int)policy->num[STLS_KEY_SECURITY_LEVEL]);
     if (!X509_VERIFY_PARAM_set_flags(param, flags)) {
         return 0;
+    }
+    /* Where the common name is no identity, and of clients it never is, constraints on DNS names
+     * are not about it (RFC 5280 section 4.2.1.10). */
+    if (policy->num[STLS_KEY_NAME_CN_FALLBACK] == STLS_OFF || role == STLS_ROLE_CLIENT) {
+        X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     }
     if (policy->num[STLS_KEY_PURPOSE] == STLS_PURPOSE_ROLE) {
         int is_server = role == STLS_ROLE_SERVER;
@@ -262,19 +269,31 @@ static stls_status record(stls_path *path, const stls_allocator *a, const STACK_
     return STLS_OK;
 }
 
-static stls_status attempt(stls_path *path, const stls_path_input *in, STACK_OF(X509) *candidates,
-                           stls_findings *findings)
+/* Which certificates a path may be made of, besides the leaf. */
+typedef struct {
+    STACK_OF(X509) *intermediates;
+    STACK_OF(X509) *anchors; /* NULL: any */
+} material;
+
+static void judge_rest(stls_path *path, const stls_path_input *in, stls_findings *findings);
+
+static stls_status attempt(stls_path *path, const stls_path_input *in, const material *from,
+                           int is_probe, stls_findings *findings)
 {
     stls_status status = STLS_ERR_MEMORY;
     X509 *leaf = sk_X509_value(in->presented, 0);
-    collector c = {.in = in, .findings = findings};
+    collector c = {.in = in, .findings = findings, .is_probe = is_probe};
 
     memset(path, 0, sizeof(*path));
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
-    if (ctx == NULL || !X509_STORE_CTX_init(ctx, in->anchors->store, leaf, candidates)
-        || !set_up(ctx, in->policy, in->role, in->now_s)
-        || !X509_STORE_CTX_set_app_data(ctx, &c)) {
+    if (ctx == NULL || !X509_STORE_CTX_init(ctx, in->anchors->store, leaf, from->intermediates)
+        || !set_up(ctx, in->policy, in->role, in->now_s) || !X509_STORE_CTX_set_app_data(ctx, &c)) {
         goto done;
+    }
+    if (from->anchors != NULL) {
+        /* These certificates as they are, and no shorter way between them. */
+        X509_STORE_CTX_set0_trusted_stack(ctx, from->anchors);
+        X509_VERIFY_PARAM_clear_flags(X509_STORE_CTX_get0_param(ctx), X509_V_FLAG_TRUSTED_FIRST);
     }
     X509_STORE_CTX_set_verify_cb(ctx, collect);
     c.verify = X509_STORE_CTX_get_verify(ctx);
@@ -292,7 +311,9 @@ static stls_status attempt(stls_path *path, const stls_path_input *in, STACK_OF(
     X509 *top = sk_X509_value(path->certs, sk_X509_num(path->certs) - 1);
     path->is_complete = !c.is_broken_off && stls_anchors_contain(in->anchors, top);
     path->is_valid = verified == 1 && c.num_errors == 0 && path->is_complete;
-    if (status == STLS_OK && !path->is_valid && c.num_errors == 0) {
+    if (status == STLS_OK && path->is_valid) {
+        judge_rest(path, in, findings);
+    } else if (status == STLS_OK && c.num_errors == 0) {
         stls_findings_add(findings, STLS_REASON_INTERNAL_ERROR, 1, 0, leaf, NULL,
                           "path validation failed: %s",
                           X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
@@ -302,49 +323,221 @@ done:
     return status;
 }
 
-/*
- * OpenSSL follows the first issuer that fits and never turns back.  Where that
- * leads nowhere, try again without the certificate it broke off at: of two
- * intermediates with one name and key the other may lead to an anchor.
- */
-static stls_status turn_back(stls_path *path, const stls_path_input *in, stls_findings *findings)
-{
-    stls_status status = STLS_OK;
-    stls_path other = {.certs = NULL};
-    const stls_allocator *allocator = &in->policy->allocator;
-    int dead_end = path->presented_index[sk_X509_num(path->certs) - 1];
-    STACK_OF(X509) *candidates = sk_X509_dup(in->presented);
+/* ---- what OpenSSL leaves out -------------------------------------------------------------- */
 
-    if (candidates == NULL) {
-        return STLS_ERR_MEMORY;
-    }
-    for (int tries = 0; tries < MAX_TURNS && dead_end > 0; tries++) {
-        stls_findings found;
-        stls_findings_init(&found, allocator);
-        sk_X509_delete_ptr(candidates, sk_X509_value(in->presented, dead_end));
-        status = attempt(&other, in, candidates, &found);
-        if (status == STLS_OK && other.is_complete) {
-            stls_path_clear(path, allocator);
-            stls_findings_clear(findings);
-            *path = other;
-            *findings = found;
-            break;
+/* The leaf as it would be if it were for this name alone; NULL when out of memory. */
+static X509 *for_name_alone(X509 *leaf, stls_name_type type, const char *name)
+{
+    X509 *cert = X509_dup(leaf);
+    X509_NAME *nobody = X509_NAME_new();
+    GENERAL_NAMES *names = GENERAL_NAMES_new();
+    GENERAL_NAME *one = a2i_GENERAL_NAME(NULL, NULL, NULL,
+                                         type == STLS_NAME_IP ? GEN_IPADD : GEN_DNS, name, 0);
+    int at, ok = cert != NULL && nobody != NULL && names != NULL && one != NULL;
+
+    if (ok && sk_GENERAL_NAME_push(names, one) > 0) {
+        one = NULL;
+        while ((at = X509_get_ext_by_NID(cert, NID_subject_alt_name, -1)) >= 0) {
+            X509_EXTENSION_free(X509_delete_ext(cert, at));
         }
-        dead_end = status == STLS_OK ? other.presented_index[sk_X509_num(other.certs) - 1]
-                                     : STLS_NO_CERT;
-        stls_path_clear(&other, allocator);
-        stls_findings_clear(&found);
+        ok = X509_set_subject_name(cert, nobody) == 1
+             && X509_add1_ext_i2d(cert, NID_subject_alt_name, names, 0, X509V3_ADD_DEFAULT) == 1
+             && X509_check_purpose(cert, -1, -1) == 1; /* takes note of its names */
+    } else {
+        ok = 0;
     }
-    sk_X509_free(candidates);
+    GENERAL_NAME_free(one);
+    GENERAL_NAMES_free(names);
+    X509_NAME_free(nobody);
+    if (!ok) {
+        X509_free(cert);
+        cert = NULL;
+    }
+    return cert;
+}
+
+int stls_path_permits_name(const stls_path *path, stls_name_type type, const char *name, int *at)
+{
+    X509 *alone = NULL;
+    int is_permitted = 1;
+
+    ERR_set_mark();
+    for (int i = 1; is_permitted && i < sk_X509_num(path->certs); i++) {
+        X509 *ca = sk_X509_value(path->certs, i);
+        if (X509_get_ext_by_NID(ca, NID_name_constraints, -1) < 0) {
+            continue;
+        }
+        if (alone == NULL) {
+            alone = for_name_alone(sk_X509_value(path->certs, 0), type, name);
+        }
+        NAME_CONSTRAINTS *constraints = X509_get_ext_d2i(ca, NID_name_constraints, NULL, NULL);
+        is_permitted = alone != NULL && constraints != NULL
+                       && NAME_CONSTRAINTS_check(alone, constraints) == X509_V_OK;
+        NAME_CONSTRAINTS_free(constraints);
+        *at = i;
+    }
+    X509_free(alone);
+    ERR_pop_to_mark();
+    return is_permitted;
+}
+
+int stls_has_unknown_qualifier(const X509 *cert)
+{
+    int critical = 0, has_unknown = 0;
+
+    if (X509_get_ext_by_NID(cert, NID_certificate_policies, -1) < 0) {
+        return 0;
+    }
+    ERR_set_mark();
+    CERTIFICATEPOLICIES *policies = X509_get_ext_d2i(cert, NID_certificate_policies, &critical,
+                                                     NULL);
+    for (int i = 0; i < sk_POLICYINFO_num(policies); i++) {
+        const POLICYINFO *policy = sk_POLICYINFO_value(policies, i);
+        for (int k = 0; k < sk_POLICYQUALINFO_num(policy->qualifiers); k++) {
+            int nid = OBJ_obj2nid(sk_POLICYQUALINFO_value(policy->qualifiers, k)->pqualid);
+            has_unknown |= nid != NID_id_qt_cps && nid != NID_id_qt_unotice;
+        }
+    }
+    CERTIFICATEPOLICIES_free(policies);
+    ERR_pop_to_mark();
+    return critical != 0 && (has_unknown || policies == NULL);
+}
+
+/* Of a path that OpenSSL takes. */
+static void judge_rest(stls_path *path, const stls_path_input *in, stls_findings *findings)
+{
+    int at = 0;
+
+    for (int i = 0; i + 1 < sk_X509_num(path->certs); i++) {
+        X509 *cert = sk_X509_value(path->certs, i);
+        if (stls_has_unknown_qualifier(cert)) {
+            path->is_valid = 0;
+            stls_findings_add(findings, STLS_REASON_CHAIN_CONSTRAINT, 1, path->presented_index[i],
+                              cert, NULL,
+                              "its critical certificate policies have a qualifier that is unknown");
+        }
+    }
+    if (in->name_type != STLS_NAME_NONE
+        && !stls_path_permits_name(path, in->name_type, in->name, &at)) {
+        char ca[STLS_NAME_TEXT_LEN];
+        stls_name_text(X509_get_subject_name(sk_X509_value(path->certs, at)), ca);
+        path->is_valid = 0;
+        stls_findings_add(
+            findings, STLS_REASON_CHAIN_CONSTRAINT, 1, 0, sk_X509_value(path->certs, 0), NULL,
+            "wanted '%s'; the name constraints of '%s' do not allow it", in->name, ca);
+    }
+}
+
+/* ---- other paths --------------------------------------------------------------------------- */
+
+#define MAX_PROBES 32 /* other paths: a peer can make any number of them */
+
+typedef struct {
+    const stls_path_input *in;
+    stls_path *path; /* the first one, or what replaces it */
+    int64_t reserve; /* signatures that are left to the rest of the check */
+    int num_probes;
+    STACK_OF(X509) *instead; /* the first other one that reaches an anchor */
+    stls_status status;
+} alternatives;
+
+static int is_same_path(const STACK_OF(X509) *a, const STACK_OF(X509) *b)
+{
+    int same = sk_X509_num(a) == sk_X509_num(b);
+    for (int i = 0; same && i < sk_X509_num(a); i++) {
+        same = X509_cmp(sk_X509_value(a, i), sk_X509_value(b, i)) == 0;
+    }
+    return same;
+}
+
+/* The path as it is given, and no other certificate. */
+static stls_status attempt_exactly(stls_path *path, const stls_path_input *in,
+                                   const STACK_OF(X509) *certs, int is_probe,
+                                   stls_findings *findings)
+{
+    stls_status status = STLS_ERR_MEMORY;
+    material from = {sk_X509_dup(certs), sk_X509_new_null()};
+
+    if (from.intermediates != NULL && from.anchors != NULL) {
+        (void)sk_X509_shift(from.intermediates);
+        if (sk_X509_push(from.anchors, sk_X509_pop(from.intermediates)) > 0) {
+            status = attempt(path, in, &from, is_probe, findings);
+        }
+    }
+    sk_X509_free(from.intermediates);
+    sk_X509_free(from.anchors);
     return status;
+}
+
+/* 1 ends the search. */
+static int probe(void *baton, const STACK_OF(X509) *certs)
+{
+    alternatives *a = baton;
+    const stls_allocator *allocator = &a->in->policy->allocator;
+    stls_findings found;
+    stls_path other;
+
+    if (is_same_path(certs, a->path->certs)) {
+        return 0;
+    }
+    if (a->num_probes++ >= MAX_PROBES
+        || a->in->work->left - (sk_X509_num(certs) - 1) < a->reserve) {
+        return 1;
+    }
+    stls_findings_init(&found, allocator);
+    a->status = attempt_exactly(&other, a->in, certs, 1, &found);
+    stls_findings_clear(&found);
+    if (a->status == STLS_OK && other.is_valid) {
+        stls_path_clear(a->path, allocator);
+        *a->path = other;
+        return 1;
+    }
+    stls_path_clear(&other, allocator);
+    if (a->status == STLS_OK && a->instead == NULL) {
+        a->instead = sk_X509_dup(certs);
+        a->status = a->instead != NULL ? STLS_OK : STLS_ERR_MEMORY;
+    }
+    return a->status != STLS_OK;
+}
+
+/*
+ * OpenSSL follows the first issuer that fits and never turns back: of two
+ * intermediates, or anchors, with one name the other may be the right one.
+ * Where none of the other paths is valid, one that reaches an anchor says more
+ * of what is wrong than one that does not.
+ */
+static stls_status try_others(stls_path *path, const stls_path_input *in, stls_findings *findings,
+                              size_t num_before)
+{
+    const stls_allocator *allocator = &in->policy->allocator;
+    alternatives a = {.in = in,
+                      .path = path,
+                      .reserve = in->policy->num[STLS_KEY_MAX_SIGNATURES] / 2,
+                      .status = STLS_OK};
+
+    if (!stls_path_search(in, probe, &a)) {
+        a.status = STLS_ERR_MEMORY;
+    }
+    if (a.status == STLS_OK && path->is_valid) {
+        stls_findings_cut(findings, num_before);
+    } else if (a.status == STLS_OK && !path->is_complete && a.instead != NULL) {
+        stls_path_clear(path, allocator);
+        stls_findings_cut(findings, num_before);
+        a.status = attempt_exactly(path, in, a.instead, 0, findings);
+    }
+    sk_X509_free(a.instead);
+    return a.status;
 }
 
 stls_status stls_path_build(stls_path *path, const stls_path_input *in, stls_findings *findings)
 {
+    const material all = {(STACK_OF(X509) *)in->presented, NULL};
+    size_t num_before = findings->num;
+
     ERR_set_mark();
-    stls_status status = attempt(path, in, (STACK_OF(X509) *)in->presented, findings);
-    if (status == STLS_OK && !path->is_complete && sk_X509_num(in->presented) > 2) {
-        status = turn_back(path, in, findings);
+    stls_status status = attempt(path, in, &all, 0, findings);
+    if (status == STLS_OK && !path->is_valid) {
+        status = try_others(path, in, findings, num_before);
     }
     ERR_pop_to_mark();
     return status;

@@ -13,8 +13,8 @@
 #include "policy.h"
 
 typedef struct {
-    int64_t left;    /* public-key operations */
-    int is_exceeded; /* one was refused: the check must not accept */
+    int64_t left;                    /* public-key operations */
+    int is_exceeded;                 /* one was refused: the check must not accept */
     X509_STORE_CTX_verify_fn verify; /* OpenSSL's own, behind stls_work_guard() */
 } stls_work;
 

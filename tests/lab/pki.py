@@ -4,6 +4,7 @@ Everything follows RFC 5280's profile (what X509_V_FLAG_X509_STRICT looks at)
 unless a caller asks for a particular defect.
 """
 import ipaddress
+import subprocess
 import warnings
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,8 +25,16 @@ DIGESTS = {"sha1": hashes.SHA1, "sha256": hashes.SHA256}
 
 
 def new_key(kind):
+    """p256, rsaBITS, or rsaBITSeBITS with a public exponent of so many bits."""
     if kind == "p256":
         return ec.generate_private_key(ec.SECP256R1())
+    bits, _, exponent_bits = kind.removeprefix("rsa").partition("e")
+    if exponent_bits:
+        return serialization.load_pem_private_key(subprocess.run(
+            ["openssl", "genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt",
+             f"rsa_keygen_bits:{bits}", "-pkeyopt",
+             f"rsa_keygen_pubexp:{2 ** (int(exponent_bits) - 1) + 1}"],
+            stdout=subprocess.PIPE, check=True).stdout, None)
     return rsa.generate_private_key(65537, int(kind.removeprefix("rsa")))
 
 

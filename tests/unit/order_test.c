@@ -47,7 +47,12 @@ static const char *order_of(STACK_OF(X509) *presented, stls_anchors *anchors, si
     stls_policy *policy = aid_policy("", NULL);
     size_t used = 0;
     stls_work work;
-    const stls_path_input in = {policy, anchors, STLS_ROLE_SERVER, presented, NOW_S, &work};
+    const stls_path_input in = {.policy = policy,
+                                .anchors = anchors,
+                                .role = STLS_ROLE_SERVER,
+                                .presented = presented,
+                                .now_s = NOW_S,
+                                .work = &work};
 
     stls_findings_init(&findings, &allocator);
     stls_work_init(&work, policy);

@@ -221,6 +221,14 @@ static void names(void **state)
     spec.san = "DNS:example.com,DNS:*.example.com,DNS:a.example.net,IP:192.0.2.1";
     cn.san = "";
     STACK_OF(X509) *many = aid_stack(aid_make_cert(&spec), aid_usual_pki()->inter, NULL);
+    aid_cert ca = {.subject = "CN=Constrained,O=Lab", .key = 6, .is_ca = 1};
+    ca.issuer = aid_usual_pki()->root;
+    ca.name_constraints = "critical,excluded;DNS:foo.example.com";
+    aid_cert wild = aid_leaf_spec();
+    wild.san = "DNS:*.example.com";
+    wild.issuer = aid_make_cert(&ca);
+    wild.issuer_key = 6;
+    STACK_OF(X509) *under = aid_stack(aid_make_cert(&wild), wild.issuer, NULL);
     STACK_OF(X509) *no_san = aid_stack(aid_make_cert(&cn), aid_usual_pki()->inter, NULL);
     const struct {
         own_case c;
@@ -243,6 +251,11 @@ static void names(void **state)
          STLS_REASON_NONE},
         {{"none", .names = {NULL}}, STLS_REASON_NONE},
         {{"client", STLS_ROLE_CLIENT, .names = {NULL}, .policy = "purpose=any"}, STLS_REASON_NONE},
+        {{"excluded under a wildcard", .certs = under, .names = {"bar.example.com",
+                                                                  "FOO.example.com."}},
+         STLS_REASON_CHAIN_CONSTRAINT},
+        {{"not excluded", .certs = under, .names = {"bar.example.com", "*.example.com"}},
+         STLS_REASON_NONE},
         {{"no san", .certs = no_san, .names = {LEAF_NAME}}, STLS_REASON_NAME_NO_IDENTITY},
         {{"no san, fallback", .certs = no_san, .names = {LEAF_NAME},
           .policy = "name_cn_fallback=on"},

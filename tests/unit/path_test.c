@@ -233,6 +233,63 @@ static void constraints(void **state)
     JUDGE(rows);
 }
 
+/* The leaf covers the wanted name; whether its CAs may issue for that very name is another thing. */
+static void trap_30_wanted_names_under_constraints(void **state)
+{
+    static const struct {
+        const char *constraints, *san, *subject, *wanted, *policy;
+        stls_reason reason;
+    } rows[] = {
+        {"critical,excluded;DNS:foo.example.com", "DNS:*.example.com", NULL, "foo.example.com", "",
+         STLS_REASON_CHAIN_CONSTRAINT},
+        {"excluded;DNS:foo.example.com", "DNS:*.example.com", NULL, "foo.example.com", "",
+         STLS_REASON_CHAIN_CONSTRAINT},
+        {"critical,excluded;DNS:.foo.example.com", "DNS:*.foo.example.com,DNS:b.example.com", NULL,
+         "b.example.com", "", STLS_REASON_CHAIN_CONSTRAINT}, /* the other one is OpenSSL's */
+        {"critical,excluded;DNS:foo.example.com", "DNS:*.example.com", NULL, "xfoo.example.com", "",
+         0},
+        {"critical,excluded;DNS:foo.example.com", "DNS:*.example.com", NULL, "bar.example.com", "",
+         0},
+        {"critical,permitted;DNS:example.com", "DNS:*.example.com", NULL, "foo.example.com", "", 0},
+        {"critical,permitted;DNS:example.com,excluded;DNS:foo.example.com", "DNS:*.example.com",
+         NULL, "foo.example.com", "", STLS_REASON_CHAIN_CONSTRAINT},
+        {"critical,permitted;email:example.com", "DNS:*.example.com", NULL, "foo.example.com", "",
+         0},
+        {"critical,permitted;IP:192.0.2.0/255.255.255.0", "IP:192.0.2.1", NULL, "192.0.2.1", "", 0},
+        {"critical,excluded;IP:192.0.2.0/255.255.255.0", "IP:192.0.2.1", NULL, "192.0.2.1", "",
+         STLS_REASON_CHAIN_CONSTRAINT},
+        {"critical,excluded;IP:0.0.0.0/0.0.0.0", "DNS:*.example.com", NULL, "foo.example.com", "",
+         0},
+        {"critical,permitted;DNS:example.org", NULL, "CN=*.example.com", "foo.example.com",
+         "name_cn_fallback=on", STLS_REASON_CHAIN_CONSTRAINT},
+        {"critical,permitted;DNS:example.com", NULL, "CN=*.example.com", "foo.example.com",
+         "name_cn_fallback=on", 0},
+        {"critical,permitted;DNS:example.org", NULL, "CN=intranet", "intranet",
+         "name_cn_fallback=on", STLS_REASON_CHAIN_CONSTRAINT},
+        {"critical,excluded;DNS:intranet", NULL, "CN=intranet", "intranet", "name_cn_fallback=on",
+         STLS_REASON_CHAIN_CONSTRAINT},
+        {"critical,permitted;DNS:example.org", NULL, "CN=a-.example.com", "a-.example.com",
+         "name_cn_fallback=on", STLS_REASON_CHAIN_CONSTRAINT},
+        {"critical,permitted;DNS:example.org", NULL, "CN=a_b.example.com", "a_b.example.com",
+         "name_cn_fallback=on", STLS_REASON_CHAIN_CONSTRAINT},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char policy[100];
+        aid_cert inter = inter_spec(), leaf = aid_leaf_spec();
+        snprintf(policy, sizeof(policy), "revocation=off %s", rows[i].policy);
+        inter.name_constraints = rows[i].constraints;
+        leaf.issuer = aid_make_cert(&inter);
+        leaf.issuer_key = inter.key;
+        leaf.san = rows[i].san;
+        leaf.subject = rows[i].subject != NULL ? rows[i].subject : "CN=leaf";
+        aid_case c = {.policy = policy,
+                      .certs = aid_stack(aid_make_cert(&leaf), leaf.issuer, NULL),
+                      .name = rows[i].wanted};
+        assert_case(rows[i].wanted, &c, rows[i].reason ? STLS_REJECT : STLS_ACCEPT, rows[i].reason);
+    }
+}
+
 static STACK_OF(X509) *with_policies(const char *leaf_policies, const char *inter_policies,
                                      const char *inter_constraints)
 {
@@ -275,6 +332,135 @@ static void certificate_policies(void **state)
     };
     (void)state;
     JUDGE(rows);
+}
+
+/* A policy with a qualifier of this OID: SEQUENCE { 1.2.3.4, { { OID, "x" } } }. */
+static const char *policy_of(int is_critical, const char *oid_der)
+{
+    static char text[8][120];
+    static size_t next;
+    char *made = text[next++ % 8];
+    size_t len = strlen(oid_der) / 2;
+    snprintf(made, sizeof(text[0]), "%sDER:30%02zx30%02zx06032a030430%02zx30%02zx%s160178",
+             is_critical ? "critical," : "", len + 14, len + 12, len + 5, len + 3, oid_der);
+    return made;
+}
+
+#define CPS "06082b06010505070201"
+#define UNKNOWN "06032a0309"
+
+static void trap_33_unknown_qualifiers(void **state)
+{
+    const row rows[] = {
+        {"critical and known", "", with_policies(policy_of(1, CPS), NULL, NULL), 0},
+        {"critical and unknown", "", with_policies(policy_of(1, UNKNOWN), NULL, NULL),
+         STLS_REASON_CHAIN_CONSTRAINT},
+        {"unknown, no profile", "x509_strict=off", with_policies(policy_of(1, UNKNOWN), NULL, NULL),
+         STLS_REASON_CHAIN_CONSTRAINT},
+        {"not critical", "", with_policies(policy_of(0, UNKNOWN), NULL, NULL), 0},
+        {"of the intermediate", "", with_policies(NULL, policy_of(1, UNKNOWN), NULL),
+         STLS_REASON_CHAIN_CONSTRAINT},
+        {"of the intermediate, known", "", with_policies(NULL, policy_of(1, CPS), NULL), 0},
+    };
+    (void)state;
+    JUDGE(rows);
+}
+
+/* ---- several paths ---------------------------------------------------------------- */
+
+static aid_cert twin_spec(void)
+{
+    aid_cert spec = inter_spec();
+    spec.subject = "CN=Twin,O=Lab";
+    return spec;
+}
+
+static X509 *leaf_of_twins(void)
+{
+    aid_cert spec = twin_spec(), leaf = aid_leaf_spec();
+    leaf.issuer = aid_make_cert(&spec);
+    leaf.issuer_key = spec.key;
+    return aid_make_cert(&leaf);
+}
+
+static void trap_31_other_paths(void **state)
+{
+    aid_cert good = twin_spec(), expired = twin_spec(), clients = twin_spec(), names = twin_spec();
+    aid_cert weak = twin_spec(), stranger = twin_spec(), wrong_key = twin_spec();
+    expired.not_after_s = NOW_S - 1;
+    clients.eku = "clientAuth";
+    names.name_constraints = "critical,permitted;DNS:example.org";
+    weak.digest = "SHA1";
+    stranger.issuer = aid_usual_pki()->other_root;
+    stranger.issuer_key = 4;
+    wrong_key.issuer_key = 5;
+    X509 *leaf = leaf_of_twins(), *right = aid_make_cert(&good);
+    const aid_cert *twins[] = {&expired, &clients, &names, &weak, &stranger, &wrong_key};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(twins) / sizeof(twins[0]); i++) {
+        X509 *wrong = aid_make_cert(twins[i]);
+        aid_case c = {.policy = "revocation=off", .certs = aid_stack(leaf, wrong, right, NULL)};
+        assert_case("the wrong one first", &c, STLS_ACCEPT, STLS_REASON_NONE);
+        c.certs = aid_stack(leaf, right, wrong, NULL);
+        assert_case("the right one first", &c, STLS_ACCEPT, STLS_REASON_NONE);
+        c.certs = aid_stack(leaf, wrong, NULL);
+        assert_int_equal(stls_result_verdict(aid_judge(&c)), STLS_REJECT);
+    }
+    /* What is found of the first path is no finding of the one that is taken. */
+    aid_case c = {.policy = "revocation=off",
+                  .certs = aid_stack(leaf, aid_make_cert(&names), right, NULL)};
+    assert_int_equal(aid_findings(aid_judge(&c), STLS_REASON_CHAIN_CONSTRAINT, NULL), 0);
+    assert_int_equal(aid_findings(aid_judge(&c), STLS_REASON_CHAIN_EXTRA, "note"), 1);
+}
+
+/* Rejected, and within the bounds: that this ends at once is what the test is about. */
+static void other_paths_are_bounded(void **state)
+{
+    STACK_OF(X509) *crowd = aid_stack(leaf_of_twins(), NULL), *ring = aid_stack(NULL);
+    aid_cert wrong = twin_spec(), good = twin_spec();
+    (void)state;
+    wrong.issuer_key = 5;
+    for (int i = 0; i < 60; i++) {
+        sk_X509_push(crowd, aid_make_cert(&wrong));
+    }
+    sk_X509_push(crowd, aid_make_cert(&good));
+    aid_case c = {.policy = "revocation=off max_chain_len=100", .certs = crowd};
+    assert_case("a crowd of twins", &c, STLS_REJECT, STLS_REASON_CHAIN_BAD_SIGNATURE);
+
+    /* Twenty certificates of one name and key, each of which may have issued every other. */
+    aid_cert one = {.subject = "CN=Ring,O=Lab", .key = 6, .is_ca = 1, .issuer_key = 6};
+    X509 *first = aid_make_cert(&one);
+    aid_cert leaf = aid_leaf_spec();
+    leaf.issuer = first;
+    leaf.issuer_key = 6;
+    sk_X509_push(ring, aid_make_cert(&leaf));
+    one.issuer = first;
+    one.own_key_id = "";
+    one.key_id = "";
+    for (int i = 0; i < 20; i++) {
+        sk_X509_push(ring, aid_make_cert(&one));
+    }
+    c.certs = ring;
+    assert_int_equal(stls_result_verdict(aid_judge(&c)), STLS_REJECT);
+}
+
+/* Trying another path takes back what was found of the first, and nothing else. */
+static void what_was_found_before_stays(void **state)
+{
+    aid_cert good = twin_spec(), stranger = twin_spec();
+    stranger.issuer = aid_usual_pki()->other_root;
+    stranger.issuer_key = 4;
+    aid_case c = {
+        .policy = "revocation=off",
+        .certs = aid_stack(leaf_of_twins(), aid_make_cert(&stranger), aid_make_cert(&good), NULL)};
+    stls_check *check = aid_new_check(&c, NULL);
+    (void)state;
+    assert_int_equal(stls_check_add_cert_der(check, (const unsigned char *)"x", 1),
+                     STLS_ERR_ARGUMENT);
+    assert_int_equal(stls_check_start(check, NOW_S), STLS_REJECT);
+    assert_int_equal(aid_reason(check), STLS_REASON_CHAIN_MALFORMED);
+    stls_check_free(check);
 }
 
 static STACK_OF(X509) *leaf_without_key_ids(void)
@@ -407,7 +593,12 @@ int main(void)
         cmocka_unit_test(strength),
         cmocka_unit_test(purpose),
         cmocka_unit_test(constraints),
+        cmocka_unit_test(trap_30_wanted_names_under_constraints),
         cmocka_unit_test(certificate_policies),
+        cmocka_unit_test(trap_33_unknown_qualifiers),
+        cmocka_unit_test(trap_31_other_paths),
+        cmocka_unit_test(other_paths_are_bounded),
+        cmocka_unit_test(what_was_found_before_stays),
         cmocka_unit_test(profile),
         cmocka_unit_test(anchor_is_not_held_to_the_profile),
         cmocka_unit_test(old_versions_below_the_anchor),

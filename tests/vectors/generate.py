@@ -15,7 +15,7 @@ from cryptography import x509
 
 from tests.lab import crl, der, ocsp_answer
 from tests.lab.ocsp_answer import Answer, Question
-from tests.lab.pki import Pki
+from tests.lab.pki import USAGES, Pki
 
 HERE = Path(__file__).parent
 MOMENT = datetime(2026, 9, 21, 12)  # when every vector is judged, unless it says otherwise
@@ -171,6 +171,12 @@ class Certificates:
         elif key == "policies":
             extra.append((x509.CertificatePolicies(
                 [x509.PolicyInformation(_oid(oid), None) for oid in value.split("|")]), False))
+        elif key in ("qualifier", "soft_qualifier"):
+            extra.append((_raw("2.5.29.32", der.sequence(der.sequence(
+                der.oid("1.2.3.4"), der.sequence(der.sequence(
+                    der.oid(value), der.tlv(0x16, b"http://cps.test/")))))), key == "qualifier"))
+        elif key == "eku":  # of a CA
+            extra.append((x509.ExtendedKeyUsage([USAGES[value]]), False))
         elif key == "mapping":
             ours, theirs = value.split(":")
             extra.append((_raw("2.5.29.33", der.sequence(der.sequence(
