@@ -42,6 +42,9 @@ typedef struct {
                                        /* ngx_http_strict_tls_upstream_t */
     ngx_module_t                   *hosts[NGX_HTTP_STRICT_TLS_HOSTS];
 
+    /* of nginx's own "$ssl_client_verify" */
+    ngx_http_get_variable_pt        client_verify;
+
     unsigned                        has_status:1;  /* some location */
     unsigned                        strict:1;  /* some location wants to be */
 } ngx_http_strict_tls_main_conf_t;
@@ -93,6 +96,7 @@ typedef struct {
 
     ngx_strict_tls_waiter_t         waiter;    /* for the client's verdict */
     stls_result                    *client;
+    unsigned                        admitted:1;  /* through the gate */
 } ngx_http_strict_tls_ctx_t;
 
 

@@ -270,6 +270,7 @@ ngx_http_strict_tls_client_gate(ngx_http_request_t *r)
 
     case STLS_ACCEPT:
         ngx_http_strict_tls_set_client(ctx, conn->result);
+        ctx->admitted = 1;
         return NGX_DECLINED;
 
     default:

@@ -11,13 +11,16 @@ static ngx_int_t ngx_http_strict_tls_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_strict_tls_client_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_strict_tls_client_verify(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 
 
 ngx_int_t
 ngx_http_strict_tls_add_variables(ngx_conf_t *cf)
 {
-    ngx_http_variable_t        *var;
-    ngx_strict_tls_variable_t  *v;
+    ngx_http_variable_t              *var;
+    ngx_strict_tls_variable_t        *v;
+    ngx_http_strict_tls_main_conf_t  *mcf;
 
     for (v = ngx_strict_tls_variables; v->name.len; v++) {
 
@@ -30,6 +33,25 @@ ngx_http_strict_tls_add_variables(ngx_conf_t *cf)
                                      : ngx_http_strict_tls_variable;
         var->data = v->data;
     }
+
+    /* nginx's own, which is there already: its modules come before this one */
+
+    if (ngx_strict_tls_find_module(cf->cycle, "ngx_http_ssl_module") == NULL) {
+        return NGX_OK;
+    }
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_strict_tls_module);
+
+    var = ngx_http_add_variable(cf, &ngx_strict_tls_client_verify_name,
+                                NGX_HTTP_VAR_CHANGEABLE);
+    if (var == NULL || var->get_handler == NULL) {
+        return NGX_ERROR;
+    }
+
+    mcf->client_verify = var->get_handler;
+
+    var->get_handler = ngx_http_strict_tls_client_verify;
+    var->flags |= NGX_HTTP_VAR_NOCACHEABLE;
 
     return NGX_OK;
 }
@@ -157,4 +179,32 @@ ngx_http_strict_tls_client_variable(ngx_http_request_t *r,
     }
 
     return ngx_strict_tls_show(r->pool, v, result, data);
+}
+
+
+/* "$ssl_client_verify", whose `data` is nginx's. */
+
+static ngx_int_t
+ngx_http_strict_tls_client_verify(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_int_t                         rc;
+    ngx_http_strict_tls_ctx_t        *ctx;
+    ngx_http_strict_tls_srv_conf_t   *scf;
+    ngx_http_strict_tls_main_conf_t  *mcf;
+
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_strict_tls_module);
+
+    rc = mcf->client_verify(r, v, data);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    scf = ngx_http_get_module_srv_conf(r->main, ngx_http_strict_tls_module);
+    ctx = ngx_http_strict_tls_get_ctx(r->main);
+
+    return ngx_strict_tls_client_verify_value(r->connection, &scf->client,
+                                              ctx && ctx->admitted, v,
+                                              r->pool);
 }

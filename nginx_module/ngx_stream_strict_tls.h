@@ -27,6 +27,7 @@ typedef struct {
 
     size_t                          max_cert_list;  /* 0: no strict clients */
     ngx_stream_handler_pt           ssl_handler;    /* nginx's */
+    ngx_stream_get_variable_pt      client_verify;  /* likewise */
 } ngx_stream_strict_tls_main_conf_t;
 
 
@@ -34,6 +35,8 @@ typedef struct {
     ngx_strict_tls_scope_t          upstream;
     ngx_strict_tls_scope_t          client;
     ngx_uint_t                      self_check;
+    ngx_flag_t                      server_name_seen;
+                                       /* "proxy_ssl_server_name" is there */
 
     /* what "proxy_ssl_..." directives have led to */
     ngx_ssl_t                      *ssl;       /* NULL: "proxy_ssl off" */
@@ -52,6 +55,7 @@ typedef struct {
     ngx_strict_tls_owner_t          owner;
     ngx_strict_tls_waiter_t         waiter;    /* for the client's verdict */
     ngx_stream_session_t           *session;
+    unsigned                        admitted:1;  /* through the gate */
 } ngx_stream_strict_tls_ctx_t;
 
 
@@ -62,6 +66,7 @@ extern ngx_module_t  ngx_stream_strict_tls_module;
 #pragma GCC visibility push(hidden)
 
 /* ngx_stream_strict_tls_conf.c */
+ngx_int_t ngx_stream_strict_tls_watch_proxy(ngx_conf_t *cf);
 char *ngx_stream_strict_tls_merge(ngx_conf_t *cf,
     ngx_stream_strict_tls_srv_conf_t *prev,
     ngx_stream_strict_tls_srv_conf_t *conf);

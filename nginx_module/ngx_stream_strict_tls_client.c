@@ -258,6 +258,7 @@ ngx_stream_strict_tls_client_judge(ngx_stream_session_t *s,
         return NGX_AGAIN;
 
     case STLS_ACCEPT:
+        ctx->admitted = 1;
         return NGX_OK;
 
     default:

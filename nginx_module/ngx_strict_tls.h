@@ -522,6 +522,9 @@ void ngx_strict_tls_client_wait(ngx_strict_tls_conn_t *conn,
 void ngx_strict_tls_client_leave(ngx_strict_tls_waiter_t *waiter);
 stls_result *ngx_strict_tls_client_result(ngx_connection_t *c,
     ngx_strict_tls_scope_t *scope);
+ngx_int_t ngx_strict_tls_client_verify_value(ngx_connection_t *c,
+    ngx_strict_tls_scope_t *scope, ngx_uint_t admitted,
+    ngx_variable_value_t *value, ngx_pool_t *pool);
 
 /* ngx_strict_tls_suspend.c */
 void ngx_strict_tls_handler(ngx_connection_t *c);
@@ -666,6 +669,7 @@ typedef struct {
 } ngx_strict_tls_variable_t;
 
 extern ngx_strict_tls_variable_t  ngx_strict_tls_variables[];
+extern ngx_str_t  ngx_strict_tls_client_verify_name;
 ngx_int_t ngx_strict_tls_show(ngx_pool_t *pool, ngx_variable_value_t *v,
     stls_result *result, uintptr_t data);
 

@@ -12,6 +12,10 @@
 static STACK_OF(X509) *ngx_strict_tls_client_certs(SSL *ssl, X509 *leaf);
 static ngx_uint_t ngx_strict_tls_client_is_of(ngx_strict_tls_conn_t *conn,
     X509 *leaf);
+static ngx_strict_tls_conn_t *ngx_strict_tls_client_find(ngx_connection_t *c,
+    ngx_strict_tls_scope_t *scope);
+static const char *ngx_strict_tls_client_why(ngx_strict_tls_conn_t *conn,
+    ngx_uint_t admitted);
 static ngx_uint_t ngx_strict_tls_client_stands(ngx_strict_tls_conn_t *conn);
 static void ngx_strict_tls_client_resume(ngx_strict_tls_job_t *job);
 static stls_verdict ngx_strict_tls_client_conclude(
@@ -290,6 +294,17 @@ stls_result *
 ngx_strict_tls_client_result(ngx_connection_t *c,
     ngx_strict_tls_scope_t *scope)
 {
+    ngx_strict_tls_conn_t  *conn;
+
+    conn = ngx_strict_tls_client_find(c, scope);
+
+    return conn ? conn->result : NULL;
+}
+
+
+static ngx_strict_tls_conn_t *
+ngx_strict_tls_client_find(ngx_connection_t *c, ngx_strict_tls_scope_t *scope)
+{
     X509                   *leaf;
     ngx_strict_tls_conn_t  *conn;
 
@@ -307,9 +322,104 @@ ngx_strict_tls_client_result(ngx_connection_t *c,
             && conn->scope->anchors == scope->anchors
             && ngx_strict_tls_client_is_of(conn, leaf))
         {
-            return conn->result;
+            return conn;
         }
     }
 
     return NULL;
+}
+
+
+/*
+ * For nginx's own "$ssl_client_verify", which knows nothing of what comes after
+ * the handshake: `value` is what it says.  A client is a success only while an
+ * accepting verdict about it stands; one that has been `admitted` is so until a
+ * revocation becomes known, for what was let in is not interrupted.
+ */
+
+ngx_int_t
+ngx_strict_tls_client_verify_value(ngx_connection_t *c,
+    ngx_strict_tls_scope_t *scope, ngx_uint_t admitted,
+    ngx_variable_value_t *value, ngx_pool_t *pool)
+{
+    size_t                  len;
+    const char             *why;
+    ngx_strict_tls_conn_t  *conn;
+
+    value->no_cacheable = 1;
+
+    if (scope->policy == NULL
+        || scope->report
+        || c->ssl == NULL
+        || value->not_found
+        || SSL_get0_peer_certificate(c->ssl->connection) == NULL)
+    {
+        return NGX_OK;
+    }
+
+    conn = ngx_strict_tls_client_find(c, scope);
+    why = ngx_strict_tls_client_why(conn, admitted);
+
+    /* what nginx has refused by itself it gives the reason for */
+
+    if (why == NULL
+        || ((conn == NULL || conn->result == NULL)
+            && (value->len != sizeof("SUCCESS") - 1
+                || ngx_strncmp(value->data, "SUCCESS", value->len) != 0)))
+    {
+        return NGX_OK;
+    }
+
+    len = ngx_strlen(why);
+
+    value->data = ngx_pnalloc(pool, sizeof("FAILED:") - 1 + len);
+    if (value->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    value->len = ngx_sprintf(value->data, "FAILED:%*s", len, why)
+                 - value->data;
+
+    return NGX_OK;
+}
+
+
+/* NULL: an accepting verdict stands. */
+
+static const char *
+ngx_strict_tls_client_why(ngx_strict_tls_conn_t *conn, ngx_uint_t admitted)
+{
+    const stls_reason_info  *info;
+
+    if (conn == NULL
+        || conn->result == NULL
+        || conn->phase < ngx_strict_tls_accepted)
+    {
+        return "not judged yet";
+    }
+
+    if (stls_result_reason(conn->result) != STLS_REASON_NONE
+        || conn->phase != ngx_strict_tls_accepted)
+    {
+        info = stls_reason_get0(stls_result_reason(conn->result));
+
+        if (info == NULL
+            || info->x509_err == X509_V_OK
+            || info->x509_err == X509_V_ERR_UNSPECIFIED
+            || info->x509_err == X509_V_ERR_APPLICATION_VERIFICATION)
+        {
+            return info ? info->text : "refused";
+        }
+
+        return X509_verify_cert_error_string(info->x509_err);
+    }
+
+    if (admitted) {
+        return ngx_strict_tls_cache_revoked_since(conn->main_conf->zone,
+                                                  conn->epoch, conn->result)
+               ? "certificate revoked" : NULL;
+    }
+
+    return ngx_strict_tls_reusable(conn) == NGX_OK ? NULL
+                                                   : "the verdict has ended";
 }

@@ -19,6 +19,11 @@ ngx_strict_tls_variable_t  ngx_strict_tls_variables[] = {
 };
 
 
+/* nginx's: see ngx_strict_tls_client_verify_value(). */
+
+ngx_str_t  ngx_strict_tls_client_verify_name = ngx_string("ssl_client_verify");
+
+
 ngx_int_t
 ngx_strict_tls_show(ngx_pool_t *pool, ngx_variable_value_t *v,
     stls_result *result, uintptr_t data)
