@@ -236,7 +236,10 @@ ngx_http_strict_tls_get_peer(ngx_peer_connection_t *pc, void *data)
 
     c = pc->connection;
 
-    if (c == NULL || ngx_http_strict_tls_fits(ctx, c) == NGX_OK) {
+    if (c == NULL
+        || ngx_http_strict_tls_fits(ctx, c) == NGX_OK
+        || ctx->scope->report)
+    {
         return NGX_DONE;
     }
 

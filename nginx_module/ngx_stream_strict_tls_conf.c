@@ -8,6 +8,8 @@
 #include "ngx_strict_tls_own.h"
 
 
+static char *ngx_stream_strict_tls_see_server_name(ngx_conf_t *cf,
+    ngx_str_t *value, ngx_uint_t data);
 static ngx_int_t ngx_stream_strict_tls_find_proxy(ngx_conf_t *cf,
     ngx_stream_strict_tls_srv_conf_t *conf);
 static ngx_int_t ngx_stream_strict_tls_arm(ngx_conf_t *cf,
@@ -32,6 +34,38 @@ static ngx_str_t  ngx_stream_strict_tls_proxy_certificate_key =
     ngx_string("proxy_ssl_certificate_key");
 
 
+/* Before stream{} is read. */
+
+ngx_int_t
+ngx_stream_strict_tls_watch_proxy(ngx_conf_t *cf)
+{
+    ngx_module_t  *module;
+
+    module = ngx_strict_tls_find_module(cf->cycle, "ngx_stream_proxy_module");
+
+    return module ? ngx_strict_tls_watch(cf, module,
+                                      &ngx_stream_strict_tls_proxy_server_name,
+                                      ngx_stream_strict_tls_see_server_name, 0)
+                  : NGX_OK;
+}
+
+
+/* "off" and no directive at all are the same in the module's configuration. */
+
+static char *
+ngx_stream_strict_tls_see_server_name(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_uint_t data)
+{
+    ngx_stream_strict_tls_srv_conf_t  *conf;
+
+    conf = ngx_stream_conf_get_module_srv_conf(cf,
+                                               ngx_stream_strict_tls_module);
+    conf->server_name_seen = 1;
+
+    return NGX_CONF_OK;
+}
+
+
 char *
 ngx_stream_strict_tls_merge(ngx_conf_t *cf,
     ngx_stream_strict_tls_srv_conf_t *prev,
@@ -39,6 +73,7 @@ ngx_stream_strict_tls_merge(ngx_conf_t *cf,
 {
     ngx_conf_merge_uint_value(conf->self_check, prev->self_check,
                               NGX_STRICT_TLS_SELF_CHECK_WARN);
+    ngx_conf_merge_value(conf->server_name_seen, prev->server_name_seen, 0);
 
     if (ngx_strict_tls_inherit(cf, &prev->upstream, &conf->upstream) != NGX_OK
         || ngx_stream_strict_tls_find_proxy(cf, conf) != NGX_OK
@@ -78,7 +113,12 @@ ngx_stream_strict_tls_arm(ngx_conf_t *cf,
     }
 
     /* without it servers of many names present the wrong certificate */
-    *conf->ssl_server_name = 1;
+
+    if (conf->upstream.mode == NGX_STRICT_TLS_ENFORCE
+        || !conf->server_name_seen)
+    {
+        *conf->ssl_server_name = 1;
+    }
 
     trusted = conf->upstream.trusted_certificate;
 

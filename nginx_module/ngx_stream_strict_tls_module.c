@@ -159,6 +159,10 @@ ngx_stream_strict_tls_preconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
+    if (ngx_stream_strict_tls_watch_proxy(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     return ngx_stream_strict_tls_add_variables(cf);
 }
 
@@ -170,6 +174,8 @@ ngx_stream_strict_tls_postconfiguration(ngx_conf_t *cf)
     ngx_stream_handler_pt              *h;
     ngx_stream_core_main_conf_t        *cmcf;
     ngx_stream_strict_tls_main_conf_t  *mcf;
+
+    ngx_strict_tls_watch_end();
 
     mcf = ngx_stream_conf_get_module_main_conf(cf,
                                                ngx_stream_strict_tls_module);
@@ -268,6 +274,7 @@ ngx_stream_strict_tls_create_srv_conf(ngx_conf_t *cf)
     ngx_strict_tls_init_scope(&conf->client, STLS_ROLE_CLIENT);
 
     conf->self_check = NGX_CONF_UNSET_UINT;
+    conf->server_name_seen = NGX_CONF_UNSET;
 
     return conf;
 }

@@ -21,6 +21,7 @@ typedef struct {
 
 static char *ngx_strict_tls_watched(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static ngx_strict_tls_set_pt ngx_strict_tls_handler_of(ngx_command_t *cmd);
 static void ngx_strict_tls_watch_cleanup(void *data);
 
 
@@ -132,6 +133,23 @@ ngx_strict_tls_watched(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+/* The module's own, watched or not. */
+
+static ngx_strict_tls_set_pt
+ngx_strict_tls_handler_of(ngx_command_t *cmd)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < ngx_strict_tls_nwatches; i++) {
+        if (ngx_strict_tls_watches[i].cmd == cmd) {
+            return ngx_strict_tls_watches[i].set;
+        }
+    }
+
+    return cmd->set;
+}
+
+
 /* ---- where it is kept ---- */
 
 /* By name, for each of these modules may be missing from the binary. */
@@ -168,7 +186,7 @@ ngx_strict_tls_conf_slot(ngx_module_t *module, void *conf, ngx_str_t *name,
 
         if (cmd->name.len == name->len
             && ngx_strncmp(cmd->name.data, name->data, name->len) == 0
-            && cmd->set == set)
+            && ngx_strict_tls_handler_of(cmd) == set)
         {
             return (u_char *) conf + cmd->offset;
         }

@@ -174,14 +174,16 @@ ngx_strict_tls_start(SSL *ssl)
     /* nginx may have offered what a lax location has left */
     (void) SSL_set_session(ssl, NULL);
 
-    /* after the verdict nobody comes with other certificates */
-    SSL_set_options(ssl, SSL_OP_NO_RENEGOTIATION);
-
-    SSL_set_max_cert_list(ssl, scope->max_cert_list);
     SSL_set_tlsext_status_type(ssl, TLSEXT_STATUSTYPE_ocsp);
+
+    /* report mode lets the connection be as it is without us */
 
     if (!scope->report) {
         SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+        SSL_set_max_cert_list(ssl, scope->max_cert_list);
+
+        /* after the verdict nobody comes with other certificates */
+        SSL_set_options(ssl, SSL_OP_NO_RENEGOTIATION);
     }
 
     conn = ngx_strict_tls_create_conn(c,

@@ -149,6 +149,7 @@ ngx_strict_tls_judge_resumed(ngx_strict_tls_conn_t *conn)
     result = conn->inherited;
 
     if (result
+        && stls_result_reason(result) == STLS_REASON_NONE
         && ngx_strict_tls_cache_revoked_since(conn->main_conf->zone,
                                               conn->epoch, result))
     {

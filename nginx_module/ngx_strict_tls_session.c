@@ -155,8 +155,11 @@ ngx_strict_tls_session_save(ngx_connection_t *c)
 
     ngx_strict_tls_sync(worker);
 
-    if (ngx_strict_tls_cache_revoked_since(conn->main_conf->zone,
-                                           conn->epoch, conn->result))
+    /* a reject is one of report mode, which keeps sessions as nginx does */
+
+    if (stls_result_reason(conn->result) == STLS_REASON_NONE
+        && ngx_strict_tls_cache_revoked_since(conn->main_conf->zone,
+                                              conn->epoch, conn->result))
     {
         return;
     }
@@ -385,7 +388,9 @@ ngx_strict_tls_session_drop_question(ngx_strict_tls_worker_t *worker,
         next = ngx_queue_next(q);
         s = ngx_queue_data(q, ngx_strict_tls_session_t, queue);
 
-        if (ngx_strict_tls_rests_on(s->result, question)) {
+        if (stls_result_reason(s->result) == STLS_REASON_NONE
+            && ngx_strict_tls_rests_on(s->result, question))
+        {
             ngx_strict_tls_session_free(worker, s);
         }
     }
