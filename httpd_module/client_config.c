@@ -121,8 +121,7 @@ void *mst_merge_server_conf(apr_pool_t *p, void *basev, void *addv)
     const mst_client_conf *base = basev, *add = addv;
     mst_client_conf *conf = apr_pmemdup(p, add, sizeof(*conf));
 
-    memcpy(&conf->own, mst_merge_dir_conf(p, (void *) &base->own, (void *) &add->own),
-           sizeof(conf->own));
+    mst_merge_values(&conf->own, &base->own, &add->own);
     if (conf->asks == MST_UNSET) {
         conf->asks = base->asks;
     }

@@ -54,8 +54,12 @@ long mst_parse_mode(const char *arg)
 
 static const char *set_mode(cmd_parms *cmd, void *dconf, const char *arg)
 {
-    mst_dir_conf *conf = dconf;
+    mst_dir_conf *conf = &((mst_section *) dconf)->conf;
+    const char *said = mst_enter_section(cmd, dconf);
 
+    if (said != NULL) {
+        return said;
+    }
     if (conf->mode != MST_UNSET) {
         return "StrictTLS is given twice in this section";
     }
@@ -93,7 +97,9 @@ const char *mst_set_value(cmd_parms *cmd, mst_dir_conf *conf, const char *arg)
 
 static const char *set_key(cmd_parms *cmd, void *dconf, const char *arg)
 {
-    return mst_set_value(cmd, dconf, arg);
+    const char *said = mst_enter_section(cmd, dconf);
+
+    return said ? said : mst_set_value(cmd, &((mst_section *) dconf)->conf, arg);
 }
 
 static const char *add_file(apr_pool_t *p, stls_anchors *anchors, const char *file)
@@ -167,7 +173,9 @@ const char *mst_set_trusted(cmd_parms *cmd, mst_dir_conf *conf, const char *arg)
 
 static const char *set_trusted(cmd_parms *cmd, void *dconf, const char *arg)
 {
-    return mst_set_trusted(cmd, dconf, arg);
+    const char *said = mst_enter_section(cmd, dconf);
+
+    return said ? said : mst_set_trusted(cmd, &((mst_section *) dconf)->conf, arg);
 }
 
 static const char *split_proxy(apr_pool_t *p, const char *arg, const char **host,
@@ -185,10 +193,13 @@ static const char *split_proxy(apr_pool_t *p, const char *arg, const char **host
 
 static const char *set_http_proxy(cmd_parms *cmd, void *dconf, const char *arg)
 {
-    mst_dir_conf *conf = dconf;
-    const char *host;
+    mst_dir_conf *conf = &((mst_section *) dconf)->conf;
+    const char *host, *said = mst_enter_section(cmd, dconf);
     apr_port_t port;
 
+    if (said != NULL) {
+        return said;
+    }
     if (conf->http_proxy != NULL) {
         return "StrictTLSHTTPProxy is given twice in this section";
     }
@@ -261,51 +272,6 @@ __attribute__((constructor)) static void make_commands(void)
         mst_add_command(cmd++, names[i], set_key, &info[i], anywhere, info[i].doc);
     }
     (void) mst_client_commands(cmd);
-}
-
-/* ---- sections ---------------------------------------------------------------------- */
-
-void *mst_create_dir_conf(apr_pool_t *p, char *dir)
-{
-    mst_dir_conf *conf = apr_pcalloc(p, sizeof(*conf));
-
-    (void) dir;
-    conf->mode = MST_UNSET;
-    return conf;
-}
-
-/* httpd does this for each request: pointers are copied, nothing is made. */
-void *mst_merge_dir_conf(apr_pool_t *p, void *basev, void *addv)
-{
-    const mst_dir_conf *base = basev, *add = addv;
-    mst_dir_conf *conf = apr_pmemdup(p, add, sizeof(*conf));
-    int i;
-
-    if (conf->mode == MST_UNSET) {
-        conf->mode = base->mode;
-    }
-    if (conf->trusted == NULL) {
-        conf->trusted = base->trusted;
-    }
-    if (conf->http_proxy == NULL) {
-        conf->http_proxy = base->http_proxy;
-    }
-    if (conf->status_access == MST_STATUS_UNSET) {
-        conf->status_access = base->status_access;
-    }
-    if (add->value[STLS_KEY_PRESET] == NULL) { /* a preset begins anew */
-        for (i = 0; i < STLS_NUM_KEYS; i++) {
-            if (conf->value[i] == NULL) {
-                conf->value[i] = base->value[i];
-            }
-        }
-    }
-    return conf;
-}
-
-mst_dir_conf *mst_get_dir_conf(ap_conf_vector_t *dir_conf)
-{
-    return ap_get_module_config(dir_conf, &strict_tls_module);
 }
 
 /* ---- the whole configuration -------------------------------------------------------- */
@@ -383,13 +349,18 @@ const char *mst_try_policy(apr_pool_t *p, const mst_dir_conf *conf)
 static int check_section(server_rec *s, const mst_dir_conf *base, ap_conf_vector_t *section,
                          apr_pool_t *ptemp)
 {
-    mst_dir_conf *conf = section ? mst_get_dir_conf(section) : NULL;
+    const mst_dir_conf *own = section ? mst_get_dir_conf(section) : base;
+    mst_dir_conf merged;
+    const mst_dir_conf *conf = base;
     const char *said;
 
-    if (section && conf == NULL) {
+    if (own == NULL) {
         return 1;
     }
-    conf = conf ? mst_merge_dir_conf(ptemp, (void *) base, conf) : (mst_dir_conf *) base;
+    if (section) {
+        mst_merge_values(&merged, base, own);
+        conf = &merged;
+    }
     if (conf->mode != MST_ENFORCE && conf->mode != MST_REPORT) {
         return 1;
     }
@@ -404,8 +375,8 @@ static int check_section(server_rec *s, const mst_dir_conf *base, ap_conf_vector
     return 1;
 }
 
-static int check_sections(server_rec *s, const mst_dir_conf *base, apr_array_header_t *sections,
-                          apr_pool_t *ptemp)
+static int check_sections(server_rec *s, const mst_dir_conf *base,
+                          const apr_array_header_t *sections, apr_pool_t *ptemp)
 {
     int i;
 
@@ -474,20 +445,50 @@ int mst_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
         const mst_dir_conf *base = mst_get_dir_conf(s->lookup_defaults);
 
         if (!check_section(s, base, NULL, ptemp) || !check_sections(s, base, core->sec_url, ptemp)
-            || !check_sections(s, base, core->sec_dir, ptemp)) {
+            || !check_sections(s, base, core->sec_dir, ptemp)
+            || !check_sections(s, base, mst_proxy_sections(s), ptemp)) {
             return HTTP_INTERNAL_SERVER_ERROR;
         }
+        mst_get_client_conf(s)->targets = mst_find_targets(pconf, s);
     }
     return OK;
 }
 
 /* ---- one process ----------------------------------------------------------------------- */
 
+static apr_status_t forget_runtimes(void *data)
+{
+    (void) data;
+    runtime_mutex = NULL;
+    return APR_SUCCESS;
+}
+
 void mst_config_child_init(apr_pool_t *p)
 {
     runtime_pool = p;
     apr_thread_mutex_create(&runtime_mutex, APR_THREAD_MUTEX_DEFAULT, p);
     runtimes = apr_hash_make(p);
+    /* a process that serves by itself (httpd -X) reads the configuration again */
+    apr_pool_cleanup_register(p, NULL, forget_runtimes, apr_pool_cleanup_null);
+}
+
+int mst_is_running(void)
+{
+    return runtime_mutex != NULL;
+}
+
+apr_pool_t *mst_lock_runtimes(void)
+{
+    if (runtime_mutex == NULL) {
+        return NULL;
+    }
+    apr_thread_mutex_lock(runtime_mutex);
+    return runtime_pool;
+}
+
+void mst_unlock_runtimes(void)
+{
+    apr_thread_mutex_unlock(runtime_mutex);
 }
 
 static mst_runtime *make_runtime(const mst_dir_conf *conf)

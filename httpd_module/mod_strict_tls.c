@@ -85,9 +85,43 @@ static int rejection(request_rec *r, int is_remote)
         ? HTTP_SERVICE_UNAVAILABLE : HTTP_BAD_GATEWAY;
 }
 
-static int is_strict(const request_rec *r)
+/* The backend's name, whatever Host the client sent (ProxyPreserveHost); NULL: none. */
+static const char *name_of(apr_pool_t *p, const char *url)
 {
-    return mst_get_dir_conf(r->per_dir_config)->mode == MST_ENFORCE;
+    const char *host = strstr(url, "://"), *end, *port;
+    apr_uri_t uri;
+
+    if (host != NULL) {
+        host += 3;
+        for (end = host; apr_isalnum(*end) || *end == '.' || *end == '-'; end++) {
+        }
+        for (port = end + (*end == ':'); apr_isdigit(*port); port++) {
+        }
+        if (end > host && (*port == '/' || *port == '\0')) {
+            return apr_pstrmemdup(p, host, (apr_size_t) (end - host));
+        }
+    }
+    return apr_uri_parse(p, url, &uri) == APR_SUCCESS && uri.hostname && *uri.hostname
+        ? uri.hostname : NULL;
+}
+
+/* Its balancer, or what httpd took the request for: the socket of a backend stands there. */
+static const char *passed_to(request_rec *r, const proxy_worker *worker)
+{
+    if (worker->balancer != NULL) {
+        return apr_pstrcat(r->pool, worker->balancer->s->name, "/", NULL);
+    }
+    return r->filename && !strncmp(r->filename, "proxy:", 6) ? r->filename + 6 : NULL;
+}
+
+static mst_runtime *runtime_of(request_rec *r, const proxy_worker *worker, const char *url)
+{
+    mst_section *section = mst_get_section(r->per_dir_config);
+
+    if (mst_has_targets(r->server)) {
+        section = mst_section_for(r->server, section, url, passed_to(r, worker), r->pool);
+    }
+    return mst_section_runtime(section);
 }
 
 /*
@@ -100,7 +134,6 @@ static int scheme_handler(request_rec *r, proxy_worker *worker, proxy_server_con
 {
     mst_request *rq = make_request(r);
     int is_remote = proxyhost != NULL, rc;
-    apr_uri_t uri;
 
     if (rq->running) {
         return DECLINED; /* called from below */
@@ -112,17 +145,15 @@ static int scheme_handler(request_rec *r, proxy_worker *worker, proxy_server_con
         }
         return rc;
     }
-    /* the backend's name, whatever Host the client sent (ProxyPreserveHost) */
-    rq->name = NULL;
-    if (apr_uri_parse(r->pool, url, &uri) == APR_SUCCESS && uri.hostname && *uri.hostname) {
-        rq->name = uri.hostname;
-    }
+    rq->name = name_of(r->pool, url);
+    rq->rt = runtime_of(r, worker, url);
     rc = run_handlers(rq, worker, conf, url, proxyhost, proxyport);
     if (rq->rejected && rc != OK && rc != DONE && rc != SUSPENDED) {
         rq->remote_rejected = is_remote;
         return rejection(r, is_remote);
     }
-    rq->remote_failed = is_remote && rc == HTTP_BAD_GATEWAY && is_strict(r);
+    rq->remote_failed = is_remote && rc == HTTP_BAD_GATEWAY && rq->rt != NULL
+        && !rq->rt->report;
     return rc;
 }
 
@@ -156,9 +187,7 @@ static apr_status_t look(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t
 
     if (mode == AP_MODE_SPECULATIVE && block == APR_NONBLOCK_READ && current != NULL
         && conn->user != current) {
-        mst_runtime *rt = mst_get_runtime(mst_get_dir_conf(current->r->per_dir_config));
-
-        if (!may_ride(conn, rt, current->name)) {
+        if (!may_ride(conn, current->rt, current->name)) {
             mst_count(MST_POOLED_CLOSED);
             ap_log_cerror(APLOG_MARK, APLOG_DEBUG, 0, f->c, STLSLOGNO(4)
                           "strict-tls: pooled connection closed: its verdict does not fit");
@@ -178,22 +207,16 @@ static apr_status_t forget_conn(void *data)
 /* The sections' merged configuration must not be kept: what it says is. */
 static int bind_outgoing(conn_rec *c, ap_conf_vector_t *dir_conf, int enable_ssl)
 {
-    ap_conf_vector_t *section = dir_conf;
     mst_conn *conn = conn_of(c);
     mst_runtime *rt;
 
     if (!enable_ssl) {
         return DECLINED;
     }
-    /* whoever calls without the request's sections: the request's count */
-    if (current != NULL) {
-        section = current->r->per_dir_config;
-    }
-    else if (section == NULL) {
-        section = c->base_server->lookup_defaults;
-    }
-    rt = mst_get_runtime(mst_get_dir_conf(section));
-
+    /* a request's sections count, whatever is called with */
+    rt = current ? current->rt
+        : mst_section_runtime(mst_get_section(dir_conf ? dir_conf
+                                                       : c->base_server->lookup_defaults));
     if (conn == NULL) {
         conn = apr_pcalloc(c->pool, sizeof(*conn));
         conn->c = c;

@@ -28,6 +28,8 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include <stdatomic.h>
+
 #include <strict_tls/strict_tls.h>
 
 APLOG_USE_MODULE(strict_tls);
@@ -85,16 +87,17 @@ typedef struct {
     apr_port_t proxy_port;
 } mst_runtime;
 
-void *mst_create_dir_conf(apr_pool_t *p, char *dir);
-void *mst_merge_dir_conf(apr_pool_t *p, void *base, void *add);
 extern command_rec mst_commands[];
 
 int mst_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp);
 int mst_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s,
                      int has_proxy);
 void mst_config_child_init(apr_pool_t *p);
-
-mst_dir_conf *mst_get_dir_conf(ap_conf_vector_t *dir_conf);
+/* The configuration is read, connections are made from now on. */
+int mst_is_running(void);
+/* Memory that lives as long as the process, locked; NULL, and no lock, before it runs. */
+apr_pool_t *mst_lock_runtimes(void);
+void mst_unlock_runtimes(void);
 
 /* While the configuration is read. The first is the caller's to free; NULL: not to be had. */
 stls_policy *mst_make_policy(const mst_dir_conf *conf, stls_error *err);
@@ -121,10 +124,50 @@ void mst_add_command(command_rec *cmd, const char *name,
 const char *mst_load_anchors(apr_pool_t *p, const char *key, const apr_array_header_t *files);
 const char *mst_try_policy(apr_pool_t *p, const mst_dir_conf *conf);
 
+/* ---- section.c: which section is a connection to a backend judged by? ------- */
+
+/* In httpd's order of merging. */
+typedef enum { MST_IN_SERVER, MST_IN_FILES, MST_IN_PROXY, MST_IN_LOCATION, MST_IN_IF } mst_place;
+
+/* Of the configuration, or merged of two others, or read with a request and passing with it. */
+typedef struct mst_section {
+    mst_dir_conf conf;
+    mst_place place;
+    int is_passing;
+    struct mst_section *base; /* NULL: not merged */
+    struct mst_section *add;
+    _Atomic(struct mst_section *) merged; /* what was merged with this as its base */
+    struct mst_section *next;             /* of those */
+    _Atomic(mst_runtime *) rt;
+} mst_section;
+
+void *mst_create_dir_conf(apr_pool_t *p, char *dir);
+void *mst_merge_dir_conf(apr_pool_t *p, void *base, void *add);
+void mst_merge_values(mst_dir_conf *conf, const mst_dir_conf *base, const mst_dir_conf *add);
+/* For every directive of a section: NULL, or why it may not stand there. */
+const char *mst_enter_section(cmd_parms *cmd, void *dconf);
+mst_section *mst_get_section(const ap_conf_vector_t *dir_conf);
+mst_dir_conf *mst_get_dir_conf(const ap_conf_vector_t *dir_conf);
+/* NULL where it is off. */
+mst_runtime *mst_section_runtime(mst_section *section);
+
+const apr_array_header_t *mst_proxy_sections(const server_rec *s);
+/* What <Proxy> sections say about backends, for mst_section_for(). */
+apr_array_header_t *mst_find_targets(apr_pool_t *p, server_rec *s);
+int mst_has_targets(const server_rec *s);
+/*
+ * `section` and those <Proxy> sections about the backend at `url` that httpd did not merge with it:
+ * they are about a balancer's member, or the request was passed on (`passed_to`, or NULL) after
+ * httpd had looked.
+ */
+mst_section *mst_section_for(server_rec *s, mst_section *section, const char *url,
+                             const char *passed_to, apr_pool_t *p);
+
 /* ---- client_config.c: what was configured about clients --------------------- */
 
 /* Of a server or virtual host. */
 typedef struct {
+    apr_array_header_t *targets; /* section.c's; NULL: none */
     mst_dir_conf own;    /* StrictTLSClient... as it stands there */
     mst_dir_conf effective;
     mst_runtime *rt;     /* of effective, in a child; NULL where it is off */
@@ -264,6 +307,7 @@ typedef struct mst_request {
     request_rec *r;
     struct mst_request *outer; /* of this thread */
     const char *name;          /* the backend's */
+    mst_runtime *rt;           /* it is to be judged by this; NULL: by nothing */
     int rejected; /* in this attempt */
     int running;
     int remote_rejected; /* behind a forward proxy, in this round of mod_proxy's attempts */

@@ -25,8 +25,12 @@ static stls_report_table *own;   /* by "file" and index */
 
 const char *mst_set_status(cmd_parms *cmd, void *dconf, const char *arg)
 {
-    mst_dir_conf *conf = dconf;
+    mst_dir_conf *conf = &((mst_section *) dconf)->conf;
+    const char *said = mst_enter_section(cmd, dconf);
 
+    if (said != NULL) {
+        return said;
+    }
     if (!ap_cstr_casecmp(arg, "public")) {
         conf->status_access = MST_STATUS_PUBLIC;
     }
