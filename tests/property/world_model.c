@@ -181,7 +181,8 @@ static int may_have_signed(const path *p, const world_statement *s, int cert, in
     for (int k = 0; k < w->num_certs; k++) {
         const world_cert *c = &w->certs[k];
         if (c->name == s->name && c->key == s->key && c->may_sign_crls
-            && (c->is_presented || c->is_crl_issuer) && reaches_anchor(p, k, cert, 0)) {
+            && (c->is_presented || c->is_crl_issuer || has(p, k))
+            && reaches_anchor(p, k, cert, 0)) {
             return 1;
         }
         /* A CRL issuer that its CA names for its own certificate may speak for itself. */
