@@ -89,7 +89,9 @@ static void find_target(char target[PATH_LEN])
         wanted = "curl";
     }
     if (strchr(wanted, '/') != NULL) {
-        snprintf(target, PATH_LEN, "%s", wanted);
+        if (snprintf(target, PATH_LEN, "%s", wanted) >= PATH_LEN) {
+            refuse("the name of the program in STRICT_TLS_CURL is longer than a path can be");
+        }
         if (access(target, X_OK) != 0) {
             refuse("%s: %s", target, strerror(errno));
         }
@@ -97,9 +99,10 @@ static void find_target(char target[PATH_LEN])
     }
     for (at = at != NULL ? at : "/usr/bin:/bin"; *at != '\0';) {
         size_t len = strcspn(at, ":");
-        if (len > 0 && len < PATH_LEN - strlen(wanted) - 1) {
-            snprintf(target, PATH_LEN, "%.*s/%s", (int)len, at, wanted);
-            if (access(target, X_OK) == 0 && !is_this_program(target)) {
+        if (len > 0 && len < PATH_LEN) {
+            int target_len = snprintf(target, PATH_LEN, "%.*s/%s", (int)len, at, wanted);
+            if (target_len > 0 && target_len < PATH_LEN && access(target, X_OK) == 0
+                && !is_this_program(target)) {
                 return;
             }
         }

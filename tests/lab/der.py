@@ -38,6 +38,24 @@ def null():
     return tlv(0x05)
 
 
+def split(value):
+    """The values in a constructed value, each with its tag and length."""
+    at, parts = _header_len(value), []
+    while at < len(value):
+        end = at + _header_len(value[at:]) + _content_len(value[at:])
+        parts.append(value[at:end])
+        at = end
+    return parts
+
+
+def _header_len(value):
+    return 2 + (value[1] & 0x7F if value[1] & 0x80 else 0)
+
+
+def _content_len(value):
+    return int.from_bytes(value[2:_header_len(value)], "big") if value[1] & 0x80 else value[1]
+
+
 def oid(dotted):
     first, second, *rest = map(int, dotted.split("."))
     body = bytearray()

@@ -21,8 +21,8 @@ class OpensslResponder:
 
     def know(self, entity, revoked=False):
         """One line of the CA database (the format that `openssl ca` writes)."""
-        expires = entity.cert.not_valid_after.strftime("%Y%m%d%H%M%SZ")
-        when = entity.cert.not_valid_before.strftime("%y%m%d%H%M%SZ") + ",keyCompromise"
+        expires = entity.expires_at.strftime("%Y%m%d%H%M%SZ")
+        when = entity.starts_at.strftime("%y%m%d%H%M%SZ") + ",keyCompromise"
         serial = f"{entity.serial:X}"
         serial = serial.zfill(len(serial) + len(serial) % 2)
         with self._index.open("a") as index:

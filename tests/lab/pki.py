@@ -5,23 +5,25 @@ unless a caller asks for a particular defect.
 """
 import ipaddress
 import subprocess
-import warnings
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import (AuthorityInformationAccessOID as AIA, ExtendedKeyUsageOID as EKU,
                                    NameOID)
+
+from . import der
 
 USAGES = {
     "server": EKU.SERVER_AUTH,
     "client": EKU.CLIENT_AUTH,
     "ocsp": EKU.OCSP_SIGNING,
 }
-DIGESTS = {"sha1": hashes.SHA1, "sha256": hashes.SHA256}
+# Signature algorithms with SHA-1, by the key's: a library no longer signs certificates with them.
+ECDSA_SHA1, RSA_SHA1 = "1.2.840.10045.4.1", "1.2.840.113549.1.1.5"
 
 
 def new_key(kind):
@@ -40,7 +42,7 @@ def new_key(kind):
 
 def now():
     """UTC, naive, whole seconds: what X.509 can express."""
-    return datetime.utcnow().replace(microsecond=0)
+    return datetime.now(timezone.utc).replace(microsecond=0, tzinfo=None)
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,16 @@ class Entity:
     @property
     def pem(self):
         return self.cert.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def starts_at(self):
+        """UTC, naive."""
+        return _naive(self.cert, "not_valid_before")
+
+    @property
+    def expires_at(self):
+        """UTC, naive."""
+        return _naive(self.cert, "not_valid_after")
 
     @property
     def serial(self):
@@ -141,9 +153,10 @@ class Pki:
                 critical=True)
         for extension, critical in extra:
             builder = builder.add_extension(extension, critical)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the lab's SHA-1 signatures are weak on purpose
-            cert = builder.sign(issuer.key if issuer else private, DIGESTS[digest]())
+        signing_key = issuer.key if issuer else private
+        cert = builder.sign(signing_key, hashes.SHA256())
+        if digest == "sha1":
+            cert = _signed_with_sha1(cert, signing_key)
         return self._keep(label, cert, private, issuer)
 
     def altered(self, label, entity):
@@ -169,6 +182,23 @@ class Pki:
             serialization.NoEncryption()))
         self.entities[label] = entity
         return entity
+
+
+def _naive(cert, field):
+    aware = getattr(cert, f"{field}_utc", None)  # from python3-cryptography 42 on
+    return aware.replace(tzinfo=None) if aware else getattr(cert, field)
+
+
+def _signed_with_sha1(cert, key):
+    """The same certificate: weak on purpose, and so nothing that the library would make."""
+    is_ec = isinstance(key, ec.EllipticCurvePrivateKey)
+    algorithm = (der.sequence(der.oid(ECDSA_SHA1)) if is_ec
+                 else der.sequence(der.oid(RSA_SHA1), der.null()))
+    version, serial, _, *rest = der.split(cert.tbs_certificate_bytes)
+    tbs = der.sequence(version, serial, algorithm, *rest)
+    signature = (key.sign(tbs, ec.ECDSA(hashes.SHA1())) if is_ec
+                 else key.sign(tbs, padding.PKCS1v15(), hashes.SHA1()))
+    return x509.load_der_x509_certificate(der.sequence(tbs, algorithm, der.bits(signature)))
 
 
 def _name(cn):

@@ -224,6 +224,16 @@ def test_targets_that_ignore_a_preload(curls):
     refused(curls, STRICT_TLS_CURL="no-such-program")
 
 
+LONGEST_PATH = "/" + "./" * 2041 + "usr/bin/curl"
+
+
+@pytest.mark.parametrize("wanted", ["a" * 5000, LONGEST_PATH + "b"], ids=["name", "path"])
+def test_targets_longer_than_a_path(wanted, curls):
+    """Cut off, either would be a program that exists."""
+    assert len(LONGEST_PATH) == 4095 and os.access(LONGEST_PATH, os.X_OK)
+    refused(curls, "--version", STRICT_TLS_CURL=wanted, PATH=LONGEST_PATH)
+
+
 def test_a_libcurl_inside_the_program(peers, curls):
     """Linked statically, while the rest is not: nothing can stand in for its functions."""
     source, program = curls.folder / "inside.c", curls.folder / "inside"

@@ -157,7 +157,7 @@ def test_a_session_ends_with_its_certificate(version, stage):
     peer = stage.peer("dying", days=10 / 86400, starts=0.0, ocsp="good")
     stage.open()
     _, port = stage.front([fronts.location("/", peer, strict=True, protocols=VERSIONS[version])])
-    dies_at = peer.leaf.cert.not_valid_after.timestamp() - time.timezone
+    dies_at = peer.leaf.expires_at.timestamp() - time.timezone
     assert net.get(port).status == 200
     assert resumed(net.get(port))
     time.sleep(max(0.0, dies_at - time.time()) + 1.1)
@@ -253,7 +253,7 @@ def test_a_kept_alive_connection_ends_with_its_certificate(stage, alive):
     peer = stage.peer("dying", days=10 / 86400, starts=0.0, ocsp="good")
     stage.open()
     _, port = alive(peer, {"/": {"strict": True}})
-    dies_at = peer.leaf.cert.not_valid_after.timestamp() - time.timezone
+    dies_at = peer.leaf.expires_at.timestamp() - time.timezone
     assert net.get(port).status == 200
     time.sleep(max(0.0, dies_at - time.time()) + 1.1)
     assert verdict(net.get(port)) == ("reject", "chain.expired")
