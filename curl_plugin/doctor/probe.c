@@ -276,7 +276,11 @@ void doctor_probe(doctor_capture *capture, const doctor_target *target,
                  "the server refused after the handshake: TLS alert %s",
                  SSL_alert_desc_string_long(capture->peer_alert));
     }
-    capture->is_complete = capture->is_complete && capture->peer_alert < 0;
+    /* Reset before it judged us: the reset overtook its alert, or it sent none. */
+    int is_cut_off = doctor_probe_must_wait(capture) && !capture->new_session
+                     && (code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR
+                         || code == CURLE_GOT_NOTHING);
+    capture->is_complete = capture->is_complete && capture->peer_alert < 0 && !is_cut_off;
     curl_easy_cleanup(curl);
     curl_slist_free_all(connect_to);
     ERR_clear_error();

@@ -105,7 +105,7 @@ def test_in_grace_the_old_answer_is_the_fallback(world):
     took = time.monotonic() - started
     assert 2 <= world.responder.count(peer.place) - asked <= 1 + took / 4
     world.responder.place(peer.place, "revoked")
-    net.wait_until(lambda: world.ask("brief") == OCSP_REVOKED, "the next question", 15)
+    net.wait_until(lambda: world.ask("brief") == OCSP_REVOKED, "the next question")
 
 
 @everywhere()
@@ -116,7 +116,7 @@ def test_past_the_grace_nothing_serves(world):
     world.start({"brief": (peer, {**GRACE, "stale_grace_s": "2"})})
     assert world.ask("brief") == ACCEPT
     world.responder.place(peer.place, "http_500")
-    net.wait_until(lambda: world.ask("brief") == ("reject", "fetch.http"), "the grace to end", 15)
+    net.wait_until(lambda: world.ask("brief") == ("reject", "fetch.http"), "the grace to end")
 
 
 @everywhere()
@@ -132,7 +132,7 @@ def test_a_crl_in_grace_is_no_other(world, crls):
     assert world.ask("brief") == ACCEPT
     assert crls.counts["a.crl"] >= 2
     crls.files["a.crl"] = crl.build(issuing, [peer.leaf.serial], this_update_s=0)
-    net.wait_until(lambda: world.ask("brief") == CRL_REVOKED, "the next question", 15)
+    net.wait_until(lambda: world.ask("brief") == CRL_REVOKED, "the next question")
 
 
 # ---- of two proofs the newer counts --------------------------------------------------------
@@ -171,7 +171,7 @@ def test_what_nobody_has_verified_replaces_nothing(world, crls):
     crls.files["a.crl"] = crl.build(issuing, damage="signature", this_update_s=-1)
     time.sleep(1.5)
     net.wait_until(lambda: world.ask("first") == ACCEPT and crls.counts["a.crl"] > 1,
-                   "the refresh", 15, 0.2)
+                   "the refresh", step_s=0.2)
     time.sleep(0.5)
     assert world.ask("second") == ACCEPT
     assert world.ask("first") == ACCEPT
@@ -203,7 +203,7 @@ class Aging:
         fetched = self._crls.counts["a.crl"]
         time.sleep(self._due - time.monotonic())
         ask()
-        net.wait_until(lambda: self._crls.counts["a.crl"] > fetched, "the refresh", 15)
+        net.wait_until(lambda: self._crls.counts["a.crl"] > fetched, "the refresh")
         time.sleep(1)
 
 
@@ -215,7 +215,7 @@ def test_a_revocation_by_crl_is_news_for_all_processes(world, crls):
     aging = Aging(world, crls, 12)
     world.start({"peer": (peer, {**LEAF, "negative_ttl_s": "600"})}, workers=2)
     net.wait_until(lambda: world.ask("peer") == ACCEPT and crls.counts["a.crl"] > 1,
-                   "both processes to know the CRL", 15)
+                   "both processes to know the CRL")
     aging.replace(peer.leaf)
     aging.refresh(lambda: world.ask("peer"))
     assert {world.ask("peer") for _ in range(ROUNDS)} == {CRL_REVOKED}
@@ -296,7 +296,7 @@ def test_too_many_fetches_are_nobodys_fault(policy, world):
         net.wait_until(lambda: world.responder.count(held.place), "the question")
         refused = world.ask("late")
         world.responder.release(held.place)
-        assert pending.result(30) == ACCEPT
+        assert pending.result(net.PATIENCE_S) == ACCEPT
     assert refused == ("reject", "fetch.denied")
     assert world.responder.count(late.place) == 0
     assert world.ask("late") == ACCEPT

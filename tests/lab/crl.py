@@ -261,7 +261,7 @@ def assert_read_after_want_of_descriptors(file, leaf, front, pids, port, name=ne
         limit_files(pids(), 3)
         file.write(leaf)
         net.wait_until(lambda: ask() and "the CRLs read before stay" in front.new_errors(),
-                       "the log line", 15, 0.1)
+                       "the log line", step_s=0.1)
         limit_files(pids(), 1000)
         # Fewer than the requests that one connection of httpd's is good for.
-        net.wait_until(lambda: ask() == "crl.revoked", "the new content", 20, 0.5)
+        net.wait_until(lambda: ask() == "crl.revoked", "the new content", step_s=0.5)

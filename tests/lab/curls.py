@@ -43,7 +43,7 @@ class Curls:
         status = self._run(
             STRICT_CURL, scenario, STRICT_TLS_REPORT=str(report),
             STRICT_TLS_POLICY=" ".join(f"{key}={value.format(url=url)}" for key, value in words))
-        reports = report.read_text().splitlines() if report.exists() else []
+        reports = net.whole_lines(report).splitlines()
         reason = json.loads(reports[-1])["reason"] if reports else "no report"
         return status, "" if reason == "none" else reason
 

@@ -4,7 +4,7 @@ from .nginx import MODULE, Nginx
 from .scenarios import NAME
 
 # Responders are on loopback here; the rest keeps a silent one from taking long.
-LAB_POLICY = {"fetch_deny": "none", "fetch_timeout_ms": "700"}
+LAB_POLICY = {"fetch_deny": "none", "fetch_timeout_ms": "5000"}
 
 STRICT_HEADERS = """
     add_header X-Strict-TLS-Verdict $strict_tls_verdict always;

@@ -46,7 +46,7 @@ def httpd_verdict(line):
 
 class Httpd:
     def __init__(self, folder, name="httpd", *, module=None, mpm="event", modules=(), hosts=(),
-                 level="info", preload=(), env=None, processes=1, threads=16, ready_s=15.0,
+                 level="info", preload=(), env=None, processes=1, threads=16, ready_s=net.PATIENCE_S,
                  wrap=()):
         """module: load this .so; hosts: names that resolve to loopback; wrap: command words
         before httpd, such as valgrind's."""
@@ -120,7 +120,7 @@ class Httpd:
             raise RuntimeError(f"{failure}\n{self.errors()[-4000:]}") from None
         return self
 
-    def stop(self, sig=signal.SIGTERM, grace_s=10.0):
+    def stop(self, sig=signal.SIGTERM, grace_s=30.0):
         """Exit status; None if it had to be killed or did not run."""
         if self._process:
             process, self._process = self._process, None
@@ -139,7 +139,7 @@ class Httpd:
         os.kill(self.pid, signal.SIGUSR1)
         net.wait_until(
             lambda: self.errors().count("resuming normal operations") > before,
-            f"{self.name} to restart", 20.0)
+            f"{self.name} to restart")
 
     def alive(self):
         return bool(self._process) and self._process.alive()
@@ -163,20 +163,14 @@ class Httpd:
     # ---- what it said -----------------------------------------------------------
 
     def errors(self):
-        if not self.error_log.exists():
-            return ""
-        return self.error_log.read_text(errors="replace")
+        return net.whole_lines(self.error_log)
 
     def mark(self):
         """verdicts() and new_errors() tell about what comes after."""
         self._mark = self.error_log.stat().st_size if self.error_log.exists() else 0
 
     def new_errors(self):
-        if not self.error_log.exists():
-            return ""
-        with self.error_log.open("rb") as log:
-            log.seek(self._mark)
-            return log.read().decode(errors="replace")
+        return net.whole_lines(self.error_log, self._mark)
 
     def verdicts(self):
         """The strict-tls lines since mark()."""

@@ -77,10 +77,14 @@ class Mutual:
         for peer, ask in asks.items():
             self.nginx.mark()
             status, text = ask()
-            alerts = re.findall(r"SSL_do_handshake\(\) failed[^,]*alert[^,:)]*",
-                                self.nginx.new_errors())
-            seen.append(Seen(peer, status, text, alerts[0] if alerts else ""))
+            # A peer may be gone before nginx has read why.
+            alert = "" if status == 200 else net.wait_until(self._alert, "the alert in the log")
+            seen.append(Seen(peer, status, text, alert))
         return seen
+
+    def _alert(self):
+        found = re.search(r"SSL_do_handshake\(\) failed[^,]*alert[^,:)]*", self.nginx.new_errors())
+        return found and found[0]
 
     def _curl(self, program="curl", words=("-k",), **settings):
         done = self._run(

@@ -63,7 +63,22 @@ def listens(port):
         return probe.connect_ex((HOST, port)) == 0
 
 
-def wait_until(condition, what, timeout_s=10.0, step_s=0.02):
+# Of everything that the lab waits for: a wait ends when it has happened, so that only a test that
+# fails takes as long, and a busy machine needs longer than one would think.
+PATIENCE_S = 120.0
+
+
+def whole_lines(path, start=0):
+    """What a log holds from byte `start` on; a line that is still being written does not count."""
+    if not path.exists():
+        return ""
+    with path.open("rb") as log:
+        log.seek(start)
+        written = log.read()
+    return written[:written.rfind(b"\n") + 1].decode(errors="replace")
+
+
+def wait_until(condition, what, timeout_s=PATIENCE_S, step_s=0.02):
     """The first true value of condition(); TimeoutError naming `what` otherwise."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -87,7 +102,7 @@ class Response:
         return self.body.decode("utf-8", "replace")
 
 
-def get(port, path="/", *, headers=None, timeout_s=20.0, method="GET", body=None):
+def get(port, path="/", *, headers=None, timeout_s=PATIENCE_S, method="GET", body=None):
     """One request on one connection; nothing is retried or followed."""
     started = time.monotonic()
     connection = http.client.HTTPConnection(HOST, port, timeout=timeout_s)

@@ -96,7 +96,7 @@ def _is_working(pid):
 
 class Nginx:
     def __init__(self, folder, name="nginx", *, module=None, workers=1, wrap=(), level="info",
-                 ready_s=15.0):
+                 ready_s=net.PATIENCE_S):
         """module: load this .so, or these in that order; wrap: command words before nginx, such as valgrind's."""
         self.folder = Path(folder)
         self.name = name
@@ -149,7 +149,7 @@ class Nginx:
             raise RuntimeError(f"{failure}\n{self.errors()[-4000:]}") from None
         return self
 
-    def stop(self, sig=signal.SIGTERM, grace_s=10.0):
+    def stop(self, sig=signal.SIGTERM, grace_s=30.0):
         """Exit status; None if it had to be killed or did not run."""
         if self._process:
             process, self._process = self._process, None
@@ -171,7 +171,7 @@ class Nginx:
             now = set(self.worker_pids())
             return len(now) == self.workers and not now & before
 
-        net.wait_until(reloaded, f"{self.name} to reload", 20.0)
+        net.wait_until(reloaded, f"{self.name} to reload")
 
     def alive(self):
         return bool(self._process) and self._process.alive()
@@ -197,20 +197,14 @@ class Nginx:
     # ---- what it said -----------------------------------------------------------
 
     def errors(self):
-        if not self.error_log.exists():
-            return ""
-        return self.error_log.read_text(errors="replace")
+        return net.whole_lines(self.error_log)
 
     def mark(self):
         """verdicts() and new_errors() tell about what comes after."""
         self._mark = self.error_log.stat().st_size
 
     def new_errors(self):
-        if not self.error_log.exists():
-            return ""
-        with self.error_log.open("rb") as log:
-            log.seek(self._mark)
-            return log.read().decode(errors="replace")
+        return net.whole_lines(self.error_log, self._mark)
 
     def verdicts(self):
         """The strict-tls lines since mark()."""

@@ -13,7 +13,7 @@ class Process:
     """
 
     def __init__(self, argv, *, folder, name, ports=(), ready_text="", env=None, stdin=None,
-                 cwd=None, ready_s=15.0):
+                 cwd=None, ready_s=net.PATIENCE_S):
         self.name = name
         self.output = Path(folder) / f"{name}.out"
         self._ports = ports
@@ -51,7 +51,7 @@ class Process:
     def text(self):
         return self.output.read_text(errors="replace")
 
-    def stop(self, sig=signal.SIGTERM, grace_s=5.0):
+    def stop(self, sig=signal.SIGTERM, grace_s=30.0):
         """Exit status, or None if it had to be killed."""
         status = None
         if self.popen.poll() is None:

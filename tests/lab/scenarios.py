@@ -165,6 +165,9 @@ NAMES = [
     row("trailing_dot", "wanted name with a trailing dot", name=NAME + ".", stock=502),
 ]
 
+# Where nothing else ends a wait for an answer.
+SHORT = {"fetch_timeout_ms": "700"}
+
 REVOCATION = [
     row("revoked", "leaf revoked (fetched)", "ocsp.revoked", revoked=True, demo=True),
     row("revoked_stapled", "leaf revoked (stapled)", "ocsp.revoked", ocsp="good", staple="revoked",
@@ -176,11 +179,11 @@ REVOCATION = [
         policy={"revocation": "soft"}),
     row("revoked_behind_other", "revoked, behind another certificate's answer", "ocsp.revoked",
         ocsp="revoked_behind_other"),
-    row("silent", "responder silent", "fetch.timeout", ocsp="silent", demo=True),
+    row("silent", "responder silent", "fetch.timeout", ocsp="silent", demo=True, policy=SHORT),
     row("silent_soft", "responder silent, revocation soft", ocsp="silent",
-        policy={"revocation": "soft"}, finding="fetch.timeout"),
+        policy={"revocation": "soft", **SHORT}, finding="fetch.timeout"),
     row("silent_intermediate", "responder of the intermediate silent", "fetch.timeout",
-        issuer="silent_issuing", serve="leaf silent_issuing intermediate"),
+        issuer="silent_issuing", serve="leaf silent_issuing intermediate", policy=SHORT),
     row("silent_scope_leaf", "responder of the intermediate silent, revocation_scope leaf",
         issuer="silent_issuing", serve="leaf silent_issuing intermediate",
         policy={"revocation_scope": "leaf"}),
@@ -255,7 +258,7 @@ STAPLES = [
     row("stapled_stale", "stale staple, responder good", ocsp="good", staple="stale",
         finding="ocsp.stale", asked=True),
     row("stapled_stale_silent", "stale staple, responder silent", "ocsp.stale", ocsp="silent",
-        staple="stale", asked=True, finding="fetch.timeout"),
+        staple="stale", asked=True, policy=SHORT, finding="fetch.timeout"),
     row("stapled_bad_signature", "staple with a bad signature, responder good", ocsp="good",
         staple="bad_signature", finding="ocsp.bad_signature", asked=True),
     row("stapled_wrong", "staple of another certificate, responder good", ocsp="good",

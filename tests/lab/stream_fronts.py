@@ -142,16 +142,15 @@ class StreamFront(Nginx):
 
     def lines(self, id):
         """Of its access log: one for each session that has ended."""
-        log = self._log(id)
-        return log.read_text().splitlines() if log.exists() else []
+        return net.whole_lines(self._log(id)).splitlines()
 
-    def connect(self, id, timeout_s=20.0):
+    def connect(self, id, timeout_s=net.PATIENCE_S):
         client = socket.socket(socket.AF_UNIX)
         client.settimeout(timeout_s)
         client.connect(str(self._socket(id)))
         return client
 
-    def get(self, id, timeout_s=20.0, first=b""):
+    def get(self, id, timeout_s=net.PATIENCE_S, first=b""):
         """One request, after the bytes `first`, in a session of its own."""
         before = len(self.lines(id))
         started = time.monotonic()
@@ -174,11 +173,11 @@ class StreamFront(Nginx):
 
     def _told(self, id, before):
         """(verdict, reason, report) of the first session after so many."""
-        line = net.wait_until(lambda: self.lines(id)[before:], f"the log line of {id}", 30)[0]
+        line = net.wait_until(lambda: self.lines(id)[before:], f"the log line of {id}")[0]
         verdict, reason, report = line.split(" ", 2)
         return verdict, reason, json.loads(report) if report else {}
 
-    def visit(self, id, client, session=None, timeout_s=30.0):
+    def visit(self, id, client, session=None, timeout_s=net.PATIENCE_S):
         """What a tls_client.Client is told by a server made by inbound_server()."""
         before = len(self.lines(id))
         text, resumed, fresh = b"", False, None

@@ -64,7 +64,7 @@ def ask_openssl(lab, url, label, *options):
     ("garbage", ["Error querying OCSP responder"]),
     ("nonce_none", ["no nonce in response", ": good"]),
     ("nonce_wrong", ["Nonce Verify error"]),
-    ("http_500", ["code=500"]),
+    ("http_500", ["Error querying OCSP responder"]),
     ("redirect", ["redirection not enabled"]),
     ("oversize", ["max resp len exceeded"]),
     ("close", ["Error querying OCSP responder"]),

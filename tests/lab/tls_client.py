@@ -75,7 +75,7 @@ class Connection:
 class Client:
     """One certificate chain, or none; sessions of its connections are good for one another."""
 
-    def __init__(self, chain=None, key=None, *, version=None, tickets=True, timeout_s=30.0,
+    def __init__(self, chain=None, key=None, *, version=None, tickets=True, timeout_s=net.PATIENCE_S,
                  post_handshake=False, alpn=()):
         """version: a key of VERSIONS; tickets False: TLS 1.2 resumes by session id;
         post_handshake: authenticates itself in TLS 1.3 when it is asked to later."""

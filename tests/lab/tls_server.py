@@ -1,6 +1,7 @@
 """A small TLS server whose chain can be swapped, with STARTTLS for mail, directory and FTP."""
 import socket
 import ssl
+import struct
 import threading
 
 from . import net
@@ -99,13 +100,30 @@ class _Stream:
         return line
 
 
+def _refuse_by_reset(connection, context):
+    """As where a close with unread bytes overtakes the alert: those of a handshake stay here."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_side=True)
+    try:
+        while True:
+            try:
+                return tls.do_handshake()
+            except ssl.SSLWantReadError:
+                connection.sendall(outgoing.read())
+                incoming.write(connection.recv(65536))
+    finally:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
 class TlsServer:
     """dialogue: one of the functions above, None for TLS at once, "silent" for no TLS at all.
 
     service: one of services.py's, for what comes behind the handshake.
+    loses_alert: a client that is refused sees a reset connection, and no alert.
     """
 
-    def __init__(self, chain, key, dialogue=None, *, service=None, client_ca=None, version=None):
+    def __init__(self, chain, key, dialogue=None, *, service=None, client_ca=None, version=None,
+                 loses_alert=False):
         self.port = net.free_port()
         self.finished = 0  # services that were seen through to their end
         self._service = service
@@ -113,6 +131,7 @@ class TlsServer:
         self._dialogue = dialogue
         self._client_ca = client_ca
         self._version = version
+        self._loses_alert = loses_alert
         self.use(chain, key)
         self._listener = socket.create_server((net.HOST, self.port), backlog=64)
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -157,6 +176,8 @@ class TlsServer:
                     connection.recv(1 << 16)
                     connection.recv(1 << 16)
                 elif self._dialogue is None or self._dialogue(_Stream(connection)):
+                    if self._loses_alert:
+                        return _refuse_by_reset(connection, self._context)
                     with self._context.wrap_socket(connection, server_side=True) as peer:
                         self.served += 1
                         if self._service:

@@ -109,8 +109,7 @@ class World:
                  "STRICT_TLS_REPORT": str(report),
                  "STRICT_TLS_POLICY": " ".join(f"{key}={value}" for key, value in words.items())},
             capture_output=True, text=True, timeout=60)
-        told = [json.loads(line) for line in report.read_text().splitlines()] \
-            if report.exists() else []
+        told = [json.loads(line) for line in net.whole_lines(report).splitlines()]
         if not told:
             return None, done.stderr
         assert (done.returncode == 0) == (told[-1]["verdict"] == "accept"), done.stderr

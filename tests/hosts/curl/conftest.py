@@ -91,9 +91,7 @@ class Curls:
         return done, self.read_reports()
 
     def read_reports(self):
-        if not self.reports.exists():
-            return []
-        return [json.loads(line) for line in self.reports.read_text().splitlines()]
+        return [json.loads(line) for line in net.whole_lines(self.reports).splitlines()]
 
     @staticmethod
     def curl_words(scene, host=NAME, *more):

@@ -70,7 +70,7 @@ def test_nobody_waits_for_one_that_is_gone(peers, curls):
     responder.forget()
     asking = start(curls, peer, fetch_timeout_ms="60000", fetch_total_ms="60000")
     try:
-        net.wait_until(lambda: responder.count(peer.place) == 1, "the first question", 30)
+        net.wait_until(lambda: responder.count(peer.place) == 1, "the first question")
         code, reason, _ = ask(curls, peer, policy=policy_text(
             {"fetch_timeout_ms": "500", "negative_ttl_s": "0"}))
         assert (code, reason) == (60, "fetch.timeout")

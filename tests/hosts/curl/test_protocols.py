@@ -42,7 +42,7 @@ def test_transfer(scheme, version, name, reason, peers, curls):
             f"::{net.HOST}:{server.port}", f"{scheme}://{NAME}:{server.port}/{path}",
             input="Subject: hello\r\n\r\n")
         if reason == "none":
-            net.wait_until(lambda: server.finished, "the server's end", 20)
+            net.wait_until(lambda: server.finished, "the server's end")
     assert {report["reason"] for report in reports} == {reason}, done.stderr
     if reason == "none":
         assert done.returncode == 0, done.stderr

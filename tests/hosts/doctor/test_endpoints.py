@@ -98,6 +98,18 @@ def test_mutual_behind_starttls(version, protocol, doctor, lab):
             assert problems(done) == wanted
 
 
+@pytest.mark.parametrize("protocol", ["smtp", "imap"])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_refused_without_an_alert(version, protocol, doctor, lab):
+    """A server that closes with our next command unread resets the connection; its alert is lost."""
+    scene = lab.scenes["good"]
+    with TlsServer(scene.backend.chain, scene.leaf.key_path, PROTOCOLS[protocol], loses_alert=True,
+                   version=VERSIONS[version], client_ca=lab.pki["root"].cert_path) as server:
+        done = check(doctor, lab, server.address, "--starttls", protocol, "--cert",
+                     lab.bundle("own", ["client"]), "--key", lab.pki["client"].key_path)
+    assert problems(done) == ["client.rejected", "client.refused"]
+
+
 @pytest.mark.parametrize("chain, listed", [
     (["client", "issuing", "intermediate"], True), (["client", "issuing"], False),
     (["leaf_good_direct"], True)])

@@ -113,7 +113,7 @@ def test_revoked_behind_a_pooled_connection(stage):
     _, port = stage.front([where(peer, policy={"clock_skew_s": "0"})], threads=1)
     assert net.get(port).status == 200
     stage.responder.place(peer.place, "revoked")
-    net.wait_until(lambda: net.get(port).status == 502, "the revocation to be noticed", 8)
+    net.wait_until(lambda: net.get(port).status == 502, "the revocation to be noticed")
     assert verdict(net.get(port)) == ("reject", "ocsp.revoked")
 
 
@@ -164,7 +164,7 @@ def test_graceful_restart_during_a_fetch(stage):
         net.wait_until(lambda: stage.responder.count(peer.place), "the question")
         front.graceful()
         stage.responder.release(peer.place)
-        answer = pending.result(20)
+        answer = pending.result(net.PATIENCE_S)
     assert (answer.status, *verdict(answer)) == (200, *ACCEPT)
     assert net.get(port).status == 200
     assert "exit signal" not in front.errors()
@@ -333,7 +333,7 @@ def test_health_checks(fields, healthy, stage):
         "hcfails=1 hcpasses=1\n</Proxy>\nProxyPass / balancer://pool/\n"],
         main=lines, modules=("proxy_balancer", "lbmethod_byrequests", "proxy_hcheck"),
         level="debug")
-    net.wait_until(lambda: "Health check" in front.errors(), "a health check", 10)
+    net.wait_until(lambda: "Health check" in front.errors(), "a health check")
     if healthy:
         assert net.get(port).status == 200
         assert {line.word for line in front.verdicts()} == {"accept"}
@@ -358,7 +358,7 @@ def test_renegotiation(strict, stage, tmp_path):
             server.wait_for_request()
             server.renegotiate()
             server.answer()
-            answer = pending.result(20)
+            answer = pending.result(net.PATIENCE_S)
     if strict == "off":
         assert server.renegotiated()
     else:
@@ -378,7 +378,7 @@ def test_error_document_and_log(stage, tmp_path):
         'LogFormat "%{STRICT_TLS_VERDICT}e %{STRICT_TLS_REASON}e" strict\n'
         f"CustomLog {log} strict\n"))
     assert net.get(port).text.strip() == "refused: chain.incomplete"
-    net.wait_until(lambda: log.read_text(), "the access log")
+    net.wait_until(lambda: net.whole_lines(log), "the access log")
     assert log.read_text() == "reject chain.incomplete\n"
 
 

@@ -117,10 +117,11 @@ def test_redis_hangs(stage):
         _, front = stage.front([where(peer, "/a"), where(second, "/b")],
                                main=f"StrictTLSCache redis:{net.HOST}:{port}\nRedisTimeout 1\n",
                                modules=("socache_redis",))
-        assert net.get(front, "/a").status == 200
+        first = net.get(front, "/a")
+        assert first.status == 200
         answer = net.get(front, "/b")
     assert (answer.status, *verdict(answer)) == (200, *ACCEPT)
-    assert answer.seconds < 1
+    assert answer.seconds < first.seconds + 1
 
 
 @pytest.mark.parametrize("mpm", ["event", "worker"])
@@ -133,7 +134,7 @@ def test_single_flight(mpm, stage):
         net.wait_until(lambda: stage.responder.count(peer.place), "the question")
         time.sleep(0.5)
         stage.responder.release(peer.place)
-        answers = [one.result(20) for one in pending]
+        answers = [one.result(net.PATIENCE_S) for one in pending]
     assert {verdict(answer) for answer in answers} == {ACCEPT}
     assert stage.responder.count(peer.place) == 1
 
@@ -158,7 +159,7 @@ def test_failures_are_forgotten(stage):
     _, port = stage.front([where(peer, policy={"negative_ttl_s": "1"})])
     assert verdict(net.get(port)) == ("reject", "fetch.http")
     stage.responder.place(peer.place, "good")
-    net.wait_until(lambda: net.get(port).status == 200, "another try", 5)
+    net.wait_until(lambda: net.get(port).status == 200, "another try")
 
 
 def test_warm_verdicts_ask_nobody(stage):
@@ -175,7 +176,7 @@ def test_warm_verdicts_ask_nobody(stage):
 def test_refresh_ahead_of_expiry(parameters, stage):
     """Nobody waits for the newer answer, and nobody is refused."""
     peer = stage.peer("brief")
-    slow = said(this_update_s=-1, next_update_s=7).but(delay_s=0.6)
+    slow = said(this_update_s=-1, next_update_s=7).but(delay_s=2.0)
     stage.responder.place(peer.place, slow)
     stage.open()
     _, port = stage.front([where(peer, parameters=parameters, policy={"clock_skew_s": "0"})])
@@ -188,7 +189,7 @@ def test_refresh_ahead_of_expiry(parameters, stage):
         slowest = max(slowest, answer.seconds)
         time.sleep(0.1)
     assert stage.responder.count(peer.place) >= 2
-    assert slowest < 0.6
+    assert slowest < 2
 
 
 def test_a_newer_answer_ends_the_verdict(stage):

@@ -260,7 +260,7 @@ def test_hanging_responder(version, door):
                                        (visitor.place for visitor in hanging))), "the questions")
         assert door.get(good, "a", version=version).status == 200
         assert not any(one.done() for one in pending)
-        answers = [one.result(30) for one in pending]
+        answers = [one.result(net.PATIENCE_S) for one in pending]
     assert time.monotonic() - started < 20
     assert {answer.error[-20:] for answer in answers} == {"_CERTIFICATE_UNKNOWN"}
     assert [line.reason for line in front.verdicts()] == ["fetch.timeout"] * 4
@@ -333,7 +333,7 @@ def test_revoked_meanwhile(version, door):
         assert connection.get().status == 200
         place(brief.place, "revoked")
         found = net.wait_until(
-            lambda: (answer := connection.get()).status != 200 and answer, "the revocation", 15, 0.5)
+            lambda: (answer := connection.get()).status != 200 and answer, "the revocation", step_s=0.5)
         assert (found.status, *verdict(found)) == (403, "reject", "ocsp.revoked")
         assert found.headers["connection"] == "close"
         assert found.body.decode().strip() == "refused: ocsp.revoked"
@@ -353,7 +353,7 @@ def test_revoked_meanwhile_http2(door):
                               hosts=(None,) * 8, rate="1/s")
         net.wait_until(lambda: door.lab.responder.count(brief.place), "the question")
         place(brief.place, "revoked")
-        answers = pending.result(60)
+        answers = pending.result(net.PATIENCE_S)
     found = [answer.status for answer in answers]
     assert found[0] == 200 and found[-1] == 403
     assert found == sorted(found)

@@ -148,7 +148,7 @@ def test_resumed_connection_outlives_its_verdict(version, house):
     with client.connect(house.port, NAME("brief"), session) as connection:
         assert connection.reused and connection.get().status == 200
         found = net.wait_until(lambda: (answer := connection.get()).status != 200 and answer,
-                               "the verdict's end", 20, 0.5)
+                               "the verdict's end", step_s=0.5)
         assert (found.status, *verdict(found)) == (421, "reject", "session.unverified")
         assert found.headers["connection"] == "close"
     assert [line.reason for line in house.front.verdicts()] == ["session.unverified"]
@@ -201,7 +201,7 @@ def test_crl_file_changes(kept, house):
             time.sleep(0.4)
         house.crl_file.write(good.leaf)
         found = net.wait_until(lambda: (got := connection.get()).status != 200 and got,
-                               "the revocation", 15, 0.3)
+                               "the revocation", step_s=0.3)
         assert (found.status, *verdict(found)) == (403, "reject", "crl.revoked")
     answer, reused = again(client, house, "crls" + ending, session)
     assert not reused and not answer.status

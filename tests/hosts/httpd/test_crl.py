@@ -104,7 +104,7 @@ def test_a_download_outlives_its_handshake(stage, crls):
     _, port = stage.front([where(peer, policy={
         **LEAF, "fetch_timeout_ms": "5", "fetch_total_ms": "5", "negative_ttl_s": "0"})])
     assert verdict(net.get(port)) == ("reject", "fetch.timeout")
-    net.wait_until(lambda: net.get(port).status == 200, "the CRL", 20, 0.3)
+    net.wait_until(lambda: net.get(port).status == 200, "the CRL", step_s=0.3)
     assert crls.counts == {"a.crl": 1}
 
 

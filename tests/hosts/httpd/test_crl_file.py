@@ -19,7 +19,7 @@ def file(stage):
 def becomes(port, expected, path="/"):
     """All children, and for good."""
     net.wait_until(lambda: {verdict(net.get(port, path)) for _ in range(8)} == {expected},
-                   f"{expected}", 20, 0.1)
+                   f"{expected}", step_s=0.1)
 
 
 def test_rung(stage, file):
@@ -62,7 +62,7 @@ def test_becomes_unusable(stage, file):
     file.path.with_name("spoiled").write_text("-----BEGIN X509 CRL-----\n")
     file.path.with_name("spoiled").replace(file.path)
     net.wait_until(lambda: net.get(port) and "the CRLs read before stay" in front.new_errors(),
-                   "the log line", 15, 0.1)
+                   "the log line", step_s=0.1)
     for _ in range(5):
         assert verdict(net.get(port)) == REVOKED
         assert verdict(net.get(port, "/other")) == ACCEPT

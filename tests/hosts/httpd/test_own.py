@@ -284,7 +284,7 @@ def test_client_purpose(own, site):
 # ---- while it runs ---------------------------------------------------------------------------------
 
 def log_of(httpd, word):
-    net.wait_until(lambda: word in httpd.errors(), f"{word} in the log", 60.0)
+    net.wait_until(lambda: word in httpd.errors(), f"{word} in the log")
     return [line for line in httpd.errors().splitlines() if "self_check" in line]
 
 

@@ -76,5 +76,5 @@ def test_client_example(stage, tmp_path):
         assert Client(gap.chain, gap.key).get(port, "api.example.com").status is None
         assert [line.reason for line in httpd.verdicts()] == ["chain.incomplete"]
         log = tmp_path / "clients.log"
-        net.wait_until(log.read_text, "the log")
+        net.wait_until(lambda: net.whole_lines(log), "the log")
         assert "client=accept reason=none" in log.read_text()

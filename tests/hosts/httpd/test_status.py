@@ -50,7 +50,7 @@ def site(tmp_path_factory):
         assert net.get(port, "/gap").status == 502
         assert net.get(port, "/hostile").status == 502
         net.wait_until(lambda: all(own["report"] for own in page(port)["own"]),
-                       "own chains to be looked at", 60.0)
+                       "own chains to be looked at")
         yield port, front
 
 

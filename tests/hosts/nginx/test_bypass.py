@@ -355,7 +355,7 @@ def test_variables_after_error_page(stage):
         assert (answer.status, *verdict(answer)) == (status, *expected), path
         assert json.loads(answer.headers["x-strict-tls-report"])["reason"] == expected[1]
     # The log is written after the answer.
-    lines = net.wait_until(lambda: (lines := log.read_text().splitlines())[2:] and lines, "the log")
+    lines = net.wait_until(lambda: (lines := net.whole_lines(log).splitlines())[2:] and lines, "the log")
     assert [line.split()[1] for line in lines] == ["reject", "reject", "accept"]
     assert all(json.loads(line.split(" ", 3)[3])["version"] == 1 for line in lines)
 
@@ -403,7 +403,7 @@ class Pending:
 
     def finish(self):
         self._responder.release(self.peer.place)
-        answers = [answer.result(20) for answer in self.answers]
+        answers = [answer.result(net.PATIENCE_S) for answer in self.answers]
         self._pool.shutdown()
         return answers
 
@@ -492,7 +492,7 @@ def test_a_peer_that_always_closes_is_given_up(stage):
     stage.open()
     _, port = stage.front([fronts.location("/", peer, strict=True, policy={
         "ocsp_nonce": "on", "revocation_scope": "leaf"})])
-    answer = net.get(port, timeout_s=10)
+    answer = net.get(port)
     assert answer.status == 502
     assert stage.responder.count(peer.place) <= 3
 
@@ -505,7 +505,7 @@ def test_hanging_responder_is_bounded_by_the_total(stage):
         "fetch_timeout_ms": "60000", "fetch_total_ms": "700"})])
     answer = net.get(port)
     assert (answer.status, *verdict(answer)) == (502, "reject", "fetch.timeout")
-    assert answer.seconds < 2
+    assert answer.seconds < 30
 
 
 def test_connect_timeout_does_not_cut_a_fetch_short(stage):
@@ -538,6 +538,6 @@ def test_renegotiation(strict, stage, tmp_path):
             server.wait_for_request()
             server.renegotiate()
             server.answer()
-            answer = pending.result(20)
+            answer = pending.result(net.PATIENCE_S)
     assert server.renegotiated() == (strict is not True)
     assert answer.status == (200 if strict is not True else 502)

@@ -189,7 +189,7 @@ def test_others_do_not_wait(stage):
         assert Client(good.chain, good.key).get(port, NAME).status == 200
     assert not waiting.done()
     stage.responder.release(held.place)
-    assert waiting.result(30).status == 200
+    assert waiting.result(net.PATIENCE_S).status == 200
 
 
 def test_one_question_for_all(stage):
@@ -203,8 +203,8 @@ def test_one_question_for_all(stage):
     net.wait_until(lambda: front.new_errors().count("request waits for the client's verdict") == 6,
                    "the requests")
     stage.responder.release(held.place)
-    assert [future.result(30).status for future in waiting] == [200, 200]
-    assert streams.result(30) == [200] * 4
+    assert [future.result(net.PATIENCE_S).status for future in waiting] == [200, 200]
+    assert streams.result(net.PATIENCE_S) == [200] * 4
     assert stage.responder.count(held.place) == 1
 
 
@@ -272,7 +272,7 @@ def test_reload_while_waiting(stage):
     front.reload()
     assert not waiting.done()
     stage.responder.release(held.place)
-    assert waiting.result(30).status == 200
+    assert waiting.result(net.PATIENCE_S).status == 200
     assert Client(held.chain, held.key).get(port, NAME).status == 200
 
 

@@ -340,7 +340,7 @@ def test_a_crl_file_changes(way, stage, tmp_path):
     with client.connect(port, A) as connection:
         assert told(connection.get()) == GOOD
         file.write(good.leaf)
-        net.wait_until(lambda: again(client, port, A, session)[1] == revoked, "the new CRL", 15)
+        net.wait_until(lambda: again(client, port, A, session)[1] == revoked, "the new CRL")
         assert told(connection.get()) == revoked
     assert again(client, port, A, session) == (False, revoked)
     assert stage.responder.count(good.place) == 0

@@ -40,7 +40,7 @@ def test_resolver(names, policy, expected, stage):
     assert verdict(answer) == expected
     assert RESPONDER in dns.asked
     assert stage.responder.count(peer.place) == (expected == ACCEPT)
-    assert answer.seconds < 3
+    assert answer.seconds < 30
 
 
 def test_an_address_needs_no_resolver(stage):
@@ -159,7 +159,7 @@ def test_single_flight_across_workers(stage):
         # Every request has reached its backend connection and waits.
         net.wait_until(lambda: waiting_handshakes(peer) >= 48, "all handshakes to wait")
         stage.responder.release(peer.place)
-        answers = [answer.result(30) for answer in pending]
+        answers = [answer.result(net.PATIENCE_S) for answer in pending]
     assert [(answer.status, *verdict(answer)) for answer in answers] == [(200, *ACCEPT)] * 48
     assert len({answer.headers["x-worker"] for answer in answers}) == 4
     assert stage.responder.count(peer.place) == 1
@@ -247,14 +247,15 @@ EXACT = {"clock_skew_s": "0", "fetch_timeout_ms": "5000", "verdict_max_age_s": "
 def test_background_refresh(stage):
     """Past half of its life an answer is renewed, and nobody waits for that."""
     peer = stage.peer("ageing")
-    stage.responder.place(peer.place, SHORT.but(after=1, then=FRESH.but(delay_s=1.0)))
+    stage.responder.place(peer.place, SHORT.but(after=1, then=FRESH.but(manner="hold")))
     stage.open()
     _, port = stage.front([fronts.location("/", peer, strict=True, policy=EXACT)])
     started = time.monotonic()
     while time.monotonic() - started < 9:
-        answer = net.get(port)
-        assert verdict(answer) == ACCEPT
-        assert answer.seconds < 0.5
+        is_held = stage.responder.count(peer.place) == 2
+        assert verdict(net.get(port)) == ACCEPT
+        if is_held:  # this request did not wait for the new answer
+            stage.responder.release(peer.place)
         time.sleep(0.1)
     # The new one is young: no more refreshes.
     assert stage.responder.count(peer.place) == 2
@@ -344,12 +345,14 @@ def test_faults_are_bounded(name, behaviour, reason, stage):
     good = stage.peer("good")
     stage.responder.place(peer.place, behaviour)
     stage.open()
-    front, port = stage.front([fronts.location("/", peer, strict=True, policy=TIMEOUT),
+    # Short only where nothing else ends the fetch.
+    policy = TIMEOUT if reason == "fetch.timeout" else {"revocation_scope": "leaf"}
+    front, port = stage.front([fronts.location("/", peer, strict=True, policy=policy),
                                fronts.location("/good", good, strict=True)])
     assert net.get(port, "/good").status == 200
     workers, before = front.worker_pids(), front.rss_kib()
     answer = net.get(port)
-    assert answer.seconds < 2.5
+    assert answer.seconds < 30
     assert answer.status == 502
     assert verdict(answer)[1].startswith(reason)
     assert front.worker_pids() == workers
@@ -359,10 +362,11 @@ def test_faults_are_bounded(name, behaviour, reason, stage):
 
 def test_a_worker_never_blocks(stage):
     """While a responder hangs, one worker goes on answering everything else."""
-    hung, good = stage.peer("hung", ocsp="silent"), stage.peer("good")
+    hung, good = stage.peer("hung", ocsp="hold"), stage.peer("good")
     stage.open()
     _, port = stage.front([
-        fronts.location("/hung", hung, strict=True, policy={"fetch_timeout_ms": "2500"}),
+        fronts.location("/hung", hung, strict=True, policy={
+            "fetch_timeout_ms": "60000", "fetch_total_ms": "60000"}),
         fronts.location("/good", good, strict=True),
         "location = /local { return 200 local; }\n"])
     assert net.get(port, "/good").status == 200
@@ -371,10 +375,10 @@ def test_a_worker_never_blocks(stage):
         net.wait_until(lambda: stage.responder.count(hung.place), "the responder to be asked")
         others = [net.get(port, path) for path in ("/local", "/good") * 50]
         assert not any(one.done() for one in pending)
-        answers = [one.result(20) for one in pending]
+        stage.responder.release(hung.place)
+        answers = [one.result(net.PATIENCE_S) for one in pending]
     assert {answer.status for answer in others} == {200}
-    assert max(answer.seconds for answer in others) < 0.5
-    assert {verdict(answer) for answer in answers} == {("reject", "fetch.timeout")}
+    assert {verdict(answer) for answer in answers} == {ACCEPT}
 
 
 def test_slow_dns_does_not_block(stage):
@@ -382,15 +386,15 @@ def test_slow_dns_does_not_block(stage):
     stage.open()
     with Dns({RESPONDER: None}) as dns, ThreadPoolExecutor(4) as pool:
         _, port = stage.front([fronts.location("/hung", named, strict=True,
-                                               policy={"fetch_timeout_ms": "2000"}),
+                                               policy={"fetch_timeout_ms": "6000"}),
                                fronts.location("/good", good, strict=True)],
                               server=f"resolver {net.HOST}:{dns.port} ipv6=off;\n")
         pending = [pool.submit(net.get, port, "/hung") for _ in range(4)]
         net.wait_until(lambda: dns.asked, "the resolver to be asked")
         others = [net.get(port, "/good") for _ in range(20)]
-        answers = [one.result(20) for one in pending]
+        assert not any(one.done() for one in pending)
+        answers = [one.result(net.PATIENCE_S) for one in pending]
     assert {answer.status for answer in others} == {200}
-    assert max(answer.seconds for answer in others) < 0.5
     assert {verdict(answer) for answer in answers} == {("reject", "fetch.timeout")}
 
 
@@ -410,7 +414,7 @@ def test_max_fetches_in_flight(stage):
         beyond = net.get(port, "/2")
         for peer in peers:
             stage.responder.release(peer.place)
-        assert [verdict(one.result(20)) for one in first] == [ACCEPT] * 2
+        assert [verdict(one.result(net.PATIENCE_S)) for one in first] == [ACCEPT] * 2
     assert verdict(beyond) == ("reject", "fetch.denied")
     assert stage.responder.count(peers[2].place) == 0
     assert verdict(net.get(port, "/3")) == ACCEPT
@@ -472,4 +476,4 @@ def test_many_urls_are_bounded(stage):
     answer = net.get(port)
     assert verdict(answer) == ("reject", "fetch.timeout")
     assert stage.responder.count(peer.place) <= 2
-    assert answer.seconds < 2
+    assert answer.seconds < 30

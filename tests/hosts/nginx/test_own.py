@@ -322,7 +322,7 @@ def test_readme(lab, tmp_path):
             run(command)
         assert told(run(commands[3])) == []
         net.wait_until(lambda: '"good"' in net.get(plain, "/strict-tls.json").text,
-                       "the repaired chain", 30)
+                       "the repaired chain")
     seen = subprocess.run([f"{BUILD}/bin/strict-tls", "file", file, "--key", key, "--name", name],
                           env=environment, capture_output=True, text=True, timeout=60)
     assert seen.returncode == 0, seen.stdout

@@ -43,7 +43,7 @@ def owns(port):
 
 
 def wait_for(front, wanted, what):
-    net.wait_until(lambda: wanted in lines(front), f"{what}\n{front.errors()}", 30)
+    net.wait_until(lambda: wanted in lines(front), f"{what}\n{front.errors()}")
 
 
 @pytest.mark.parametrize("ocsp, reason", [
@@ -59,7 +59,7 @@ def test_told(ocsp, reason, stage):
     own, = owns(port)
     assert (own["file"], own["state"], own["reason"]) == (str(chain), "bad", reason)
     # News is told once, however often it is asked about.
-    net.wait_until(lambda: owns(port)[0]["checked_at_s"] > own["checked_at_s"], "the next check", 30)
+    net.wait_until(lambda: owns(port)[0]["checked_at_s"] > own["checked_at_s"], "the next check")
     assert lines(front) == [("error", reason)]
 
 
@@ -69,7 +69,7 @@ def test_good_and_asked_once(stage):
     stage.open()
     front, port = start(stage, server, workers=4)
     net.wait_until(lambda: owns(port)[0]["state"] == "good"
-                   and stage.responder.count("quiet") == 1, "the check", 30)
+                   and stage.responder.count("quiet") == 1, "the check")
     for _ in range(20):  # whichever worker answers
         own, = owns(port)
         assert (own["file"], own["state"]) == (str(chain), "good")
@@ -99,7 +99,7 @@ def test_crl_file(stage, tmp_path):
     wait_for(front, ("error", "crl.revoked"), "the revocation")
     net.wait_until(lambda: sorted(own["state"] for own in owns(port)) == ["bad", "good"]
                    and all(own["report"]["certs"][0]["revocation"] for own in owns(port)),
-                   "both answers", 30)
+                   "both answers")
     assert [own["file"] for own in owns(port) if own["state"] == "bad"] == [str(chain)]
     assert lines(front) == [("error", "crl.revoked")]
 
@@ -124,10 +124,10 @@ def test_news_in_both_directions(stage):
     front, port = start(stage, server)
     wait_for(front, ("error", "fetch.http"), "the failure")
     stage.responder.place("turning", "good")
-    net.wait_until(lambda: owns(port)[0]["state"] == "good", "the good answer", 30)
+    net.wait_until(lambda: owns(port)[0]["state"] == "good", "the good answer")
     assert [level for level, _ in lines(front)] == ["error", "notice"]
     front.reload()  # the new worker has nothing to add
-    net.wait_until(lambda: owns(port)[0]["state"] == "good", "the page after a reload", 30)
+    net.wait_until(lambda: owns(port)[0]["state"] == "good", "the page after a reload")
     assert len(lines(front)) == 2
 
 
@@ -150,7 +150,7 @@ def test_threshold(max_age_s, stage):
     assert f" {front.worker_pids()[0]}#" in line
     if max_age_s == 1:
         checked_at_s = owns(port)[0]["checked_at_s"]
-        net.wait_until(lambda: owns(port)[0]["checked_at_s"] > checked_at_s + 2, "more checks", 30)
+        net.wait_until(lambda: owns(port)[0]["checked_at_s"] > checked_at_s + 2, "more checks")
     assert lines(front) == [("warn", "chain.expiring")]
     assert owns(port)[0]["state"] == "warning"
 
@@ -186,7 +186,7 @@ def test_restart_and_end_while_asking(stage):
     stage.open()
     front, port = start(stage, server, policy=POLICY + "strict_tls_fetch_timeout_ms 60000;\n"
                         "strict_tls_fetch_total_ms 60000;\n")
-    net.wait_until(lambda: stage.responder.count("silent"), "the question", 30)
+    net.wait_until(lambda: stage.responder.count("silent"), "the question")
     front.reload()
-    net.wait_until(lambda: len(front.worker_pids()) == 1, "the old worker's end", 30)
+    net.wait_until(lambda: len(front.worker_pids()) == 1, "the old worker's end")
     assert front.stop() == 0

@@ -90,7 +90,7 @@ def test_own_chains_and_status(lab, options):
                     for suffix in (".json", ".html", ".prom")]
 
         # The worker has asked about some, at least.
-        net.wait_until(lambda: '"status": "good"' in pages()[0], "a good answer", 60)
+        net.wait_until(lambda: '"status": "good"' in pages()[0], "a good answer")
         front.reload()
         assert all(len(page) > 10000 for page in pages())
         assert front.stop(signal.SIGQUIT, 30) == 0

@@ -319,7 +319,7 @@ class Pending:
 
     def finish(self):
         self._responder.release(self._peer.place)
-        answer = self._answer.result(30)
+        answer = self._answer.result(net.PATIENCE_S)
         self._pool.shutdown()
         return answer
 
@@ -443,6 +443,6 @@ def test_renegotiation(strict, stage, tmp_path):
             backend.wait_for_request()
             backend.renegotiate()
             backend.answer()
-            answer = pending.result(30)
+            answer = pending.result(net.PATIENCE_S)
     assert backend.renegotiated() == (strict is not True)
     assert answer.status == (200 if strict is not True else None)

@@ -175,7 +175,7 @@ def test_others_do_not_wait(stage):
         front.reload()  # the old worker answers what it was asked
         assert not waiting.done()
         stage.responder.release(held.place)
-        assert seen(waiting.result(30)) == ACCEPT
+        assert seen(waiting.result(net.PATIENCE_S)) == ACCEPT
     assert seen(front.visit("strict", Client(held.chain, held.key))) == ACCEPT
     assert stage.responder.count(held.place) <= 2
 

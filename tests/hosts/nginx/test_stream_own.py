@@ -95,6 +95,6 @@ def test_a_revoked_one_is_told(stage, lab):
     front = stage.stream({"tcp": f"proxy_pass {net.HOST}:1;\n"}, extra=(
         f"strict_tls_fetch_deny none;\nstrict_tls_trusted_certificate {peer.trust};\n"
         f"server {{\n{listening(peer)}}}\n"))
-    net.wait_until(lambda: "reason=ocsp.revoked" in front.errors(), "the news", 60)
+    net.wait_until(lambda: "reason=ocsp.revoked" in front.errors(), "the news")
     line, = [line for line in front.errors().splitlines() if "self_check" in line]
     assert "[error]" in line and f'file="{peer.backend.chain}"' in line
