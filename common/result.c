@@ -118,6 +118,7 @@ stls_result *stls_check_get1_result(stls_check *check)
     result->word = word_of(check);
     result->is_pinned = stls_chain_is_pinned(&check->path);
     result->is_local = check->is_local;
+    result->judged_at_s = check->now_s;
     result->valid_until_s = check->valid_until_s;
     result->refresh_at_s = check->refresh_at_s;
     result->report = stls_report_render(check, result->word, &result->report_len);
@@ -152,6 +153,11 @@ int stls_result_is_pinned(const stls_result *result)
 int stls_result_is_local(const stls_result *result)
 {
     return result->is_local;
+}
+
+int stls_result_is_live(const stls_result *result, int64_t now_s)
+{
+    return result->judged_at_s <= now_s && now_s <= result->valid_until_s;
 }
 
 int64_t stls_result_valid_until_s(const stls_result *result)

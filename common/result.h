@@ -12,7 +12,7 @@ struct stls_result_st {
     const char *word;
     stls_reason reason;
     int is_pinned, is_local;
-    int64_t valid_until_s, refresh_at_s;
+    int64_t judged_at_s, valid_until_s, refresh_at_s;
     unsigned char *questions;
     size_t num_questions, num_revoked; /* the revoked ones come first */
     char *report;

@@ -210,17 +210,12 @@ static void drop(stls_verdict_cache *cache, entry *e)
     stls_dealloc(&cache->allocator, e);
 }
 
-static int is_past(const stls_result *result, int64_t now_s)
-{
-    return now_s > stls_result_valid_until_s(result);
-}
-
 /* What has expired goes as soon as it is seen. */
 static entry *find_live(stls_verdict_cache *cache, const unsigned char key[STLS_ID_LEN],
                         int64_t now_s)
 {
     entry *e = *find(cache, key);
-    if (e != NULL && is_past(e->result, now_s)) {
+    if (e != NULL && !stls_result_is_live(e->result, now_s)) {
         drop(cache, e);
         return NULL;
     }
@@ -251,7 +246,8 @@ stls_status stls_verdict_cache_put(stls_verdict_cache *cache, const unsigned cha
     if (e != NULL) {
         drop(cache, e); /* outdated by this result, even if that cannot be stored */
     }
-    if (cache->max_entries == 0 || is_past(result, now_s) || stls_result_is_local(result)) {
+    if (cache->max_entries == 0 || !stls_result_is_live(result, now_s)
+        || stls_result_is_local(result)) {
         stls_status status = stls_result_is_local(result) ? STLS_ERR_STATE : STLS_OK;
         stls_result_free(result);
         return status;

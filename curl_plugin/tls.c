@@ -431,7 +431,7 @@ static int may_use(CURL *curl, const stls_curl_setup *setup)
     if (conn->verdict != STLS_ACCEPT) {
         return 0;
     }
-    if (stls_result_valid_until_s(conn->result) < (int64_t)time(NULL)) {
+    if (!stls_result_is_live(conn->result, (int64_t)time(NULL))) {
         refuse(curl, setup, "the connection's verdict has ended");
         return 0;
     }

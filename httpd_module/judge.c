@@ -220,7 +220,8 @@ stls_result *mst_judge_current(mst_conn *conn)
         apr_atomic_set32(&conn->epoch, epoch);
     }
     mst_refresh(conn, now());
-    if (now() < stls_result_valid_until_s(conn->result)) {
+    if (now() < stls_result_valid_until_s(conn->result)
+        && stls_result_is_live(conn->result, now())) {
         return stls_result_up_ref(conn->result);
     }
     /* a refresh may have found the same presentation to be good for longer */

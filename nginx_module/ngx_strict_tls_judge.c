@@ -159,7 +159,7 @@ ngx_strict_tls_judge_resumed(ngx_strict_tls_conn_t *conn)
 
     if (result
         && (stls_result_verdict(result) != STLS_ACCEPT
-            || stls_result_valid_until_s(result) < ngx_time()
+            || !stls_result_is_live(result, ngx_time())
             || conn->crl_file_generation
                != ngx_strict_tls_crl_file_generation(conn->scope)))
     {
@@ -567,6 +567,7 @@ ngx_strict_tls_reusable(ngx_strict_tls_conn_t *conn)
     }
 
     if (now < stls_result_valid_until_s(conn->result)
+        && stls_result_is_live(conn->result, now)
         && now < stls_result_refresh_at_s(conn->result))
     {
         return NGX_OK;
@@ -581,7 +582,9 @@ ngx_strict_tls_reusable(ngx_strict_tls_conn_t *conn)
                                             &conn->result, now);
     }
 
-    if (now >= stls_result_valid_until_s(conn->result)) {
+    if (now >= stls_result_valid_until_s(conn->result)
+        || !stls_result_is_live(conn->result, now))
+    {
         return NGX_DECLINED;
     }
 

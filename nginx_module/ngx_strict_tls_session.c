@@ -93,7 +93,8 @@ ngx_strict_tls_session_offer(ngx_strict_tls_conn_t *conn,
 
     until = ngx_time() + NGX_STRICT_TLS_SESSION_MARGIN;
 
-    if (stls_result_valid_until_s(s->result) <= until
+    if ((stls_result_valid_until_s(s->result) <= until
+         || !stls_result_is_live(s->result, ngx_time()))
         && (!s->has_key
             || ngx_strict_tls_verdict_renew(worker, s->key, &s->result,
                                             until)
@@ -309,7 +310,8 @@ ngx_strict_tls_session_find_client(ngx_connection_t *c,
         return NULL;
     }
 
-    if (stls_result_valid_until_s(s->result) <= ngx_time()
+    if ((stls_result_valid_until_s(s->result) <= ngx_time()
+         || !stls_result_is_live(s->result, ngx_time()))
         && (!s->has_key
             || ngx_strict_tls_verdict_renew(worker, s->key, &s->result,
                                             ngx_time())

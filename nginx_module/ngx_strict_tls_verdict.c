@@ -195,15 +195,18 @@ ngx_strict_tls_verdict_renew(ngx_strict_tls_worker_t *worker,
     if (cached
         && cached != *result
         && stls_result_verdict(cached) == STLS_ACCEPT
-        && stls_result_valid_until_s(cached)
-           >= stls_result_valid_until_s(*result))
+        && (stls_result_valid_until_s(cached)
+            >= stls_result_valid_until_s(*result)
+            || !stls_result_is_live(*result, ngx_time())))
     {
         (void) stls_result_up_ref(cached);
         stls_result_free(*result);
         *result = cached;
     }
 
-    return stls_result_valid_until_s(*result) > until ? NGX_OK : NGX_DECLINED;
+    return stls_result_valid_until_s(*result) > until
+           && stls_result_is_live(*result, ngx_time())
+           ? NGX_OK : NGX_DECLINED;
 }
 
 

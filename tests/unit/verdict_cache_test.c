@@ -385,6 +385,23 @@ static void cache_keeps_trust_phase_results(void **state)
     stls_verdict_cache_free(cache);
 }
 
+/* A clock that is set back makes no verdict live longer than verdict_max_age_s. */
+static void clock_that_is_set_back(void **state)
+{
+    static const int64_t back_s[] = {1, 3600, 30 * DAY_S};
+    stls_verdict_cache *cache = new_cache(4);
+    (void)state;
+    for (size_t i = 0; i < sizeof(back_s) / sizeof(back_s[0]); i++) {
+        put(cache, 1, accepted());
+        assert_int_equal(stls_result_is_live(get(cache, 1), NOW_S), 1);
+        assert_int_equal(stls_result_is_live(get(cache, 1), NOW_S - back_s[i]), 0);
+        assert_null(stls_verdict_cache_get0(cache, key_of(1), NOW_S - back_s[i]));
+        assert_null(get(cache, 1)); /* gone for good */
+        assert_int_equal(stls_verdict_cache_count(cache), 0);
+    }
+    stls_verdict_cache_free(cache);
+}
+
 static void cache_refuses_no_result(void **state)
 {
     stls_verdict_cache *cache = new_cache(8);
@@ -540,6 +557,7 @@ int main(void)
         cmocka_unit_test(cache_forgets_what_has_expired),
         cmocka_unit_test(cache_does_not_store_what_has_expired),
         cmocka_unit_test(cache_keeps_trust_phase_results),
+        cmocka_unit_test(clock_that_is_set_back),
         cmocka_unit_test(cache_refuses_no_result),
         cmocka_unit_test(refresh_is_started_by_one_caller),
         cmocka_unit_test(refresh_that_failed_is_deferred),

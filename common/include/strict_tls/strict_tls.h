@@ -416,6 +416,12 @@ int stls_result_is_pinned(const stls_result *result);
  */
 int stls_result_is_local(const stls_result *result);
 
+/*
+ * Whether it still serves: not past its end, and not before it was made.  A
+ * clock that is set back would else make it live longer than verdict_max_age_s.
+ */
+int stls_result_is_live(const stls_result *result, int64_t now_s);
+
 int64_t stls_result_valid_until_s(const stls_result *result);
 /* When to check again in the background; past valid_until_s when there is nothing to refresh. */
 int64_t stls_result_refresh_at_s(const stls_result *result);
@@ -502,7 +508,7 @@ stls_status stls_verdict_key_crl_file(unsigned char out[STLS_ID_LEN],
 stls_verdict_cache *stls_verdict_cache_new(size_t max_entries, const stls_allocator *allocator);
 void stls_verdict_cache_free(stls_verdict_cache *cache);
 
-/* Live result or NULL. Borrowed until the next call on this cache: up_ref to keep it. */
+/* Live result (stls_result_is_live()) or NULL. Borrowed until the next call on this cache: up_ref to keep it. */
 stls_result *stls_verdict_cache_get0(stls_verdict_cache *cache,
                                      const unsigned char key[STLS_ID_LEN], int64_t now_s);
 
