@@ -391,6 +391,15 @@ done:
     return status;
 }
 
+stls_status stls_policy_set_directives(stls_policy *policy, stls_directives directives)
+{
+    if (policy->frozen) {
+        return STLS_ERR_STATE;
+    }
+    policy->directives = directives;
+    return STLS_OK;
+}
+
 stls_status stls_policy_freeze(stls_policy *policy, stls_error *err)
 {
     if (policy->frozen) {
@@ -443,6 +452,9 @@ stls_policy *stls_policy_derive(const stls_policy *policy, const stls_policy_cha
     }
     for (size_t i = 0; i < num && status == STLS_OK; i++) {
         status = stls_policy_set(copy, keys[changes[i].key].name, changes[i].value, NULL);
+    }
+    if (status == STLS_OK) {
+        status = stls_policy_set_directives(copy, policy->directives);
     }
     if (status != STLS_OK || stls_policy_freeze(copy, NULL) != STLS_OK) {
         stls_policy_free(copy);

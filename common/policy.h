@@ -6,6 +6,7 @@
 
 #include <openssl/objects.h>
 
+#include "directive.h"
 #include "mem.h"
 
 /* Index of the word in the key table's `values`. */
@@ -31,6 +32,7 @@ struct stls_policy_st {
     stls_allocator allocator;
     atomic_uint refs;
     int frozen;
+    stls_directives directives;
     char *text[STLS_NUM_KEYS]; /* normalized */
     int64_t num[STLS_NUM_KEYS];
     uint8_t list[STLS_NUM_KEYS][STLS_MAX_LIST]; /* word indices in the order given */

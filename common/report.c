@@ -158,6 +158,11 @@ static json_t *render_findings(const stls_check *check)
     for (size_t i = 0; i < check->findings.num; i++) {
         const stls_finding *finding = &check->findings.items[i];
         const stls_reason_info *info = stls_reason_get0(finding->reason);
+        char remedy[STLS_REMEDY_LEN];
+
+        stls_remedy_text(check->policy->directives, check->role,
+                         finding->remedy != NULL ? finding->remedy : info->remedy, remedy,
+                         sizeof(remedy));
         json_array_append_new(
             out, json_pack("{s:s, s:s, s:o, s:o, s:s, s:o, s:s}", "reason", info->id, "severity",
                            finding->is_error     ? "error"
@@ -166,7 +171,7 @@ static json_t *render_findings(const stls_check *check)
                            "cert", index_or_null(finding->cert_index), "subject",
                            optional_text(finding->subject), "text", info->text, "detail",
                            optional_text(finding->detail), "remedy",
-                           finding->remedy != NULL ? finding->remedy : info->remedy));
+                           remedy));
     }
     return out;
 }

@@ -58,6 +58,7 @@ static stls_status copy_primary(stls_result *result, const stls_check *check)
 {
     const stls_allocator *a = &result->allocator;
     const stls_finding *primary = stls_findings_primary(&check->findings);
+    char remedy[STLS_REMEDY_LEN];
 
     result->cert_index = STLS_NO_CERT;
     if (primary == NULL) {
@@ -68,7 +69,10 @@ static stls_status copy_primary(stls_result *result, const stls_check *check)
     result->cert_index = primary->cert_index;
     result->subject = stls_strdup(a, primary->subject);
     result->detail = stls_strdup(a, primary->detail);
-    result->remedy = stls_strdup(a, primary->remedy != NULL ? primary->remedy : info->remedy);
+    stls_remedy_text(check->policy->directives, check->role,
+                     primary->remedy != NULL ? primary->remedy : info->remedy, remedy,
+                     sizeof(remedy));
+    result->remedy = stls_strdup(a, remedy);
     return result->subject != NULL && result->detail != NULL && result->remedy != NULL
                ? STLS_OK
                : STLS_ERR_MEMORY;

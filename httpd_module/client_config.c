@@ -79,7 +79,7 @@ static const char *look_at(cmd_parms *cmd, void *dummy, const char *arg)
 
 command_rec *mst_client_commands(command_rec *cmd)
 {
-    static char names[STLS_NUM_KEYS][MST_NAME_LEN];
+    static char names[STLS_NUM_KEYS][STLS_DIRECTIVE_LEN];
     static const char *const looked_at[] = {"SSLVerifyClient", "SSLCACertificateFile",
                                             "SSLCACertificatePath"};
     const stls_key_info *info = stls_policy_keys();
@@ -92,7 +92,8 @@ command_rec *mst_client_commands(command_rec *cmd)
                     "given");
     for (i = 0; i < STLS_NUM_KEYS; i++) {
         if (info[i].key != STLS_KEY_MODE) {
-            mst_make_name(names[i], PREFIX, info[i].name);
+            (void) stls_directive_name(STLS_DIRECTIVES_HTTPD, STLS_ROLE_CLIENT, info[i].name,
+                                       names[i], sizeof(names[i]));
             mst_add_command(cmd++, names[i], set_key, &info[i], RSRC_CONF, info[i].doc);
         }
     }

@@ -1,7 +1,6 @@
 /*
  * Directives: what was configured where.  They derive from the core's table:
- * key chain_root is StrictTLSChainRoot, and the words ocsp, crl, cn, url(s)
- * and x509 are written OCSP, CRL, CN, URL(s) and X509 (httpd ignores case).
+ * key chain_root is StrictTLSChainRoot.
  */
 #include "mod_strict_tls.h"
 
@@ -12,7 +11,7 @@
 
 /* Filled before httpd looks at it: names cannot be made by the preprocessor. */
 command_rec mst_commands[STLS_NUM_KEYS + NUM_OWN + MST_NUM_CLIENT_COMMANDS + 1];
-static char names[STLS_NUM_KEYS][MST_NAME_LEN];
+static char names[STLS_NUM_KEYS][STLS_DIRECTIVE_LEN];
 
 /* Of the configuration being read; nothing writes to them afterwards. */
 static apr_pool_t *conf_pool;
@@ -207,29 +206,6 @@ static const char *set_http_proxy(cmd_parms *cmd, void *dconf, const char *arg)
     return ap_cstr_casecmp(arg, "off") ? split_proxy(cmd->pool, arg, &host, &port) : NULL;
 }
 
-/* "max_urls_per_cert" -> "StrictTLSMaxURLsPerCert" */
-void mst_make_name(char *name, const char *prefix, const char *key)
-{
-    static const char *const words[] = {"OCSP", "CRL", "CN", "URL", "URLs", "X509", NULL};
-    apr_size_t len;
-    int i;
-
-    apr_cpystrn(name, prefix, MST_NAME_LEN);
-    name += strlen(name);
-    for (; *key; key += len + (key[len] == '_')) {
-        len = strcspn(key, "_");
-        for (i = 0; words[i]; i++) {
-            if (strlen(words[i]) == len && !ap_cstr_casecmpn(words[i], key, len)) {
-                break;
-            }
-        }
-        memcpy(name, words[i] ? words[i] : key, len);
-        name[0] = (char) apr_toupper(name[0]);
-        name += len;
-    }
-    *name = '\0';
-}
-
 void mst_add_command(command_rec *cmd, const char *name,
                      const char *(*set)(cmd_parms *, void *, const char *), const void *data,
                      int where, const char *doc)
@@ -268,7 +244,8 @@ __attribute__((constructor)) static void make_commands(void)
         if (info[i].key == STLS_KEY_MODE) {
             continue; /* StrictTLS itself */
         }
-        mst_make_name(names[i], "StrictTLS", info[i].name);
+        (void) stls_directive_name(STLS_DIRECTIVES_HTTPD, STLS_ROLE_SERVER, info[i].name,
+                                   names[i], sizeof(names[i]));
         mst_add_command(cmd++, names[i], set_key, &info[i], anywhere, info[i].doc);
     }
     (void) mst_client_commands(cmd);
@@ -317,6 +294,9 @@ stls_policy *mst_make_policy(const mst_dir_conf *conf, stls_error *err)
     }
     if (status == STLS_OK && conf->mode == MST_REPORT) {
         status = stls_policy_set(policy, "mode", "report", err);
+    }
+    if (status == STLS_OK) {
+        status = stls_policy_set_directives(policy, STLS_DIRECTIVES_HTTPD);
     }
     for (i = 0; i < STLS_NUM_KEYS && status == STLS_OK; i++) {
         if (conf->value[i] && i != STLS_KEY_PRESET && i != STLS_KEY_MODE) {

@@ -48,7 +48,6 @@ APLOG_USE_MODULE(strict_tls);
 
 #define MST_DETAIL_LEN 256
 #define MST_LINE_LEN 1536
-#define MST_NAME_LEN 64
 
 extern module AP_MODULE_DECLARE_DATA __attribute__((visibility("default"))) strict_tls_module;
 
@@ -116,7 +115,6 @@ mst_runtime *mst_get_nameless(const mst_runtime *rt);
 long mst_parse_mode(const char *arg);
 const char *mst_set_value(cmd_parms *cmd, mst_dir_conf *conf, const char *arg);
 const char *mst_set_trusted(cmd_parms *cmd, mst_dir_conf *conf, const char *arg);
-void mst_make_name(char *name, const char *prefix, const char *key);
 void mst_add_command(command_rec *cmd, const char *name,
                      const char *(*set)(cmd_parms *, void *, const char *), const void *data,
                      int where, const char *doc);

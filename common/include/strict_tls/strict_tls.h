@@ -78,6 +78,9 @@ typedef struct stls_repair_st stls_repair;
 
 #define STLS_ID_LEN 32 /* every id and cache key is a SHA-256 */
 
+/* What the peer is. */
+typedef enum { STLS_ROLE_SERVER = 1, STLS_ROLE_CLIENT = 2 } stls_role;
+
 /* ---- policy.c: what is demanded ---------------------------------------- */
 
 /*
@@ -100,6 +103,25 @@ stls_status stls_policy_set_text(stls_policy *policy, const char *text, stls_err
 
 /* Checks keys against each other and makes the policy immutable. Repeating it is harmless. */
 stls_status stls_policy_freeze(stls_policy *policy, stls_error *err);
+
+/*
+ * How the configuration writes the keys: remedies in log lines and reports name them that way.  It
+ * demands nothing, so that the id does not depend on it.  STLS_ERR_STATE once frozen.
+ */
+typedef enum {
+    STLS_DIRECTIVES_KEYS = 0,  /* as they stand in policy_keys.h, the default */
+    STLS_DIRECTIVES_NGINX = 1, /* strict_tls_chain_root, strict_tls_client_chain_root */
+    STLS_DIRECTIVES_HTTPD = 2  /* StrictTLSChainRoot, StrictTLSClientChainRoot */
+} stls_directives;
+stls_status stls_policy_set_directives(stls_policy *policy, stls_directives directives);
+
+/*
+ * Name of the directive for `key` about peers in `role`; "mode" is the directive that turns all of
+ * it on.  Its length; cut off where `buf` ends.  STLS_DIRECTIVE_LEN bytes are enough for any.
+ */
+#define STLS_DIRECTIVE_LEN 64
+size_t stls_directive_name(stls_directives directives, stls_role role, const char *key, char *buf,
+                           size_t len);
 
 stls_policy *stls_policy_up_ref(stls_policy *policy);
 void stls_policy_free(stls_policy *policy);
@@ -223,9 +245,6 @@ size_t stls_crl_file_num_crls(const stls_crl_file *file);
 size_t stls_crl_file_memory_len(const stls_crl_file *file);
 
 /* ---- check.c: one peer, one check ---------------------------------------- */
-
-/* What the peer is. */
-typedef enum { STLS_ROLE_SERVER = 1, STLS_ROLE_CLIENT = 2 } stls_role;
 
 /*
  * A check of one peer.  Takes references on `policy` and `anchors`, which must

@@ -1,4 +1,5 @@
 """apachectl -t: wrong values name file, line and alternatives; documented examples are valid."""
+import json
 import re
 import subprocess
 
@@ -201,3 +202,18 @@ def test_documented_example(where_, block, tmp_path, lab):
     httpd.configure(block)
     status, output = httpd.test()
     assert status == 0, output
+
+
+@pytest.mark.parametrize("fields, policy, directive", [
+    ({}, {"fetch_deny": "loopback"}, "StrictTLSFetchDeny"),
+    ({"ocsp": "none"}, {}, "StrictTLSNoRevocationSource"),
+    ({"ocsp": "silent"}, {"fetch_timeout_ms": "200"}, "StrictTLSFetchTimeoutMs"),
+], ids=["fetch.denied", "revocation.no_source", "fetch.timeout"])
+def test_remedies_name_the_directive(fields, policy, directive, stage):
+    peer = stage.peer("peer", **fields)
+    stage.open()
+    front, port = stage.front([where(peer, policy=policy)])
+    answer = net.get(port)
+    assert answer.status == 502
+    assert directive in front.verdicts()[0].fields["remedy"]
+    assert directive in json.loads(answer.headers["x-strict-tls-report"])["findings"][0]["remedy"]
