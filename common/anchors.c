@@ -71,6 +71,14 @@ static stls_status add(stls_anchors *anchors, X509 *cert)
     return STLS_OK;
 }
 
+stls_status stls_anchors_add_cert(stls_anchors *anchors, X509 *cert)
+{
+    if (anchors->frozen) {
+        return STLS_ERR_STATE;
+    }
+    return X509_up_ref(cert) ? add(anchors, cert) : STLS_ERR_MEMORY;
+}
+
 stls_status stls_anchors_load(stls_anchors *anchors, BIO *bio, stls_error *err)
 {
     stls_status status = STLS_OK;

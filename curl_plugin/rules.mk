@@ -9,7 +9,7 @@ CURL_SO   := $(B)/lib/libstrict_tls_curl.so
 CURL_A    := $(B)/lib/libstrict_tls_curl.a
 CURL_PC   := $(B)/lib/pkgconfig/strict_tls_curl.pc
 CURL_EXAMPLES := $(patsubst curl_plugin/examples/%.c,$(B)/examples/curl/%,$(sort $(wildcard curl_plugin/examples/*.c)))
-CURL_SHIM_OBJ := $(patsubst %,$(B)/obj/curl_plugin/%.o,shim shim_config shim_handle)
+CURL_SHIM_OBJ := $(patsubst %,$(B)/obj/curl_plugin/%.o,shim shim_active shim_config shim_handle)
 CURL_SHIM := $(B)/lib/libstrict_tls_preload.so
 STRICT_CURL := $(B)/bin/strict-curl
 PREFIX   ?= /usr
@@ -47,9 +47,10 @@ $(CURL_SHIM): $(CURL_OBJ) $(CURL_SHIM_OBJ) $(CORE_LIB) curl_plugin/libstrict_tls
 	    -Wl,--version-script=curl_plugin/libstrict_tls_preload.map \
 	    $(CURL_SHIM_OBJ) $(CURL_OBJ) $(CORE_LIB) $(CURL_LIBS) -o $@
 
-$(STRICT_CURL): curl_plugin/strict_curl.c $(CORE_LIB)
+# Static: a third of the time that starting it takes.
+$(STRICT_CURL): curl_plugin/strict_curl.c curl_plugin/active.h common/include/strict_tls/policy_keys.h
 	@mkdir -p $(@D)
-	$(CC) $(CURL_BASE) $(CFLAGS) -fPIE -pie $< $(CORE_LIB) $(LIBS) -o $@
+	$(CC) $(CURL_BASE) $(CFLAGS) -fPIE -static-pie $< -o $@
 
 $(CURL_PC): curl_plugin/strict_tls_curl.pc.in VERSION
 	@mkdir -p $(@D)

@@ -10,8 +10,10 @@
 #include "shim.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,20 +22,6 @@
 #include <openssl/ssl.h>
 
 #define GNUTLS_E_INTERNAL_ERROR (-59)
-
-/* What strict-curl waits for. */
-static const char alive[] = "strict-tls " STLS_VERSION "\n";
-
-/* strict-curl asks before it starts the program in earnest: nothing else is to happen then. */
-__attribute__((constructor)) static void answer_probe(void)
-{
-    const char *fd = getenv("STRICT_TLS_PROBE_FD");
-
-    if (fd != NULL) {
-        ssize_t put = write(atoi(fd), alive, sizeof(alive) - 1);
-        _exit(put == (ssize_t)sizeof(alive) - 1 ? 0 : 1);
-    }
-}
 
 /* The settled configuration; NULL, and said why, if no transfer may start. */
 static const stls_shim_config *usable(void)
@@ -180,35 +168,73 @@ STLS_CURL_API void curl_easy_cleanup(CURL *curl)
 
 /* ---- never silently inactive ---------------------------------------------------------------- */
 
-static int is_libcurl(const void *caller)
+/* The object that this code lies in. */
+static const char *name_of(const void *code, struct link_map **map)
 {
     Dl_info info;
 
-    if (dladdr(caller, &info) == 0 || info.dli_fname == NULL) {
-        return 0;
+    *map = NULL;
+    if (dladdr1(code, &info, (void **)map, RTLD_DL_LINKMAP) == 0 || info.dli_fname == NULL) {
+        return "";
     }
     const char *slash = strrchr(info.dli_fname, '/');
-    const char *name = slash != NULL ? slash + 1 : info.dli_fname;
+    return slash != NULL ? slash + 1 : info.dli_fname;
+}
+
+static int is_libcurl(const char *name)
+{
     return strncmp(name, "libcurl", 7) == 0 || strncmp(name, "librtmp", 7) == 0;
 }
 
-/* Whichever object its code lies in, a program that it is linked into statically, say. */
-static int is_of_libcurl(const SSL *ssl)
+/*
+ * The function that a caller would have reached without us.  A plugin may have
+ * brought a TLS library of its own, which the loader looks at after those of
+ * the program: what the plugin itself needs comes first then.
+ */
+static void *find_for(const struct link_map *caller, const char *name)
 {
-    const BIO *bio = SSL_get_rbio(ssl);
-    const char *name = bio != NULL ? BIO_method_name(bio) : NULL;
+    void *found = NULL;
+
+    if (caller != NULL && caller->l_name[0] != '\0') {
+        void *object = dlopen(caller->l_name, RTLD_LAZY | RTLD_NOLOAD);
+        if (object != NULL) {
+            found = dlsym(object, name);
+            (void)dlclose(object); /* the caller keeps it */
+        }
+    }
+    return found != NULL ? found : dlsym(RTLD_NEXT, name);
+}
+
+/* Whichever object its code lies in, a program that it is linked into statically, say. */
+static int is_of_libcurl(const struct link_map *caller, const SSL *ssl)
+{
+    BIO *(*get_rbio)(const SSL *) = (BIO *(*)(const SSL *))find_for(caller, "SSL_get_rbio");
+    const char *(*method_name)(const BIO *) = (const char *(*)(const BIO *))find_for(
+        caller, "BIO_method_name");
+    BIO *bio = get_rbio != NULL ? get_rbio(ssl) : NULL;
+    const char *name = bio != NULL && method_name != NULL ? method_name(bio) : NULL;
 
     return name != NULL && strcmp(name, "OpenSSL CF BIO") == 0;
 }
 
+/* One of the libssl that we use ourselves, so that its connections can be looked into. */
+static int is_judged(int (*real)(SSL *), const SSL *ssl)
+{
+    return real == (int (*)(SSL *))dlsym(RTLD_NEXT, "SSL_connect") && stls_curl_is_judged(ssl);
+}
+
 STLS_CURL_API int SSL_connect(SSL *ssl)
 {
-    int (*real)(SSL *) = (int (*)(SSL *))dlsym(RTLD_NEXT, "SSL_connect");
+    struct link_map *caller = NULL;
+    const char *name = name_of(__builtin_return_address(0), &caller);
+    int (*real)(SSL *) = (int (*)(SSL *))find_for(caller, "SSL_connect");
     const stls_shim_config *config = stls_shim_config_get0();
 
-    if (real == NULL
-        || ((is_libcurl(__builtin_return_address(0)) || is_of_libcurl(ssl)) && !config->is_off
-            && !stls_curl_is_judged(ssl))) {
+    if (real == NULL) {
+        return -1;
+    }
+    if (!config->is_off && !is_judged(real, ssl)
+        && (is_libcurl(name) || is_of_libcurl(caller, ssl))) {
         stls_shim_say("this program reaches libcurl past libstrict_tls_preload.so: its TLS "
                       "connection is refused");
         ERR_raise(ERR_LIB_SSL, SSL_R_CERTIFICATE_VERIFY_FAILED);
@@ -217,25 +243,75 @@ STLS_CURL_API int SSL_connect(SSL *ssl)
     return real(ssl);
 }
 
-/* The same for a libcurl that does TLS with GnuTLS, or librtmp below it. */
+/*
+ * The same for a libcurl that does TLS with another library.  It is told once:
+ * with some of them a program tries again.
+ */
+static int is_refused(const void *caller, const char *library)
+{
+    static atomic_int has_said;
+    struct link_map *map = NULL;
+    const char *name = name_of(caller, &map);
+    char text[512];
+
+    if (!is_libcurl(name) || stls_shim_config_get0()->is_off) {
+        return 0;
+    }
+    if (!atomic_exchange(&has_said, 1)) {
+        snprintf(text, sizeof(text), "this program uses %.200s, which does TLS with %s: strict-tls "
+                 "cannot judge that, its TLS connections are refused", name, library);
+        stls_shim_say(text);
+    }
+    return 1;
+}
+
 int gnutls_handshake(void *session);
+int SSL_ForceHandshake(void *socket);
+int SSL_ForceHandshakeWithTimeout(void *socket, uint32_t timeout);
 
 STLS_CURL_API int gnutls_handshake(void *session)
 {
-    int (*real)(void *) = (int (*)(void *))dlsym(RTLD_NEXT, "gnutls_handshake");
+    struct link_map *caller = NULL;
+    (void)name_of(__builtin_return_address(0), &caller);
+    int (*real)(void *) = (int (*)(void *))find_for(caller, "gnutls_handshake");
 
-    if (real == NULL || is_libcurl(__builtin_return_address(0))) {
-        stls_shim_say("this program's libcurl does TLS with GnuTLS, which strict-tls cannot "
-                      "judge: its TLS connection is refused");
+    if (real == NULL || is_refused(__builtin_return_address(0), "GnuTLS")) {
         return GNUTLS_E_INTERNAL_ERROR;
     }
     return real(session);
+}
+
+/* NSS. */
+STLS_CURL_API int SSL_ForceHandshake(void *socket)
+{
+    struct link_map *caller = NULL;
+    (void)name_of(__builtin_return_address(0), &caller);
+    int (*real)(void *) = (int (*)(void *))find_for(caller, "SSL_ForceHandshake");
+
+    if (real == NULL || is_refused(__builtin_return_address(0), "NSS")) {
+        return -1;
+    }
+    return real(socket);
+}
+
+STLS_CURL_API int SSL_ForceHandshakeWithTimeout(void *socket, uint32_t timeout)
+{
+    struct link_map *caller = NULL;
+    (void)name_of(__builtin_return_address(0), &caller);
+    int (*real)(void *, uint32_t) = (int (*)(void *, uint32_t))find_for(
+        caller, "SSL_ForceHandshakeWithTimeout");
+
+    if (real == NULL || is_refused(__builtin_return_address(0), "NSS")) {
+        return -1;
+    }
+    return real(socket, timeout);
 }
 
 /*
  * RTLD_DEEPBIND (php loads its extensions so) would lead a plugin past us to
  * libcurl: without it the plugin finds these functions first, as everybody.
  */
+__attribute__((optimize("O2"))) /* a jump at the end: the loader looks at who has called it */
 STLS_CURL_API void *dlopen(const char *file, int flags)
 {
     static void *(*_Atomic found)(const char *, int);

@@ -32,6 +32,13 @@ typedef struct {
 
 const stls_shim_config *stls_shim_config_get0(void);
 
+/* ---- shim_active.c ---- */
+
+struct link_map;
+
+/* 1: this object needs the library of that name itself. */
+int stls_shim_needs(const struct link_map *map, const char *name);
+
 /* A sentence on standard error, once per process for refusals. */
 void stls_shim_say(const char *text);
 

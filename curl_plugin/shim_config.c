@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,8 +14,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define OTHER_LIBCURL "libcurl-gnutls.so.4"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static stls_shim_config config;
@@ -101,7 +100,10 @@ static void on_result(CURL *curl, stls_result *result)
 
 static int find(void **function, const char *name)
 {
-    *function = dlsym(RTLD_NEXT, name);
+    *function = dlvsym(RTLD_NEXT, name, "CURL_OPENSSL_4");
+    if (*function == NULL) {
+        *function = dlsym(RTLD_NEXT, name); /* a libcurl whose names have no versions */
+    }
     return *function != NULL;
 }
 
@@ -110,12 +112,6 @@ static int find_libcurl(void)
     const curl_version_info_data *(*version_info)(CURLversion) = NULL;
     stls_shim_real *real = &config.real;
 
-    if (dlopen(OTHER_LIBCURL, RTLD_LAZY | RTLD_NOLOAD) != NULL) {
-        refuse("this program uses %s, whose TLS connections strict-tls cannot judge: no transfer "
-               "is started; use a program that is linked with libcurl.so.4 (OpenSSL)",
-               OTHER_LIBCURL);
-        return 0;
-    }
     if (!find((void **)&real->easy_setopt, "curl_easy_setopt")
         || !find((void **)&real->easy_perform, "curl_easy_perform")
         || !find((void **)&real->easy_cleanup, "curl_easy_cleanup")
@@ -132,6 +128,14 @@ static int find_libcurl(void)
         refuse("this libcurl does TLS with %s, which strict-tls cannot judge: no transfer is "
                "started",
                info->ssl_version != NULL ? info->ssl_version : "nothing");
+        return 0;
+    }
+    Dl_info where;
+    struct link_map *libcurl = NULL;
+    if (dladdr1((void *)real->easy_perform, &where, (void **)&libcurl, RTLD_DL_LINKMAP) == 0
+        || libcurl == NULL || !stls_shim_needs(libcurl, "libssl.so.3")) {
+        refuse("this program's libcurl has an OpenSSL of its own inside, which strict-tls cannot "
+               "judge: no transfer is started");
         return 0;
     }
     return 1;

@@ -10,21 +10,15 @@
 
 #include <pthread.h>
 
-#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
 #define MAX_CANDIDATES 64
 #define NOBODY_LIFE_S 60
 
-typedef struct {
-    STACK_OF(X509) *certs;
-    BIO *pem;
-} candidates;
-
-static int knows(const candidates *found, const X509 *cert)
+static int knows(const STACK_OF(X509) *found, const X509 *cert)
 {
-    for (int i = 0; i < sk_X509_num(found->certs); i++) {
-        if (X509_cmp(sk_X509_value(found->certs, i), cert) == 0) {
+    for (int i = 0; i < sk_X509_num(found); i++) {
+        if (X509_cmp(sk_X509_value(found, i), cert) == 0) {
             return 1;
         }
     }
@@ -32,23 +26,22 @@ static int knows(const candidates *found, const X509 *cert)
 }
 
 /* Adds every certificate of the store with this subject. 0: out of memory. */
-static int add_by_name(candidates *found, X509_STORE_CTX *store_ctx, const X509_NAME *name)
+static int add_by_name(STACK_OF(X509) *found, X509_STORE_CTX *store_ctx, const X509_NAME *name)
 {
     STACK_OF(X509) *certs = X509_STORE_CTX_get1_certs(store_ctx, name);
     int ok = 1;
 
     for (int i = 0; ok && i < sk_X509_num(certs); i++) {
         X509 *cert = sk_X509_value(certs, i);
-        if (!knows(found, cert) && sk_X509_num(found->certs) < MAX_CANDIDATES) {
-            ok = PEM_write_bio_X509(found->pem, cert) == 1
-                 && X509_add_cert(found->certs, cert, X509_ADD_FLAG_UP_REF) == 1;
+        if (!knows(found, cert) && sk_X509_num(found) < MAX_CANDIDATES) {
+            ok = X509_add_cert(found, cert, X509_ADD_FLAG_UP_REF) == 1;
         }
     }
     sk_X509_pop_free(certs, X509_free);
     return ok;
 }
 
-static int collect(candidates *found, X509_STORE_CTX *store_ctx, const STACK_OF(X509) *presented)
+static int collect(STACK_OF(X509) *found, X509_STORE_CTX *store_ctx, const STACK_OF(X509) *presented)
 {
     for (int i = 0; i < sk_X509_num(presented); i++) {
         const X509 *cert = sk_X509_value(presented, i);
@@ -58,8 +51,8 @@ static int collect(candidates *found, X509_STORE_CTX *store_ctx, const STACK_OF(
             return 0;
         }
     }
-    for (int i = 0; i < sk_X509_num(found->certs); i++) {
-        if (!add_by_name(found, store_ctx, X509_get_issuer_name(sk_X509_value(found->certs, i)))) {
+    for (int i = 0; i < sk_X509_num(found); i++) {
+        if (!add_by_name(found, store_ctx, X509_get_issuer_name(sk_X509_value(found, i)))) {
             return 0;
         }
     }
@@ -71,7 +64,7 @@ static int collect(candidates *found, X509_STORE_CTX *store_ctx, const STACK_OF(
  * store fits: the core wants a set that is not empty, and then tells what is
  * wrong with the chain.
  */
-static int add_nobody(candidates *found)
+static int add_nobody(STACK_OF(X509) *found)
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *cert = X509_new();
@@ -91,7 +84,7 @@ static int add_nobody(candidates *found)
         && X509_gmtime_adj(X509_getm_notBefore(cert), 0) != NULL
         && X509_gmtime_adj(X509_getm_notAfter(cert), NOBODY_LIFE_S) != NULL
         && X509_add_ext(cert, ca, -1) && X509_sign(cert, key, EVP_sha256())) {
-        ok = PEM_write_bio_X509(found->pem, cert);
+        ok = X509_add_cert(found, cert, X509_ADD_FLAG_UP_REF);
     }
     X509_EXTENSION_free(ca);
     X509_NAME_free(name);
@@ -100,23 +93,25 @@ static int add_nobody(candidates *found)
     return ok;
 }
 
-static int has_self_signed(const candidates *found)
+static int has_self_signed(const STACK_OF(X509) *found)
 {
-    for (int i = 0; i < sk_X509_num(found->certs); i++) {
-        if (X509_get_extension_flags(sk_X509_value(found->certs, i)) & EXFLAG_SS) {
+    for (int i = 0; i < sk_X509_num(found); i++) {
+        if (X509_get_extension_flags(sk_X509_value(found, i)) & EXFLAG_SS) {
             return 1;
         }
     }
     return 0;
 }
 
-static stls_anchors *load(const candidates *found)
+static stls_anchors *load(const STACK_OF(X509) *found)
 {
     stls_anchors *anchors = stls_anchors_new(NULL);
+    stls_status status = anchors != NULL ? STLS_OK : STLS_ERR_MEMORY;
 
-    if (anchors != NULL
-        && (stls_anchors_load(anchors, found->pem, NULL) != STLS_OK
-            || stls_anchors_freeze(anchors, NULL) != STLS_OK)) {
+    for (int i = 0; status == STLS_OK && i < sk_X509_num(found); i++) {
+        status = stls_anchors_add_cert(anchors, sk_X509_value(found, i));
+    }
+    if (status != STLS_OK || stls_anchors_freeze(anchors, NULL) != STLS_OK) {
         stls_anchors_free(anchors);
         anchors = NULL;
     }
@@ -125,27 +120,25 @@ static stls_anchors *load(const candidates *found)
 
 stls_anchors *stls_curl_no_anchors(void)
 {
-    candidates none = {.pem = BIO_new(BIO_s_mem())};
-    stls_anchors *anchors = none.pem != NULL && add_nobody(&none) ? load(&none) : NULL;
+    STACK_OF(X509) *none = sk_X509_new_null();
+    stls_anchors *anchors = none != NULL && add_nobody(none) ? load(none) : NULL;
 
-    BIO_free(none.pem);
+    sk_X509_pop_free(none, X509_free);
     return anchors;
 }
 
 stls_anchors *stls_curl_anchors_of(X509_STORE *store, const STACK_OF(X509) *presented)
 {
-    candidates found = {.certs = sk_X509_new_null(), .pem = BIO_new(BIO_s_mem())};
+    STACK_OF(X509) *found = sk_X509_new_null();
     X509_STORE_CTX *look_up = X509_STORE_CTX_new();
     stls_anchors *anchors = NULL;
 
-    if (found.certs != NULL && found.pem != NULL && look_up != NULL
-        && X509_STORE_CTX_init(look_up, store, NULL, NULL) && collect(&found, look_up, presented)
-        && (has_self_signed(&found) || add_nobody(&found))) {
-        anchors = load(&found);
+    if (found != NULL && look_up != NULL && X509_STORE_CTX_init(look_up, store, NULL, NULL)
+        && collect(found, look_up, presented) && (has_self_signed(found) || add_nobody(found))) {
+        anchors = load(found);
     }
     X509_STORE_CTX_free(look_up);
-    sk_X509_pop_free(found.certs, X509_free);
-    BIO_free(found.pem);
+    sk_X509_pop_free(found, X509_free);
     return anchors;
 }
 

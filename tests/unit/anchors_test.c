@@ -39,6 +39,29 @@ static void only_self_signed_become_anchors(void **state)
     stls_anchors_free(anchors);
 }
 
+static void decoded_certificates_are_added_alike(void **state)
+{
+    const aid_pki *pki = aid_usual_pki();
+    X509 *certs[] = {pki->leaf, pki->root, pki->inter, pki->root, pki->other_root};
+    stls_anchors *one = stls_anchors_new(NULL), *other = stls_anchors_new(NULL);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(certs) / sizeof(certs[0]); i++) {
+        assert_int_equal(stls_anchors_add_cert(one, certs[i]), STLS_OK);
+    }
+    assert_int_equal(
+        load(other, pem_of(pki->leaf, pki->root, pki->inter, pki->root, pki->other_root, NULL)),
+        STLS_OK);
+    assert_int_equal(stls_anchors_freeze(one, NULL), STLS_OK);
+    assert_int_equal(stls_anchors_freeze(other, NULL), STLS_OK);
+    assert_int_equal(stls_anchors_count(one), 2);
+    assert_int_equal(sk_X509_num(stls_anchors_get0_certs(one)), 2);
+    assert_memory_equal(stls_anchors_get0_id(one), stls_anchors_get0_id(other), STLS_ID_LEN);
+    assert_int_equal(stls_anchors_add_cert(one, pki->root), STLS_ERR_STATE);
+    stls_anchors_free(one);
+    stls_anchors_free(other);
+}
+
 static void trap_19_self_issued_is_no_anchor(void **state)
 {
     aid_cert spec = {.subject = "CN=Root,O=Lab", .key = 5, .is_ca = 1};
@@ -166,6 +189,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_self_signed_become_anchors),
+        cmocka_unit_test(decoded_certificates_are_added_alike),
         cmocka_unit_test(trap_19_self_issued_is_no_anchor),
         cmocka_unit_test(what_is_no_bundle_is_refused),
         cmocka_unit_test(private_keys_in_the_bundle_are_passed_over),

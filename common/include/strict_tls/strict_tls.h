@@ -160,6 +160,9 @@ stls_anchors *stls_anchors_new(const stls_allocator *allocator);
  */
 stls_status stls_anchors_load(stls_anchors *anchors, BIO *bio, stls_error *err);
 
+/* The same for a certificate that is decoded already. Takes a reference. */
+stls_status stls_anchors_add_cert(stls_anchors *anchors, X509 *cert);
+
 /* Makes the set immutable. STLS_ERR_ARGUMENT if it holds no anchor. */
 stls_status stls_anchors_freeze(stls_anchors *anchors, stls_error *err);
 

@@ -207,6 +207,14 @@ def refused(curls, *words, program=STRICT_CURL, **env):
     assert done.stdout == "" and done.stderr.startswith("strict-curl: ")
 
 
+def ends_itself(curls, *words, program=STRICT_CURL, **env):
+    """The program is started, and does not understand what it is given."""
+    done = curls.run([program, *words], environment(curls.folder, **env))
+    assert done.returncode == FAILED_INIT and done.stdout == "", (done.stdout, done.stderr)
+    assert "--strict-tls-is-not-active" in done.stderr
+    return done
+
+
 def test_targets_that_ignore_a_preload(curls):
     for mode in (0o4755, 0o2755):
         target = curls.folder / f"curl{mode:o}"
@@ -217,10 +225,6 @@ def test_targets_that_ignore_a_preload(curls):
     source.write_text("int main(void) { return 0; }")
     subprocess.run(["cc", "-static", "-o", static, source], check=True)
     refused(curls, STRICT_TLS_CURL=str(static))
-    script = curls.folder / "script"
-    script.write_text("#!/bin/sh\nexec curl \"$@\"\n")
-    script.chmod(0o755)
-    refused(curls, STRICT_TLS_CURL=str(script))
     refused(curls, STRICT_TLS_CURL="no-such-program")
 
 
@@ -252,9 +256,117 @@ def test_a_libcurl_inside_the_program(peers, curls):
     subprocess.run(["cc", "-o", program, source, "-l:libcurl.a", *libraries], check=True)
     url = f"https://127.0.0.1:{peers.bad.backend.port}/"
     assert curls.run([program, url], environment(curls.folder)).returncode == 0
-    done = curls.run([STRICT_CURL, url], environment(curls.folder, STRICT_TLS_CURL=str(program)))
+    refused(curls, url, STRICT_TLS_CURL=str(program))
+    # Preloaded by hand: refused at its first TLS connection.
+    done = curls.run([program, url], preloaded(curls))
     assert done.returncode not in (0, FAILED_INIT), (done.stdout, done.stderr)
     assert done.stdout == "" and done.stderr.count("strict-tls: ") == 1
+
+
+def program_of(folder, name, text, *flags):
+    (folder / f"{name}.c").write_text(text)
+    subprocess.run(["cc", "-o", folder / name, folder / f"{name}.c", *flags], check=True)
+    return folder / name
+
+
+# Starts curl anew, as a snap does: without the environment.
+LAUNCHER = r"""
+#include <unistd.h>
+int main(int argc, char **argv) {
+    char *env[] = {"PATH=/usr/bin:/bin", NULL};
+    argv[0] = "curl";
+    return argc > 0 ? execve("/usr/bin/curl", argv, env) : 1;
+}"""
+
+
+def script_of(folder, name, text):
+    path = folder / name
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("words", [[], ["-k"], ["-sS", "-k"]])
+def test_a_launcher_that_drops_the_environment(words, peers, curls):
+    """What is started in the end is another program than the one that was looked at."""
+    for target in (
+            script_of(curls.folder, "one", '#!/bin/sh\nexec env -i /usr/bin/curl "$@"\n'),
+            script_of(curls.folder, "two", '#!/bin/sh\nunset LD_PRELOAD\ncurl -sS "$@"\n'),
+            script_of(curls.folder, "three",
+                      '#!/bin/sh\nexec setpriv --clear-groups env -u LD_PRELOAD curl "$@"\n')):
+        argv = [target, *words, "--cacert", peers.bad.trust, "--connect-to", connect_to(peers.bad),
+                "-o", "/dev/null", "-w", "%{http_code}", url_of(peers.bad)]
+        if "-k" in words:
+            assert curls.run(argv).stdout == "200"  # the control
+        ends_itself(curls, *argv[1:], STRICT_TLS_CURL=str(target))
+    target = program_of(curls.folder, "launcher", LAUNCHER)
+    refused(curls, *argv[1:], STRICT_TLS_CURL=str(target))
+
+
+@pytest.mark.parametrize("text", [
+    '#!/bin/sh\nexec curl "$@"\n', '#!/bin/sh\ncurl -sS --http1.1 "$@"\n',
+    '#!/bin/bash\nfor i in 1; do curl "$@" || exit; done\n'])
+def test_scripts_that_call_curl(text, peers, curls):
+    target = script_of(curls.folder, "script", text)
+    for peer, code in ((peers.good, 0), (peers.bad, REJECTED)):
+        done, reports = curls.strict_curl(*curls.curl_words(peer, "backend.lab.test", "-k"),
+                                          env={"STRICT_TLS_CURL": str(target)})
+        assert done.returncode == code, done.stderr
+        assert len(reports) == 1
+
+
+def test_a_target_without_libcurl(peers, curls):
+    url = url_of(peers.bad_ip, "127.0.0.1")
+    assert curls.run(["wget", "-qO-", "--no-check-certificate", url]).returncode == 0
+    refused(curls, "-qO-", "--no-check-certificate", url, STRICT_TLS_CURL="/usr/bin/wget")
+    script = script_of(curls.folder, "script", '#!/bin/sh\nexec wget "$@"\n')
+    done = ends_itself(curls, "-qO-", "--no-check-certificate", url, STRICT_TLS_CURL=str(script))
+    assert "backend" not in done.stdout
+
+
+def test_the_first_curl_in_path(peers, curls):
+    """Folders of that name, this program under it, and a script that starts it are passed over."""
+    (curls.folder / "a/curl").mkdir(parents=True)
+    (curls.folder / "b").mkdir()
+    (curls.folder / "b/curl").symlink_to(STRICT_CURL)
+    (curls.folder / "c").mkdir()
+    script_of(curls.folder / "c", "curl", f'#!/bin/sh\nexec {STRICT_CURL} "$@"\n')
+    path = ":".join(str(curls.folder / part) for part in "abc") + ":/usr/bin:/bin"
+    for more in ({}, {"STRICT_TLS_CURL": "strict-curl"}, {"STRICT_TLS_CURL": str(STRICT_CURL)},
+                 {"STRICT_TLS_CURL": str(curls.folder / "b/curl")}):
+        done, reports = curls.strict_curl(*curls.curl_words(peers.good),
+                                          env={"PATH": path, **more})
+        assert (done.returncode, done.stdout, len(reports)) == (0, "200", 1), done.stderr
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "0<&- 1>&-", "0<&- 1>&- 2>&-", "2>&-"])
+def test_closed_descriptors(closed, peers, curls):
+    out = curls.folder / "out"
+    done, reports = curls.strict_curl(
+        "-sS", "--cacert", peers.good.trust, "--connect-to", connect_to(peers.good), "-o", out,
+        url_of(peers.good), prefix=["sh", "-c", f'"$0" "$@" {closed}'])
+    assert done.returncode == 0, done.stderr
+    assert out.read_text() == "backend good\n"
+    assert [report["reason"] for report in reports] == ["none"]
+
+
+def test_arguments_and_environment_arrive(curls):
+    """As they would without us; the program that shows them is linked with libcurl.so.4."""
+    shown = program_of(curls.folder, "shown", r"""
+        #include <stdio.h>
+        extern char **environ;
+        int main(int argc, char **argv, char **env) {
+            for (int i = 1; i <= argc; i++) puts(argv[i] != NULL ? argv[i] : "(null)");
+            for (int i = 0; env[i] != NULL; i++) puts(env[i]);
+            return env != environ;
+        }""", "-Wl,--no-as-needed", "-lcurl")
+    for words in ([], [""], ["a", "", "b c", "--"], [str(number) for number in range(100)]):
+        env = environment(curls.folder, STRICT_TLS_CURL=str(shown), LAST="1")
+        got = curls.run([STRICT_CURL, *words], env)
+        control = curls.run([shown, *words], env)
+        assert got.returncode == control.returncode == 0
+        lines = [line for line in got.stdout.splitlines() if not line.startswith("LD_PRELOAD=")]
+        assert lines == control.stdout.splitlines()
 
 
 def test_file_capabilities(curls):
@@ -275,9 +387,9 @@ def test_a_shim_that_does_not_load(curls, tmp_path):
     shutil.copy(STRICT_CURL, alone)
     refused(curls, "--version", program=alone)  # there is none
     (tmp_path / "lib/libstrict_tls_preload.so").write_text("not a library")
-    refused(curls, "--version", program=alone)
+    ends_itself(curls, "--version", program=alone)
     shutil.copy("/lib/x86_64-linux-gnu/libdl.so.2", tmp_path / "lib/libstrict_tls_preload.so")
-    refused(curls, "--version", program=alone)  # it loads, and is another one
+    ends_itself(curls, "--version", program=alone)  # it loads, and is another one
 
 
 def test_other_preloads_stay(peers, curls):
