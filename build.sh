@@ -8,10 +8,18 @@ PYTHON=/usr/bin/python3
 export PYTHONDONTWRITEBYTECODE=1
 export LC_ALL=C.UTF-8
 
-# What building and the demo need.
-PACKAGES="apache2 apache2-dev apache2-ssl-dev build-essential ca-certificates curl git
-          libcmocka-dev libcurl4-openssl-dev libengine-pkcs11-openssl libjansson-dev
-          libnginx-mod-stream libnss-wrapper libssl-dev man-db mandoc memcached nginx nginx-dev
+# What each part needs to be built, and nothing else. nginx's sources come without packages.
+BUILD_PACKAGES="build-essential libjansson-dev libssl-dev"
+nginx_PACKAGES="libpcre2-dev zlib1g-dev"
+httpd_PACKAGES="apache2-dev apache2-ssl-dev"
+curl_PACKAGES="libcurl4-openssl-dev"
+doctor_PACKAGES="libcurl4-openssl-dev"
+PARTS="nginx httpd curl doctor"
+
+# What the demo and most tests need: all parts, the servers and programs that they run.
+PACKAGES="$BUILD_PACKAGES $nginx_PACKAGES $httpd_PACKAGES $curl_PACKAGES
+          apache2 ca-certificates curl git libcmocka-dev libengine-pkcs11-openssl
+          libnginx-mod-stream libnss-wrapper man-db mandoc memcached nginx nginx-dev
           openssl php-cli php-curl python3 python3-cryptography python3-cryptography-vectors
           python3-pycurl python3-pytest redis-server softhsm2 valgrind"
 
@@ -19,24 +27,29 @@ PACKAGES="apache2 apache2-dev apache2-ssl-dev build-essential ca-certificates cu
 FUZZ_PACKAGES="clang libclang-rt-dev"
 TEST_PACKAGES="chromium default-jdk-headless fonts-dejavu-core $FUZZ_PACKAGES"
 
+# The full output of what is told in one line.
+LOG=build/build.log
+
 help() {
     cat <<'END'
 ./build.sh WORD
 
   demo [--keep]     stock and strict nginx and httpd side by side; --keep leaves them running
-  test [SUITE]      every test, or one suite: checks unit asan valgrind pkits vectors oracle properties mutants threads fuzz lab nginx httpd curl doctor soak servers-valgrind
-  build             the core and everything that uses it, into build/
-  deps [tests]      install the Debian packages that are missing; tests: also those that only
-                    tests need (a browser, Java, clang)
+  test [SUITE]      every test, or one suite: checks unit asan valgrind pkits vectors oracle properties mutants threads fuzz packaging lab nginx httpd curl doctor soak servers-valgrind
+  build [PART...]   a part, nginx httpd curl doctor, or all of them, into build/
+  deps [PART...]    the Debian packages that these parts need, or with tests all that tests need
+                    (a browser, Java, clang); tells what and how much, and asks on a terminal
+  install [PART...] [--prefix DIR] [--destdir DIR]
+                    parts, by default those whose program is on this machine (default prefix /usr)
+  uninstall [--prefix DIR] [--destdir DIR]
+                    what install put there
   bench [--quick]   strict beside stock beside unverified; bench core|curl|crl: that alone
   lint              clang-format and cppcheck, where installed
   coverage          lines and branches of the core that its tests reach, per file
   fuzz [SECONDS]    each fuzz target for so long (default 60)
-  install [--prefix DIR] [--destdir DIR]
-                    module, library, headers and docs (default prefix /usr)
   clean             remove build/
 
-NGINX_SRC=DIR builds against other nginx sources than Debian's package nginx-dev.
+NGINX_SRC=DIR builds against other nginx sources than those of Debian's package nginx-dev.
 END
 }
 
@@ -55,6 +68,16 @@ as_root() {
     fi
 }
 
+# One line; the output goes to the log. Where it fails, its end is shown.
+quietly() { # WHAT COMMAND...
+    local what=$1 status=0
+    shift
+    mkdir -p "${LOG%/*}"
+    echo "$what ..." >&2
+    { printf '==== %s\n' "$what" && "$@"; } >> "$LOG" 2>&1 || status=$?
+    [ "$status" = 0 ] || { tail -n 30 "$LOG" >&2 && die "$what: failed; all of it is in $LOG"; }
+}
+
 # ---- packages ---------------------------------------------------------------
 
 missing_packages() {
@@ -65,15 +88,31 @@ missing_packages() {
     done
 }
 
+# The packages that come with these, and how much that is.
+tell_packages() {
+    apt-get install --assume-no --no-install-recommends -o Debug::NoLocking=1 \
+        "$@" 2> /dev/null < /dev/null \
+        | sed -n -e '/newly installed/p' -e '/^Need to get/p' -e '/^After this operation/p' || true
+}
+
 # Only what is missing; services that come with a package stay down, their ports may be in use.
 install_packages() {
-    local missing
+    local missing answer
     command -v dpkg-query > /dev/null || return 0 # not Debian: the build will say what it lacks
     missing=$(missing_packages "$@" | tr '\n' ' ')
     [ -n "$missing" ] || return 0
-    echo "installing: $missing"
+    quietly "package lists" as_root apt-get update -q < /dev/null
+    echo "to be installed: $missing" >&2
     # shellcheck disable=SC2086 # a list of words
-    as_root bash -s -- $missing <<'END'
+    tell_packages $missing >&2
+    if [ -t 0 ] && [ -t 2 ]; then
+        read -r -p "Install them? [Y/n] " answer
+        case $answer in
+        [nN]*) die "nothing was installed" ;;
+        esac
+    fi
+    # shellcheck disable=SC2086 # a list of words
+    quietly "packages" as_root bash -s -- $missing <<'END'
 set -euo pipefail
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
@@ -83,23 +122,69 @@ if [ ! -e "$policy" ]; then
     chmod 755 "$policy"
 fi
 export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
-apt-get update -q < /dev/null
 apt-get install -q -y --no-install-recommends "$@" < /dev/null
 END
 }
 
-deps() { # [tests]
+# Sets NGINX_SRC where package nginx-dev is not installed: it would bring 300 others, and the
+# sources in it need none of them.
+find_nginx_sources() {
+    local folder=build/nginx-dev version
+    if [ -n "${NGINX_SRC:-}" ] || [ -d /usr/share/nginx/src ]; then
+        return 0
+    fi
+    command -v apt-get > /dev/null || die "set NGINX_SRC=DIR to nginx's sources"
+    # A module fits the nginx that it was built for.
+    version=$(dpkg-query -W -f='${Version}' nginx 2> /dev/null || true)
+    apt-cache show "nginx-dev=$version" > /dev/null 2>&1 \
+        || quietly "package lists" as_root apt-get update -q < /dev/null
+    [ -n "$version" ] || version=$(apt-cache policy nginx-dev | sed -n 's/^  Candidate: //p')
+    if [ "$(cat "$folder/version" 2> /dev/null || true)" != "$version" ]; then
+        rm -rf "$folder" && mkdir -p "$folder"
+        # shellcheck disable=SC2016 # expanded by that bash
+        quietly "sources of nginx $version" bash -euc 'cd "$1" && apt-get download -q "nginx-dev=$2" \
+            && dpkg-deb -x nginx-dev_*.deb .' sources "$folder" "$version"
+        echo "$version" > "$folder/version"
+    fi
+    export NGINX_SRC=$PWD/$folder/usr/share/nginx/src
+}
+
+check_parts() {
+    local part
+    for part in "$@"; do
+        case " $PARTS " in
+        *" $part "*) ;;
+        *) die "no part '$part'; there are: $PARTS" ;;
+        esac
+    done
+}
+
+deps() { # [tests | PART...]
+    local part of packages=$BUILD_PACKAGES
     # shellcheck disable=SC2086
     case ${1:-} in
     "") install_packages $PACKAGES ;;
     tests) install_packages $PACKAGES $TEST_PACKAGES ;;
-    *) die "deps takes the word tests, or nothing" ;;
+    *)
+        check_parts "$@"
+        for part in "$@"; do
+            of="${part}_PACKAGES"
+            packages="$packages ${!of}"
+        done
+        install_packages $packages
+        ;;
     esac
 }
 
-build() {
-    deps
-    make -j"$(nproc)" all
+build() { # [PART...]
+    check_parts "$@"
+    # shellcheck disable=SC2086 # a list of words
+    [ $# != 0 ] || set -- $PARTS
+    deps "$@"
+    case " $* " in
+    *" nginx "*) find_nginx_sources ;;
+    esac
+    quietly "building $*" make -j"$(nproc)" core "$@"
 }
 
 # ---- tests ---------------------------------------------------------------------
@@ -289,6 +374,12 @@ suite_fuzz() {
     done
 }
 
+# What install puts where, and that uninstall removes it.
+suite_packaging() {
+    one "all parts build" make -j"$(nproc)" all
+    python_tests "packaging" tests/packaging
+}
+
 suite_lab() {
     python_tests "lab" tests/lab
 }
@@ -342,7 +433,7 @@ tests() {
     *) deps tests ;;
     esac
     if [ "$suites" = all ]; then
-        suites="checks unit asan valgrind pkits vectors oracle fuzz lab nginx httpd curl doctor servers-valgrind"
+        suites="checks unit asan valgrind pkits vectors oracle fuzz packaging lab nginx httpd curl doctor servers-valgrind"
         export STRICT_TLS_VALGRIND=short
     fi
     for suite in $suites; do
@@ -362,13 +453,15 @@ tests() {
 # ---- the other words ---------------------------------------------------------
 
 demo() {
-    build >&2
+    deps
+    quietly "building" make -j"$(nproc)" all
     exec "$PYTHON" -m tests.lab.demo "$@"
 }
 
 bench() {
-    install_packages wrk
-    build >&2
+    # shellcheck disable=SC2086 # a list of words
+    install_packages $PACKAGES wrk
+    quietly "building" make -j"$(nproc)" all
     if [ "${1:-}" = core ]; then
         make -s core-bench >&2
         exec "$PYTHON" -m tests.bench.core_bench
@@ -451,47 +544,52 @@ fuzz() {
     done
 }
 
-install_all() {
-    local prefix=/usr destdir="" root
+# Where install and uninstall put things: PREFIX, DESTDIR and the parts that are NAMED.
+parse_install() {
+    PREFIX=/usr DESTDIR="" NAMED=()
     while [ $# -gt 0 ]; do
         case $1 in
-        --prefix=*) prefix=${1#*=} ;;
-        --destdir=*) destdir=${1#*=} ;;
-        --prefix) shift && prefix=${1:?--prefix wants a folder} ;;
-        --destdir) shift && destdir=${1:?--destdir wants a folder} ;;
-        *) die "install takes --prefix DIR and --destdir DIR, not '$1'" ;;
+        --prefix=*) PREFIX=${1#*=} ;;
+        --destdir=*) DESTDIR=${1#*=} ;;
+        --prefix) shift && PREFIX=${1:?--prefix wants a folder} ;;
+        --destdir) shift && DESTDIR=${1:?--destdir wants a folder} ;;
+        -*) die "install and uninstall take --prefix DIR and --destdir DIR, not '$1'" ;;
+        *) NAMED+=("$1") ;;
         esac
         shift
     done
-    build
-    root=$destdir$prefix
-    local put=()
-    if ! mkdir -p "$root" 2> /dev/null || [ ! -w "$root" ]; then
-        put=(as_root)
+    case $PREFIX$DESTDIR in
+    /*) ;;
+    *) die "--prefix and --destdir want folders from the root on" ;;
+    esac
+}
+
+install_parts() {
+    parse_install "$@"
+    if [ ${#NAMED[@]} = 0 ]; then
+        [ ! -x /usr/sbin/nginx ] || NAMED+=(nginx)
+        [ ! -x /usr/sbin/apache2 ] || NAMED+=(httpd)
+        [ ! -x /usr/bin/curl ] || NAMED+=(curl)
+        NAMED+=(doctor)
+        echo "for what is on this machine: ${NAMED[*]}" >&2
     fi
-    "${put[@]}" install -d "$root/lib/nginx/modules" "$root/lib/apache2/modules" \
-        "$root/include/strict_tls" \
-        "$root/share/doc/strict-tls/docs"
-    "${put[@]}" install -m 644 build/modules/ngx_*.so "$root/lib/nginx/modules/"
-    "${put[@]}" install -m 644 build/modules/mod_strict_tls.so "$root/lib/apache2/modules/"
-    "${put[@]}" install -m 644 build/lib/libstrict_tls.a "$root/lib/"
-    "${put[@]}" install -m 644 common/include/strict_tls/*.h "$root/include/strict_tls/"
-    "${put[@]}" make -s curl-install PREFIX="$prefix" DESTDIR="$destdir"
-    "${put[@]}" make -s doctor-install PREFIX="$prefix" DESTDIR="$destdir"
-    "${put[@]}" install -m 644 ./*.md LICENSE "$root/share/doc/strict-tls/"
-    "${put[@]}" install -m 644 docs/*.md "$root/share/doc/strict-tls/docs/"
-    echo "installed below $root; load it with: load_module modules/ngx_http_strict_tls_module.so;"
-    echo "for stream, behind ngx_stream_module.so: load_module modules/ngx_stream_strict_tls_module.so;"
-    echo "and in httpd with: LoadModule strict_tls_module $prefix/lib/apache2/modules/mod_strict_tls.so"
+    build "${NAMED[@]}"
+    packaging/install.sh put "$PREFIX" "$DESTDIR" "${NAMED[@]}"
+}
+
+uninstall() {
+    parse_install "$@"
+    [ ${#NAMED[@]} = 0 ] || die "uninstall takes no parts: it removes what install put there"
+    packaging/install.sh remove "$PREFIX" "$DESTDIR"
 }
 
 main() {
     local word=${1:-help}
     [ $# = 0 ] || shift
     case $word in
-    deps | build | demo | bench | lint | coverage | fuzz | help) "$word" "$@" ;;
+    deps | build | demo | bench | lint | coverage | fuzz | help | uninstall) "$word" "$@" ;;
     test) tests "$@" ;;
-    install) install_all "$@" ;;
+    install) install_parts "$@" ;;
     clean) make clean ;;
     -h | --help) help ;;
     *)

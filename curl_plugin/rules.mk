@@ -88,7 +88,8 @@ curl-install: curl
 	install -m 755 $(STRICT_CURL) $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 $(CURL_SO).0 $(CURL_SHIM) $(CURL_A) $(DESTDIR)$(PREFIX)/lib/
 	ln -sf libstrict_tls_curl.so.0 $(DESTDIR)$(PREFIX)/lib/libstrict_tls_curl.so
-	sed 's|^prefix=.*|prefix=$(PREFIX)|' $(CURL_PC) > $(DESTDIR)$(PREFIX)/lib/pkgconfig/strict_tls_curl.pc
+	sed -e 's|^prefix=.*|prefix=$(PREFIX)|' \
+	    $(if $(filter /usr,$(PREFIX)),,-e 's|^Libs: |Libs: -Wl,-rpath,$${libdir} |') $(CURL_PC) > $(DESTDIR)$(PREFIX)/lib/pkgconfig/strict_tls_curl.pc
 	install -m 644 curl_plugin/include/strict_tls/curl.h $(DESTDIR)$(PREFIX)/include/strict_tls/
 	install -m 644 curl_plugin/man/strict-curl.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -m 644 curl_plugin/man/stls_curl_enable.3 $(DESTDIR)$(PREFIX)/share/man/man3/
