@@ -34,6 +34,7 @@ typedef struct ngx_strict_tls_worker_s  ngx_strict_tls_worker_t;
 typedef struct ngx_strict_tls_conn_s    ngx_strict_tls_conn_t;
 typedef struct ngx_strict_tls_job_s     ngx_strict_tls_job_t;
 typedef struct ngx_strict_tls_fetch_s   ngx_strict_tls_fetch_t;
+typedef struct ngx_strict_tls_responder_s  ngx_strict_tls_responder_t;
 typedef struct ngx_strict_tls_crl_work_s  ngx_strict_tls_crl_work_t;
 typedef struct ngx_strict_tls_crl_file_s  ngx_strict_tls_crl_file_t;
 
@@ -134,6 +135,7 @@ struct ngx_strict_tls_worker_s {
     ngx_strict_tls_main_conf_t     *conf;
 
     stls_verdict_cache             *verdicts;
+    stls_verdict_cache             *trusts;    /* "trusted so far" */
 
     ngx_rbtree_t                    sessions;
     ngx_rbtree_node_t               sessions_sentinel;
@@ -145,7 +147,17 @@ struct ngx_strict_tls_worker_s {
     ngx_queue_t                     fetches;
     ngx_int_t                       nfetches;  /* on the network */
 
+    ngx_rbtree_t                    responders;  /* asked, or to be asked */
+    ngx_rbtree_node_t               responders_sentinel;
+    ngx_queue_t                     crowded;   /* those with fetches waiting */
+    ngx_int_t                       nwaiting;
+    ngx_event_t                     place_event;
+
     ngx_queue_t                     jobs;
+    ngx_rbtree_t                    leaders;   /* jobs others may follow */
+    ngx_rbtree_node_t               leaders_sentinel;
+    ngx_queue_t                     ready;     /* jobs to be told, in turn */
+    ngx_event_t                     ready_event;
 
     ngx_rbtree_t                    crls;      /* indexed, by question */
     ngx_rbtree_node_t               crls_sentinel;
@@ -281,7 +293,11 @@ typedef void (*ngx_strict_tls_job_handler_pt)(ngx_strict_tls_job_t *job);
 
 
 struct ngx_strict_tls_job_s {
+    ngx_str_node_t                  node;      /* in worker->leaders */
     ngx_queue_t                     queue;     /* in worker->jobs */
+    ngx_queue_t                     followers;
+    ngx_queue_t                     line;      /* in leader->followers, or in
+                                                  worker->ready */
     ngx_strict_tls_worker_t        *worker;
     ngx_strict_tls_scope_t         *scope;
 
@@ -305,6 +321,8 @@ struct ngx_strict_tls_job_s {
     unsigned                        suspended:1;
     unsigned                        finished:1;
     unsigned                        is_passing:1;  /* not to be remembered */
+    unsigned                        leads:1;   /* is in worker->leaders */
+    unsigned                        in_line:1;
 };
 
 
@@ -322,6 +340,7 @@ typedef struct {
 
 typedef enum {
     ngx_strict_tls_polling = 0,   /* another worker asks */
+    ngx_strict_tls_queued,        /* for a place among those in flight */
     ngx_strict_tls_resolving,
     ngx_strict_tls_connecting,
     ngx_strict_tls_sending,
@@ -334,7 +353,9 @@ typedef enum {
 struct ngx_strict_tls_fetch_s {
     ngx_str_node_t                  node;      /* in worker->shared */
     ngx_queue_t                     queue;     /* in worker->fetches */
+    ngx_queue_t                     line;      /* in responder->waiting */
     ngx_queue_t                     waits;
+    ngx_strict_tls_responder_t     *responder; /* it is in flight, or queued */
     ngx_strict_tls_worker_t        *worker;
 
     u_char                          flight[STLS_ID_LEN];
@@ -375,9 +396,13 @@ struct ngx_strict_tls_fetch_s {
     u_char                         *bytes;     /* what another worker got */
     size_t                          len;
     u_char                          detail[NGX_STRICT_TLS_DETAIL_LEN];
+    stls_answer                     answer;    /* the best that a check made of
+                                                  it so far */
 
     unsigned                        is_shared:1;
-    unsigned                        is_counted:1;
+    unsigned                        is_joinable:1;  /* is in worker->shared */
+    unsigned                        delivering:1;
+    unsigned                        remembered:1;
     unsigned                        is_second_hand:1;
     unsigned                        is_private_failure:1;
     unsigned                        may_use_cache:1;
@@ -385,6 +410,8 @@ struct ngx_strict_tls_fetch_s {
     unsigned                        is_crl:1;
     unsigned                        from_disk:1;
     unsigned                        refused:1; /* by a check */
+    unsigned                        lacks_descriptor:1;
+    unsigned                        has_turn:1;  /* was queued long enough */
 };
 
 
@@ -584,13 +611,25 @@ ngx_strict_tls_job_t *ngx_strict_tls_job_create(
     ngx_strict_tls_worker_t *worker,
     ngx_strict_tls_scope_t *scope, stls_check *check, const u_char *key);
 stls_verdict ngx_strict_tls_job_start(ngx_strict_tls_job_t *job);
+void ngx_strict_tls_job_begin(ngx_strict_tls_job_t *job);
 void ngx_strict_tls_job_advance(ngx_strict_tls_job_t *job);
+void ngx_strict_tls_job_tell(ngx_strict_tls_job_t *job);
 void ngx_strict_tls_job_free(ngx_strict_tls_job_t *job);
 void ngx_strict_tls_job_leave(ngx_strict_tls_job_t *job);
 void ngx_strict_tls_job_stop(ngx_strict_tls_job_t *job);
 
+/* ngx_strict_tls_follow.c */
+void ngx_strict_tls_follow_start(ngx_strict_tls_worker_t *worker);
+void ngx_strict_tls_follow_stop(ngx_strict_tls_worker_t *worker);
+ngx_int_t ngx_strict_tls_follow(ngx_strict_tls_job_t *job);
+void ngx_strict_tls_lead(ngx_strict_tls_job_t *job);
+void ngx_strict_tls_let_go(ngx_strict_tls_job_t *job);
+void ngx_strict_tls_leave_line(ngx_strict_tls_job_t *job);
+
 /* ngx_strict_tls_fetch.c */
 void ngx_strict_tls_fetch(ngx_strict_tls_job_t *job, stls_fetch *want);
+void ngx_strict_tls_fetch_proceed(ngx_strict_tls_fetch_t *fetch);
+void ngx_strict_tls_fetch_unlist(ngx_strict_tls_fetch_t *fetch);
 void ngx_strict_tls_wait_free(ngx_strict_tls_wait_t *wait);
 ngx_uint_t ngx_strict_tls_wait_is_last(ngx_strict_tls_wait_t *wait);
 ngx_uint_t ngx_strict_tls_fetch_is_cut_short(ngx_strict_tls_fetch_t *fetch);
@@ -598,6 +637,12 @@ void ngx_strict_tls_fetch_give_up(ngx_strict_tls_fetch_t *fetch);
 void ngx_strict_tls_fetch_over(ngx_strict_tls_fetch_t *fetch,
     stls_fetch_outcome outcome, const char *fmt, ...);
 void ngx_strict_tls_fetch_free(ngx_strict_tls_fetch_t *fetch);
+
+/* ngx_strict_tls_queue.c */
+ngx_int_t ngx_strict_tls_queue_enter(ngx_strict_tls_fetch_t *fetch);
+void ngx_strict_tls_queue_leave(ngx_strict_tls_fetch_t *fetch);
+void ngx_strict_tls_queue_start(ngx_strict_tls_worker_t *worker);
+void ngx_strict_tls_queue_stop(ngx_strict_tls_worker_t *worker);
 
 /* ngx_strict_tls_deliver.c */
 void ngx_strict_tls_fetch_deliver(ngx_event_t *ev);
@@ -653,7 +698,8 @@ ngx_atomic_uint_t ngx_strict_tls_cache_crl(ngx_shm_zone_t *zone,
     const u_char *question, const u_char *id);
 ngx_uint_t ngx_strict_tls_cache_revoked_since(ngx_shm_zone_t *zone,
     ngx_atomic_uint_t epoch, stls_result *result);
-ngx_uint_t ngx_strict_tls_cache_count(ngx_shm_zone_t *zone);
+ngx_uint_t ngx_strict_tls_cache_count(ngx_shm_zone_t *zone,
+    uint64_t *evicted);
 ngx_int_t ngx_strict_tls_cache_news(ngx_shm_zone_t *zone,
     ngx_atomic_uint_t *epoch, u_char *question);
 

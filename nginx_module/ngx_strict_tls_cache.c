@@ -30,6 +30,7 @@ typedef struct {
     uint32_t                        magic;
     uint32_t                        layout;
     uint32_t                        lease;     /* last one given */
+    uint64_t                        evicted;   /* before their time */
 
     /* counts revocations learned; news[n % NEWS] is the n-th's question */
     ngx_atomic_t                    epoch;
@@ -49,6 +50,7 @@ typedef struct {
     ngx_msec_t                      stored;    /* monotonic milliseconds */
     ngx_msec_t                      lease_until;
     uint32_t                        lease;
+    ngx_pid_t                       holder;    /* of the lease */
     stls_fetch_outcome              outcome;
     ngx_uint_t                      revoked;
 
@@ -72,6 +74,9 @@ static void ngx_strict_tls_cache_announce_locked(ngx_slab_pool_t *shpool,
     const u_char *question, time_t until);
 static void ngx_strict_tls_cache_forget_locked(ngx_slab_pool_t *shpool,
     ngx_uint_t kind, const u_char *id);
+static ngx_uint_t ngx_strict_tls_cache_is_alive(ngx_pid_t pid);
+static void ngx_strict_tls_cache_evict(ngx_slab_pool_t *shpool,
+    ngx_strict_tls_entry_t *entry);
 static ngx_strict_tls_cache_e ngx_strict_tls_cache_look_locked(
     ngx_slab_pool_t *shpool, ngx_strict_tls_lookup_t *lookup,
     ngx_strict_tls_found_t *found);
@@ -185,7 +190,8 @@ ngx_strict_tls_cache_look_locked(ngx_slab_pool_t *shpool,
                                       lookup->flight);
 
     if (entry
-        && (ngx_msec_int_t) (entry->lease_until - ngx_current_msec) > 0)
+        && (ngx_msec_int_t) (entry->lease_until - ngx_current_msec) > 0
+        && ngx_strict_tls_cache_is_alive(entry->holder))
     {
         return ngx_strict_tls_cache_busy;
     }
@@ -204,6 +210,7 @@ ngx_strict_tls_cache_look_locked(ngx_slab_pool_t *shpool,
         }
 
         entry->lease = sh->lease;
+        entry->holder = ngx_pid;
         entry->lease_until = ngx_current_msec + lookup->lease_for;
         entry->until = ngx_time() + 1 + (int64_t) (lookup->lease_for / 1000);
 
@@ -338,6 +345,15 @@ ngx_strict_tls_cache_release(ngx_shm_zone_t *zone, const u_char *flight,
     }
 
     ngx_shmtx_unlock(&shpool->mutex);
+}
+
+
+/* A lease ends with its holder: a worker that was killed releases nothing. */
+
+static ngx_uint_t
+ngx_strict_tls_cache_is_alive(ngx_pid_t pid)
+{
+    return pid == ngx_pid || kill(pid, 0) == 0 || ngx_errno != NGX_ESRCH;
 }
 
 
@@ -481,10 +497,10 @@ ngx_strict_tls_cache_crl(ngx_shm_zone_t *zone, const u_char *question,
 }
 
 
-/* How many answers there are. */
+/* How many answers there are, and how many had to go before their time. */
 
 ngx_uint_t
-ngx_strict_tls_cache_count(ngx_shm_zone_t *zone)
+ngx_strict_tls_cache_count(ngx_shm_zone_t *zone, uint64_t *evicted)
 {
     ngx_uint_t                    n;
     ngx_queue_t                  *q;
@@ -497,6 +513,8 @@ ngx_strict_tls_cache_count(ngx_shm_zone_t *zone)
     n = 0;
 
     ngx_shmtx_lock(&shpool->mutex);
+
+    *evicted = sh->evicted;
 
     for (q = ngx_queue_head(&sh->lru);
          q != ngx_queue_sentinel(&sh->lru);
@@ -670,7 +688,7 @@ ngx_strict_tls_cache_add(ngx_slab_pool_t *shpool, ngx_uint_t kind,
             continue;
         }
 
-        ngx_strict_tls_cache_drop(shpool, last);
+        ngx_strict_tls_cache_evict(shpool, last);
     }
 
     ngx_memzero(entry, offsetof(ngx_strict_tls_entry_t, bytes));
@@ -693,6 +711,31 @@ ngx_strict_tls_cache_add(ngx_slab_pool_t *shpool, ngx_uint_t kind,
     ngx_queue_insert_head(&sh->lru, &entry->queue);
 
     return entry;
+}
+
+
+/* Each that still served is asked for again: told once, and counted. */
+
+static void
+ngx_strict_tls_cache_evict(ngx_slab_pool_t *shpool,
+    ngx_strict_tls_entry_t *entry)
+{
+    ngx_strict_tls_shctx_t  *sh;
+
+    sh = shpool->data;
+
+    if (entry->until >= ngx_time()
+        && (entry->key[0] == ngx_strict_tls_entry_answer
+            || entry->key[0] == ngx_strict_tls_entry_failure)
+        && sh->evicted++ == 0)
+    {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "strict-tls: the zone of strict_tls_cache_zone is full: "
+                      "answers about revocation are dropped before their "
+                      "time and asked for again, a larger one keeps them");
+    }
+
+    ngx_strict_tls_cache_drop(shpool, entry);
 }
 
 

@@ -311,8 +311,8 @@ ngx_strict_tls_crl_index(ngx_strict_tls_fetch_t *fetch,
 
     if (work == NULL) {
         free(bytes);
-        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_NETWORK,
-                                  "out of memory");
+        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_LOCAL,
+                                  "this process is out of memory");
         return;
     }
 
@@ -320,8 +320,8 @@ ngx_strict_tls_crl_index(ngx_strict_tls_fetch_t *fetch,
 
     if (work->crl == NULL) {
         ngx_strict_tls_crl_work_free(work);
-        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_NETWORK,
-                                  "out of memory");
+        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_LOCAL,
+                                  "this process is out of memory");
         return;
     }
 
@@ -336,11 +336,13 @@ ngx_strict_tls_crl_index(ngx_strict_tls_fetch_t *fetch,
 static void
 ngx_strict_tls_crl_index_handler(ngx_event_t *ev)
 {
+    ngx_uint_t                  lacks_memory;
     ngx_strict_tls_fetch_t     *fetch;
     ngx_strict_tls_crl_work_t  *work;
 
     work = ev->data;
     fetch = work->fetch;
+    lacks_memory = 0;
 
     switch (stls_crl_step(work->crl, NGX_STRICT_TLS_SLICE)) {
 
@@ -354,11 +356,18 @@ ngx_strict_tls_crl_index_handler(ngx_event_t *ev)
         break;
 
     default: /* the check is told by the lack of a CRL */
+        lacks_memory = stls_crl_lacks_memory(work->crl);
         break;
     }
 
     fetch->crl_work = NULL;
     ngx_strict_tls_crl_work_free(work);
+
+    if (lacks_memory) {
+        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_LOCAL,
+                                  "this process is out of memory");
+        return;
+    }
 
     if (fetch->crl == NULL && fetch->from_disk) {
         ngx_strict_tls_crl_discard(fetch);

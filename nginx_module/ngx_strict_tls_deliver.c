@@ -1,11 +1,19 @@
 /*
  * The end of a fetch: every check that waits is fed, and what came is
- * remembered for what the checks made of it.
+ * remembered for what the checks made of it.  Each verifies for itself, which
+ * takes its time: some are fed in one turn of the event loop, the others in the
+ * next.
  */
 
 #include "ngx_strict_tls.h"
 
 
+#define NGX_STRICT_TLS_FED  8          /* in one turn */
+
+
+static void ngx_strict_tls_fetch_feed(ngx_strict_tls_fetch_t *fetch,
+    ngx_strict_tls_wait_t *wait);
+static void ngx_strict_tls_fetch_judged(ngx_strict_tls_fetch_t *fetch);
 static void ngx_strict_tls_fetch_remember(
     ngx_strict_tls_fetch_t *fetch, stls_answer *answer);
 static void ngx_strict_tls_fetch_remember_crl(
@@ -17,9 +25,8 @@ static const u_char *ngx_strict_tls_fetch_bytes(
 void
 ngx_strict_tls_fetch_deliver(ngx_event_t *ev)
 {
+    ngx_uint_t                n;
     ngx_queue_t               fed, *q;
-    stls_reply                reply;
-    stls_answer               answer, one;
     ngx_strict_tls_job_t     *job;
     ngx_strict_tls_wait_t    *wait;
     ngx_strict_tls_fetch_t   *fetch;
@@ -28,20 +35,26 @@ ngx_strict_tls_fetch_deliver(ngx_event_t *ev)
     fetch = ev->data;
     worker = fetch->worker;
 
-    ngx_memzero(&reply, sizeof(stls_reply));
-    reply.bytes = ngx_strict_tls_fetch_bytes(fetch, &reply.bytes_len);
-    reply.detail = (char *) fetch->detail;
-
-    ngx_memzero(&answer, sizeof(stls_answer));
     ngx_queue_init(&fed);
 
-    if (fetch->crl) {
-        ngx_strict_tls_crl_keep_newer(fetch);
+    if (!fetch->delivering) {
+        fetch->delivering = 1;
+
+        if (fetch->crl) {
+            ngx_strict_tls_crl_keep_newer(fetch);
+
+        } else {
+
+            /* who comes from here on finds what is remembered, or asks anew */
+
+            ngx_strict_tls_fetch_unlist(fetch);
+        }
     }
 
-    /* each check judges for itself; what one finds conclusive is kept */
-
-    while (!ngx_queue_empty(&fetch->waits)) {
+    for (n = 0;
+         n < NGX_STRICT_TLS_FED && !ngx_queue_empty(&fetch->waits);
+         n++)
+    {
         q = ngx_queue_head(&fetch->waits);
         wait = ngx_queue_data(q, ngx_strict_tls_wait_t, queue);
 
@@ -49,49 +62,17 @@ ngx_strict_tls_fetch_deliver(ngx_event_t *ev)
         ngx_queue_insert_tail(&fed, &wait->queue);
         wait->fetch = NULL;
 
-        if (fetch->is_private_failure) {
-            wait->job->is_passing = 1;
-        }
-
-        /* one that wanted no cached answer waited for this one all along */
-
-        reply.outcome = fetch->outcome;
-
-        if (fetch->outcome == STLS_FETCH_CACHED && !wait->may_use_cache) {
-            reply.outcome = STLS_FETCH_OK;
-        }
-
-        if (fetch->crl) {
-            (void) stls_check_feed_crl(wait->job->check, wait->id, fetch->crl,
-                                       fetch->from_disk && wait->may_use_cache,
-                                       ngx_time());
-        } else {
-            (void) stls_check_feed(wait->job->check, wait->id, &reply,
-                                   ngx_time());
-        }
-
-        if (stls_check_get_answer(wait->job->check, wait->id, &one)
-            != STLS_OK)
-        {
-            continue;
-        }
-
-        if (!one.conclusive) {
-            fetch->refused = 1;
-        }
-
-        if (one.conclusive) {
-            if (!answer.conclusive) {
-                answer = one;
-            }
-
-        } else if (!answer.conclusive && one.retry_at_s > answer.retry_at_s) {
-            answer = one;
-        }
+        ngx_strict_tls_fetch_feed(fetch, wait);
     }
 
-    ngx_strict_tls_fetch_remember(fetch, &answer);
-    ngx_strict_tls_fetch_free(fetch);
+    ngx_strict_tls_fetch_judged(fetch);
+
+    if (ngx_queue_empty(&fetch->waits)) {
+        ngx_strict_tls_fetch_free(fetch);
+
+    } else {
+        ngx_post_event(&fetch->done, &ngx_posted_next_events);
+    }
 
     /* what was just learned may end verdicts that follow from it here */
     ngx_strict_tls_sync(worker);
@@ -106,6 +87,81 @@ ngx_strict_tls_fetch_deliver(ngx_event_t *ev)
     }
 
     ERR_clear_error();
+}
+
+
+/* Each check judges for itself; what one finds conclusive is kept. */
+
+static void
+ngx_strict_tls_fetch_feed(ngx_strict_tls_fetch_t *fetch,
+    ngx_strict_tls_wait_t *wait)
+{
+    stls_reply    reply;
+    stls_answer   answer, *best;
+
+    if (fetch->crl) {
+        (void) stls_check_feed_crl(wait->job->check, wait->id, fetch->crl,
+                                   fetch->from_disk && wait->may_use_cache,
+                                   ngx_time());
+    } else {
+        ngx_memzero(&reply, sizeof(stls_reply));
+
+        reply.bytes = ngx_strict_tls_fetch_bytes(fetch, &reply.bytes_len);
+        reply.detail = (char *) fetch->detail;
+        reply.outcome = fetch->outcome;
+
+        /* one that wanted no cached answer waited for this one all along */
+
+        if (fetch->outcome == STLS_FETCH_CACHED && !wait->may_use_cache) {
+            reply.outcome = STLS_FETCH_OK;
+        }
+
+        (void) stls_check_feed(wait->job->check, wait->id, &reply, ngx_time());
+    }
+
+    if (stls_check_get_answer(wait->job->check, wait->id, &answer) != STLS_OK)
+    {
+        return;
+    }
+
+    best = &fetch->answer;
+
+    if (answer.conclusive) {
+        if (!best->conclusive) {
+            *best = answer;
+        }
+
+        return;
+    }
+
+    fetch->refused = 1;
+
+    if (!best->conclusive && answer.retry_at_s > best->retry_at_s) {
+        *best = answer;
+    }
+}
+
+
+/*
+ * What is conclusive is remembered as soon as a check has found it so.  What
+ * came of a CRL is not told from its bytes alone: there all are heard first.
+ */
+
+static void
+ngx_strict_tls_fetch_judged(ngx_strict_tls_fetch_t *fetch)
+{
+    if (fetch->remembered) {
+        return;
+    }
+
+    if (fetch->answer.conclusive || ngx_queue_empty(&fetch->waits)) {
+        fetch->remembered = 1;
+
+    } else if (fetch->crl) {
+        return;
+    }
+
+    ngx_strict_tls_fetch_remember(fetch, &fetch->answer);
 }
 
 

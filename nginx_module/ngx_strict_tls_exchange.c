@@ -11,6 +11,7 @@
 
 
 static void ngx_strict_tls_resolve(ngx_strict_tls_fetch_t *fetch);
+static ngx_uint_t ngx_strict_tls_has_descriptor(void);
 static void ngx_strict_tls_resolved(ngx_resolver_ctx_t *ctx);
 static ngx_int_t ngx_strict_tls_literal(
     ngx_strict_tls_fetch_t *fetch, const char **denied);
@@ -136,17 +137,26 @@ ngx_strict_tls_resolve(ngx_strict_tls_fetch_t *fetch)
     fetch->state = ngx_strict_tls_resolving;
 
     if (fetch->resolver == NULL) {
-        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_NETWORK,
-                                  "no resolver to look up \"%s\"",
+        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_LOCAL,
+                                  "there is no resolver to look up \"%s\"",
                                   fetch->target.host);
+        return;
+    }
+
+    /* nginx's resolver takes its own lack of them for a silent nameserver */
+
+    if (!ngx_strict_tls_has_descriptor()) {
+        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_LOCAL,
+                                  "this process has no descriptors or "
+                                  "connections left");
         return;
     }
 
     ctx = ngx_resolve_start(fetch->resolver, NULL);
 
     if (ctx == NULL || ctx == NGX_NO_RESOLVER) {
-        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_NETWORK,
-                                  "cannot look up \"%s\"",
+        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_LOCAL,
+                                  "\"%s\" cannot be looked up",
                                   fetch->target.host);
         return;
     }
@@ -165,10 +175,33 @@ ngx_strict_tls_resolve(ngx_strict_tls_fetch_t *fetch)
         /* freed by the resolver */
         fetch->resolving = NULL;
 
-        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_NETWORK,
-                                  "cannot look up \"%s\"",
+        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_LOCAL,
+                                  "\"%s\" cannot be looked up",
                                   fetch->target.host);
     }
+}
+
+
+static ngx_uint_t
+ngx_strict_tls_has_descriptor(void)
+{
+    ngx_socket_t  s;
+
+    if (ngx_cycle->free_connection_n == 0
+        && ngx_cycle->reusable_connections_n == 0)
+    {
+        return 0;
+    }
+
+    s = ngx_socket(AF_INET, SOCK_DGRAM, 0);
+
+    if (s == (ngx_socket_t) -1) {
+        return 0;
+    }
+
+    (void) ngx_close_socket(s);
+
+    return 1;
 }
 
 
@@ -309,6 +342,13 @@ ngx_strict_tls_network_error(ngx_strict_tls_fetch_t *fetch,
         err = ngx_socket_errno;
     }
 
+    if (fetch->lacks_descriptor) {
+        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_LOCAL,
+                                  "this process has no descriptors, "
+                                  "connections or ports left");
+        return;
+    }
+
     last = ngx_strerror(err, text, sizeof(text) - 1);
     *last = '\0';
 
@@ -326,6 +366,7 @@ ngx_strict_tls_connect_next(ngx_strict_tls_fetch_t *fetch)
     ngx_peer_connection_t  *pc;
 
     fetch->state = ngx_strict_tls_connecting;
+    fetch->lacks_descriptor = 0;
 
     i = fetch->naddr++;
     pc = &fetch->peer;
@@ -347,6 +388,13 @@ ngx_strict_tls_connect_next(ngx_strict_tls_fetch_t *fetch)
     rc = ngx_event_connect_peer(pc);
 
     if (rc != NGX_OK && rc != NGX_AGAIN) {
+
+        /* NGX_DECLINED: connecting failed; all else is trouble of our own */
+
+        if (rc != NGX_DECLINED || ngx_socket_errno == EADDRNOTAVAIL) {
+            fetch->lacks_descriptor = 1;
+        }
+
         return NGX_ERROR;
     }
 
@@ -568,6 +616,9 @@ ngx_strict_tls_exchange_step(ngx_strict_tls_fetch_t *fetch)
 
     case ngx_strict_tls_polling:
         return "waiting for another worker";
+
+    case ngx_strict_tls_queued:
+        return "waiting for a place";
 
     case ngx_strict_tls_resolving:
         return "resolving";

@@ -18,7 +18,7 @@ static ngx_int_t ngx_strict_tls_fetch_known(
 static void ngx_strict_tls_fetch_begin(
     ngx_strict_tls_fetch_t *fetch);
 static void ngx_strict_tls_fetch_timer(ngx_event_t *ev);
-static void ngx_strict_tls_fetch_poll(ngx_strict_tls_fetch_t *fetch);
+static void ngx_strict_tls_fetch_release(ngx_strict_tls_fetch_t *fetch);
 static ngx_msec_t ngx_strict_tls_fetch_timeout(
     ngx_strict_tls_scope_t *scope, stls_fetch *want);
 static void ngx_strict_tls_flight(ngx_strict_tls_scope_t *scope,
@@ -99,8 +99,8 @@ ngx_strict_tls_fetch(ngx_strict_tls_job_t *job, stls_fetch *want)
         }
 
         ngx_memzero(&reply, sizeof(stls_reply));
-        reply.outcome = STLS_FETCH_NETWORK;
-        reply.detail = "out of memory";
+        reply.outcome = STLS_FETCH_LOCAL;
+        reply.detail = "this process is out of memory";
 
         (void) stls_check_feed(job->check, want->id, &reply, ngx_time());
         return;
@@ -270,6 +270,7 @@ ngx_strict_tls_fetch_create(ngx_strict_tls_job_t *job,
         fetch->node.str.len = STLS_ID_LEN;
 
         ngx_rbtree_insert(&worker->shared, &fetch->node.node);
+        fetch->is_joinable = 1;
     }
 
     ngx_log_debug2(NGX_LOG_DEBUG_EVENT, ngx_cycle->log, 0,
@@ -282,24 +283,25 @@ ngx_strict_tls_fetch_create(ngx_strict_tls_job_t *job,
 static void
 ngx_strict_tls_fetch_begin(ngx_strict_tls_fetch_t *fetch)
 {
-    int64_t  max;
+    switch (ngx_strict_tls_queue_enter(fetch)) {
 
-    max = stls_policy_get_int(fetch->policy, STLS_KEY_MAX_FETCHES_IN_FLIGHT);
+    case NGX_OK:
+        break;
 
-    if (fetch->worker->nfetches >= max) {
+    case NGX_AGAIN:
 
-        /* the next moment may be quieter: not to be remembered */
-        fetch->is_private_failure = 1;
+        /* another worker may have a place for it before */
 
-        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_DENIED,
-                                  "%L fetches are in flight already "
-                                  "(max_fetches_in_flight)", max);
+        ngx_strict_tls_fetch_release(fetch);
+        return;
+
+    default:
+        ngx_strict_tls_fetch_over(fetch, STLS_FETCH_LOCAL,
+                                  "this process is out of memory");
         return;
     }
 
-    fetch->is_counted = 1;
-    fetch->worker->nfetches++;
-
+    fetch->state = ngx_strict_tls_resolving;
     fetch->begun = ngx_current_msec ? ngx_current_msec : 1;
     ngx_add_timer(&fetch->timer, fetch->timeout);
 
@@ -319,7 +321,7 @@ ngx_strict_tls_fetch_timer(ngx_event_t *ev)
     fetch = ev->data;
 
     if (fetch->state == ngx_strict_tls_polling) {
-        ngx_strict_tls_fetch_poll(fetch);
+        ngx_strict_tls_fetch_proceed(fetch);
         return;
     }
 
@@ -330,13 +332,23 @@ ngx_strict_tls_fetch_timer(ngx_event_t *ev)
 }
 
 
-/* Has the worker that asks got its answer, or does it keep us waiting? */
+/*
+ * Has the worker that asks got its answer, or does it keep us waiting?  While
+ * the fetch was queued somebody else may have begun to ask, too.
+ */
 
-static void
-ngx_strict_tls_fetch_poll(ngx_strict_tls_fetch_t *fetch)
+void
+ngx_strict_tls_fetch_proceed(ngx_strict_tls_fetch_t *fetch)
 {
     ngx_strict_tls_found_t   found;
     ngx_strict_tls_lookup_t  lookup;
+
+    if (!fetch->is_shared) {
+        ngx_strict_tls_fetch_begin(fetch);
+        return;
+    }
+
+    fetch->state = ngx_strict_tls_polling;
 
     ngx_memzero(&lookup, sizeof(ngx_strict_tls_lookup_t));
 
@@ -421,14 +433,17 @@ ngx_strict_tls_fetch_over(ngx_strict_tls_fetch_t *fetch,
     ngx_strict_tls_exchange_close(fetch);
     ngx_strict_tls_crl_cancel(fetch);
 
-    if (fetch->is_counted) {
-        fetch->is_counted = 0;
-        fetch->worker->nfetches--;
+    if (fetch->responder && outcome < 0) {
+        ngx_strict_tls_status_count(fetch->worker->conf,
+                                    STLS_FIGURE_FETCH_FAILURES);
+    }
 
-        if (outcome < 0) {
-            ngx_strict_tls_status_count(fetch->worker->conf,
-                                        STLS_FIGURE_FETCH_FAILURES);
-        }
+    ngx_strict_tls_queue_leave(fetch);
+
+    if (outcome == STLS_FETCH_LOCAL) {
+
+        /* the next moment may be better: not to be remembered */
+        fetch->is_private_failure = 1;
     }
 
     fetch->state = ngx_strict_tls_over;
@@ -442,7 +457,7 @@ ngx_uint_t
 ngx_strict_tls_wait_is_last(ngx_strict_tls_wait_t *wait)
 {
     return wait->fetch
-           && wait->fetch->state != ngx_strict_tls_polling
+           && wait->fetch->state > ngx_strict_tls_queued
            && ngx_queue_head(&wait->fetch->waits)
               == ngx_queue_last(&wait->fetch->waits);
 }
@@ -522,7 +537,7 @@ ngx_strict_tls_wait_free(ngx_strict_tls_wait_t *wait)
     ngx_free(wait);
 
     if (fetch && fetch->is_crl
-        && fetch->state != ngx_strict_tls_polling)
+        && fetch->state > ngx_strict_tls_queued)
     {
         return;
     }
@@ -539,20 +554,11 @@ ngx_strict_tls_fetch_free(ngx_strict_tls_fetch_t *fetch)
     ngx_log_debug1(NGX_LOG_DEBUG_EVENT, ngx_cycle->log, 0,
                    "strict tls fetch %p ends", fetch);
 
-    if (fetch->lease) {
-        ngx_strict_tls_cache_release(fetch->worker->conf->zone,
-                                     fetch->flight, fetch->lease);
-    }
-
-    if (fetch->is_shared) {
-        ngx_rbtree_delete(&fetch->worker->shared, &fetch->node.node);
-    }
+    ngx_strict_tls_fetch_release(fetch);
+    ngx_strict_tls_fetch_unlist(fetch);
+    ngx_strict_tls_queue_leave(fetch);
 
     ngx_queue_remove(&fetch->queue);
-
-    if (fetch->is_counted) {
-        fetch->worker->nfetches--;
-    }
 
     if (fetch->timer.timer_set) {
         ngx_del_timer(&fetch->timer);
@@ -574,6 +580,29 @@ ngx_strict_tls_fetch_free(ngx_strict_tls_fetch_t *fetch)
     }
 
     ngx_free(fetch);
+}
+
+
+static void
+ngx_strict_tls_fetch_release(ngx_strict_tls_fetch_t *fetch)
+{
+    if (fetch->lease) {
+        ngx_strict_tls_cache_release(fetch->worker->conf->zone,
+                                     fetch->flight, fetch->lease);
+        fetch->lease = 0;
+    }
+}
+
+
+/* Nobody of this worker joins it any more. */
+
+void
+ngx_strict_tls_fetch_unlist(ngx_strict_tls_fetch_t *fetch)
+{
+    if (fetch->is_joinable) {
+        ngx_rbtree_delete(&fetch->worker->shared, &fetch->node.node);
+        fetch->is_joinable = 0;
+    }
 }
 
 

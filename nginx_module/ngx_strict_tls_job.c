@@ -39,6 +39,7 @@ ngx_strict_tls_job_create(ngx_strict_tls_worker_t *worker,
     }
 
     ngx_queue_init(&job->waits);
+    ngx_queue_init(&job->followers);
     ngx_queue_insert_tail(&worker->jobs, &job->queue);
 
     job->timer.handler = ngx_strict_tls_job_timeout;
@@ -61,13 +62,12 @@ ngx_strict_tls_job_create(ngx_strict_tls_worker_t *worker,
 stls_verdict
 ngx_strict_tls_job_start(ngx_strict_tls_job_t *job)
 {
-    (void) stls_check_start(job->check, ngx_time());
-    ERR_clear_error();
+    if (ngx_strict_tls_follow(job) != NGX_OK) {
+        ngx_strict_tls_job_begin(job);
 
-    ngx_strict_tls_job_advance(job);
-
-    if (job->finished) {
-        return stls_check_verdict(job->check);
+        if (job->finished) {
+            return stls_check_verdict(job->check);
+        }
     }
 
     job->suspended = 1;
@@ -78,6 +78,22 @@ ngx_strict_tls_job_start(ngx_strict_tls_job_t *job)
     ngx_add_timer(&job->timer, job->total);
 
     return STLS_PENDING;
+}
+
+
+/* Its own check, at last or at once. */
+
+void
+ngx_strict_tls_job_begin(ngx_strict_tls_job_t *job)
+{
+    (void) stls_check_start(job->check, ngx_time());
+    ERR_clear_error();
+
+    ngx_strict_tls_job_advance(job);
+
+    if (!job->finished) {
+        ngx_strict_tls_lead(job);
+    }
 }
 
 
@@ -142,10 +158,7 @@ ngx_strict_tls_job_finish(ngx_strict_tls_job_t *job)
         ngx_strict_tls_announce(job->worker, job->result);
     }
 
-    /*
-     * A refresh that learned nothing leaves the old verdict to its end.  Too
-     * many fetches in flight is a matter of the moment, too.
-     */
+    /* a refresh that learned nothing leaves the old verdict to its end */
 
     if (job->result && job->has_key
         && (!job->is_passing
@@ -158,6 +171,8 @@ ngx_strict_tls_job_finish(ngx_strict_tls_job_t *job)
                                    job->result, job->epoch);
     }
 
+    ngx_strict_tls_let_go(job);
+
     if (job->suspended) {
         ngx_post_event(&job->done, &ngx_posted_events);
     }
@@ -168,10 +183,21 @@ static void
 ngx_strict_tls_job_timeout(ngx_event_t *ev)
 {
     ngx_queue_t            *q, *next;
+    stls_reply              reply;
     ngx_strict_tls_job_t   *job;
     ngx_strict_tls_wait_t  *wait;
 
     job = ev->data;
+
+    if (job->in_line) {
+
+        /* with less time than the one it follows */
+
+        ngx_strict_tls_leave_line(job);
+        job->is_passing = 1;
+
+        (void) stls_check_start(job->check, ngx_time());
+    }
 
     ngx_log_debug1(NGX_LOG_DEBUG_EVENT, ev->log, 0,
                    "strict tls job %p: total time is over", job);
@@ -189,7 +215,18 @@ ngx_strict_tls_job_timeout(ngx_event_t *ev)
         next = ngx_queue_next(q);
         wait = ngx_queue_data(q, ngx_strict_tls_wait_t, job_queue);
 
-        if (ngx_strict_tls_fetch_is_cut_short(wait->fetch)) {
+        if (wait->fetch && wait->fetch->state == ngx_strict_tls_queued) {
+
+            /* nobody was asked: no policy passes over that */
+
+            ngx_memzero(&reply, sizeof(stls_reply));
+            reply.outcome = STLS_FETCH_LOCAL;
+            reply.detail = "max_fetches_in_flight others were in flight all "
+                           "the time";
+
+            (void) stls_check_feed(job->check, wait->id, &reply, ngx_time());
+
+        } else if (ngx_strict_tls_fetch_is_cut_short(wait->fetch)) {
             job->is_passing = 1;
 
         } else if (ngx_strict_tls_wait_is_last(wait)) {
@@ -210,6 +247,13 @@ ngx_strict_tls_job_done(ngx_event_t *ev)
 
     job = ev->data;
 
+    ngx_strict_tls_job_tell(job);
+}
+
+
+void
+ngx_strict_tls_job_tell(ngx_strict_tls_job_t *job)
+{
     if (job->handler) {
         job->handler(job);
         return;
@@ -232,6 +276,11 @@ ngx_strict_tls_job_leave(ngx_strict_tls_job_t *job)
 
     job->handler = NULL;
     job->data = NULL;
+
+    if (!job->finished && !ngx_queue_empty(&job->followers)) {
+        job->timer.cancelable = 1;
+        return;
+    }
 
     if (!job->finished && !ngx_exiting && !ngx_terminate && !ngx_quit) {
 
@@ -267,6 +316,9 @@ void
 ngx_strict_tls_job_stop(ngx_strict_tls_job_t *job)
 {
     ngx_queue_t  *q;
+
+    ngx_strict_tls_leave_line(job);
+    ngx_strict_tls_let_go(job);
 
     while (!ngx_queue_empty(&job->waits)) {
         q = ngx_queue_head(&job->waits);

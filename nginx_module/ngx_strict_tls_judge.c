@@ -49,7 +49,10 @@ ngx_strict_tls_judge_trust(ngx_strict_tls_conn_t *conn,
     if (ngx_strict_tls_key(scope, &conn->name, certs, conn->key) == NGX_OK) {
         conn->has_key = 1;
 
-        result = ngx_strict_tls_verdict_get0(worker, conn->key);
+        result = worker->trusts
+                 ? stls_verdict_cache_get0(worker->trusts, conn->key,
+                                           ngx_time())
+                 : NULL;
 
         if (result) {
 
@@ -73,9 +76,11 @@ ngx_strict_tls_judge_trust(ngx_strict_tls_conn_t *conn,
     verdict = stls_check_trust(check, ngx_time());
     result = stls_check_get1_result(check);
 
-    if (result && conn->has_key) {
-        ngx_strict_tls_verdict_put(worker, scope, conn->key, result,
-                                   conn->epoch);
+    /* no news touches it: it rests on no answer */
+
+    if (result && conn->has_key && worker->trusts) {
+        (void) stls_verdict_cache_put(worker->trusts, conn->key, result,
+                                      ngx_time());
     }
 
     if (verdict == STLS_PENDING) {

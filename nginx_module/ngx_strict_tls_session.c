@@ -147,6 +147,7 @@ ngx_strict_tls_session_save(ngx_connection_t *c)
         || conn->phase != ngx_strict_tls_accepted
         || !conn->save_session
         || conn->result == NULL
+        || stls_result_is_local(conn->result)
         || conn->main_conf->max_sessions == 0)
     {
         return;
@@ -248,6 +249,7 @@ ngx_strict_tls_session_keep_client(ngx_strict_tls_conn_t *conn)
 
     if (conn->certs == NULL
         || conn->session_key.len == 0
+        || stls_result_is_local(conn->result)
         || conn->main_conf->max_sessions == 0
         || ngx_strict_tls_cache_revoked_since(conn->main_conf->zone,
                                               conn->epoch, conn->result))

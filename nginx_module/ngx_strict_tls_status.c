@@ -492,6 +492,7 @@ static void
 ngx_strict_tls_status_gauges(ngx_strict_tls_main_conf_t *mcf,
     uint64_t *figures)
 {
+    uint64_t                  evicted;
     ngx_queue_t              *q;
     ngx_strict_tls_worker_t  *worker;
 
@@ -502,10 +503,12 @@ ngx_strict_tls_status_gauges(ngx_strict_tls_main_conf_t *mcf,
     worker = ngx_strict_tls_get_worker(mcf);
 
     figures[STLS_FIGURE_ANSWER_CACHE_ENTRIES] +=
-                                      ngx_strict_tls_cache_count(mcf->zone);
+                             ngx_strict_tls_cache_count(mcf->zone, &evicted);
+    figures[STLS_FIGURE_ANSWERS_EVICTED] += evicted;
     figures[STLS_FIGURE_VERDICT_CACHE_ENTRIES] += worker->verdicts
                                ? stls_verdict_cache_count(worker->verdicts) : 0;
     figures[STLS_FIGURE_FETCHES_IN_FLIGHT] += worker->nfetches;
+    figures[STLS_FIGURE_FETCHES_WAITING] += worker->nwaiting;
     figures[STLS_FIGURE_SESSIONS_KEPT] += worker->nsessions;
     figures[STLS_FIGURE_CRL_BYTES] += worker->crls_len;
 

@@ -20,6 +20,7 @@ ngx_strict_tls_get_worker(ngx_strict_tls_main_conf_t *mcf)
 
         /* without memory for it every handshake is judged anew */
         worker->verdicts = stls_verdict_cache_new(mcf->max_verdicts, NULL);
+        worker->trusts = stls_verdict_cache_new(mcf->max_verdicts, NULL);
 
         ngx_rbtree_init(&worker->sessions, &worker->sessions_sentinel,
                         ngx_str_rbtree_insert_value);
@@ -29,6 +30,9 @@ ngx_strict_tls_get_worker(ngx_strict_tls_main_conf_t *mcf)
                         ngx_str_rbtree_insert_value);
         ngx_queue_init(&worker->fetches);
         ngx_queue_init(&worker->jobs);
+
+        ngx_strict_tls_queue_start(worker);
+        ngx_strict_tls_follow_start(worker);
 
         ngx_rbtree_init(&worker->crls, &worker->crls_sentinel,
                         ngx_str_rbtree_insert_value);
@@ -79,12 +83,17 @@ ngx_strict_tls_stop(void *data)
                      ngx_queue_data(q, ngx_strict_tls_fetch_t, queue));
     }
 
+    ngx_strict_tls_follow_stop(worker);
+    ngx_strict_tls_queue_stop(worker);
     ngx_strict_tls_crl_file_stop(worker);
     ngx_strict_tls_crl_stop(worker);
     ngx_strict_tls_session_clear(worker);
 
     stls_verdict_cache_free(worker->verdicts);
     worker->verdicts = NULL;
+
+    stls_verdict_cache_free(worker->trusts);
+    worker->trusts = NULL;
 }
 
 

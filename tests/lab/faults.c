@@ -3,7 +3,7 @@
  * fail as they do on a machine in trouble.  One word and one argument:
  *   read PATH    reading this file: EIO
  *   malloc SIZE  an allocation of just so many bytes, 4096 at least
- *   socket 0     a new socket: EMFILE
+ *   socket NUM   new sockets but for the first NUM of a process: EMFILE
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -91,8 +91,9 @@ void *calloc(size_t num, size_t size)
 
 int socket(int domain, int type, int protocol)
 {
-    char argument[PATH_MAX];
-    if (is_on("socket", argument)) {
+    static long num_made;
+    char limit[PATH_MAX];
+    if (is_on("socket", limit) && ++num_made > strtol(limit, NULL, 10)) {
         errno = EMFILE;
         return -1;
     }

@@ -37,7 +37,10 @@ typedef enum {
     X(CRLS, "crl_entries", "gauge", "CRLs indexed by the process that answered") \
     X(CRL_BYTES, "crl_bytes", "gauge", "Bytes that these CRLs hold") \
     X(REUSE_REFUSED, "reuse_refused_total", "counter", "Kept connections and sessions not used again: another policy, or verdict over") \
-    X(SESSIONS_KEPT, "sessions_kept", "gauge", "TLS sessions kept for resumption by the process that answered")
+    X(SESSIONS_KEPT, "sessions_kept", "gauge", "TLS sessions kept for resumption by the process that answered") \
+    X(FETCHES_WAITING, "fetches_waiting", "gauge", "Fetches that wait for a place among max_fetches_in_flight in the process that answered") \
+    X(VERDICTS_SHARED, "verdicts_shared_total", "counter", "Handshakes that took the verdict of a check under way about the same peer") \
+    X(ANSWERS_EVICTED, "answers_evicted_total", "counter", "Answers and failures dropped before their time, for want of room in the answer cache")
 /* clang-format on */
 
 typedef enum {

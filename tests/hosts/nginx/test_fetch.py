@@ -1,6 +1,11 @@
 """Fetching OCSP answers: bounded, shared, cached, refreshed, and never in anybody's way."""
+import json
+import os
+import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +23,13 @@ def named_peer(stage, name="named", host=RESPONDER):
     """A peer whose leaf names its responder by a host name."""
     stage.responder.place(f"leaf_{name}", "good")
     return stage.peer(name, ocsp=f"http://{host}:{stage.responder.port}/leaf_{name}")
+
+
+STATUS = "location /status { strict_tls_status; }\n"
+
+
+def figure(port, name):
+    return json.loads(net.get(port, "/status.json").text)["figures"][name]
 
 
 # ---- where a responder is -----------------------------------------------------
@@ -184,6 +196,84 @@ def test_an_answer_is_shared_by_workers_and_policies(stage):
     assert stage.responder.count(peer.place) == 1
 
 
+def asking_worker(front, responder):
+    """The worker that has a connection to the responder, by the kernel's tables."""
+    port = f":{responder.port:04X}"
+    fields = [line.split() for line in open("/proc/net/tcp").read().splitlines()[1:]]
+    inodes = {f"socket:[{line[9]}]" for line in fields
+              if line[2].endswith(port) and line[3] == "01"}
+    for pid in front.worker_pids():
+        for fd in Path(f"/proc/{pid}/fd").iterdir():
+            if os.readlink(fd) in inodes:
+                return pid
+    return None
+
+
+def test_a_lease_ends_with_its_holder(stage):
+    """A worker that dies while it asks does not hold the question: another one asks at once."""
+    peer = stage.peer("held")
+    stage.responder.place(peer.place, BEHAVIOURS["hold"].but(after=1, then=BEHAVIOURS["good"]))
+    stage.open()
+    front, port = stage.front(
+        [fronts.location("/", peer, strict=True, policy={
+            "revocation_scope": "leaf", "fetch_timeout_ms": "60000", "fetch_total_ms": "60000"})],
+        workers=2, listen="reuseport")
+
+    def asked():
+        try:
+            return verdict(net.get(port))
+        except OSError:  # of the worker that was killed
+            return None
+
+    with ThreadPoolExecutor(16) as pool:
+        pending = [pool.submit(asked) for _ in range(16)]
+        net.wait_until(lambda: waiting_handshakes(peer) >= 16, "all to wait", 20)
+        killed = asking_worker(front, stage.responder)
+        os.kill(killed, signal.SIGKILL)
+        stage.responder.release(peer.place)
+        # Sooner than the lease of a minute, and than what a client here waits.
+        answers = [one.result(net.PATIENCE_S) for one in pending]
+        net.wait_until(lambda: verdict(net.get(port)) == ACCEPT, "an answer", 20)
+    assert ACCEPT in answers
+    assert stage.responder.count(peer.place) == 2
+
+
+def test_each_peer_is_one_of_max_verdicts(stage):
+    peers = [stage.peer(f"good{number}") for number in range(8)]
+    stage.open()
+    _, port = stage.front(
+        [STATUS] + [fronts.location(f"/{number}", peer, strict=True,
+                                    extra="    proxy_ssl_session_reuse off;\n",
+                                    policy={"revocation_scope": "leaf"})
+                    for number, peer in enumerate(peers)],
+        http="strict_tls_max_verdicts 8;\n")
+    for number in range(8):
+        assert verdict(net.get(port, f"/{number}")) == ACCEPT
+    assert figure(port, "verdict_cache_hits_total") == 0
+    for number in range(8):
+        assert verdict(net.get(port, f"/{number}")) == ACCEPT
+    assert figure(port, "verdict_cache_hits_total") == 8
+    assert figure(port, "verdict_cache_entries") == 8
+
+
+def test_a_full_zone_is_told(stage):
+    """Answers that had to go before their time are counted, and the log says so once."""
+    peers = [stage.peer(f"good{number}", ocsp="delegated") for number in range(90)]
+    stage.open()
+    front, port = stage.front(
+        [STATUS] + [fronts.location(f"/{number}", peer, strict=True,
+                                    policy={"revocation_scope": "leaf"})
+                    for number, peer in enumerate(peers)],
+        http="strict_tls_cache_zone small 128k;\n")
+    assert verdict(net.get(port, "/0")) == ACCEPT
+    assert figure(port, "answers_evicted_total") == 0
+    assert "strict_tls_cache_zone is full" not in front.errors()
+    for number in range(90):
+        assert verdict(net.get(port, f"/{number}")) == ACCEPT
+    assert figure(port, "answers_evicted_total") > 1
+    assert front.errors().count("strict_tls_cache_zone is full") == 1
+
+
 def test_failures_are_cached_briefly(stage):
     peer = stage.peer("failing", ocsp="http_500")
     stage.open()
@@ -314,6 +404,83 @@ def test_a_refresh_that_learns_revoked_drops_what_rested_on_it(manner, stage):
         assert set(ask_all().values()) == {("reject", "ocsp.revoked")}
 
 
+# ---- past its time, within stale_grace_s ------------------------------------------
+
+GRACE = {"revocation_scope": "leaf", "short_lived_s": "0", "clock_skew_s": "0",
+         "stale_grace_s": "3600", "negative_ttl_s": "1"}
+
+
+def in_grace(source, later, stage, server):
+    """(peer, policy, how often it was asked) of a source that has an answer past its time.
+
+    later: what it says from the second question on; None: nothing.
+    """
+    if source == "crl":
+        peer = stage.peer("ageing", ocsp="none", extra=[crl.point(server.url("a.crl"))])
+        issuer = stage.lab.pki["issuing"]
+        server.files["a.crl"] = crl.build(issuer, this_update_s=-7200, next_update_s=3)
+
+        def turn():
+            if later is None:
+                del server.files["a.crl"]
+            else:
+                server.files["a.crl"] = crl.build(
+                    issuer, [peer.leaf.serial] if later == "revoked" else [])
+        return peer, {**GRACE, "revocation_sources": "crl"}, turn, lambda: server.counts["a.crl"]
+    peer = stage.peer("ageing")
+    first = said(this_update_s=-7200, next_update_s=3)
+    stage.responder.place(peer.place, first)
+
+    def turn():
+        stage.responder.place(peer.place, later or "http_500")
+    return (peer, {**GRACE, "revocation_sources": "ocsp"}, turn,
+            lambda: stage.responder.count(peer.place))
+
+
+@pytest.mark.parametrize("kind", ["http", "stream"])
+@pytest.mark.parametrize("source", ["ocsp", "crl"])
+@pytest.mark.parametrize("later, expected", [
+    ("revoked", "reject"), ("good", "accept"), (None, "accept")])
+def test_grace_asks_the_network_first(later, expected, source, kind, stage):
+    """An answer past its time serves only where no newer one is to be had."""
+    with crl.CrlServer() as server:
+        peer, policy, turn, count = in_grace(source, later, stage, server)
+        stage.open()
+        # Of one that another worker has downloaded, this one has nothing.
+        _, ask = stage.either(kind, {"peer": (peer, policy)}, workers=1 if source == "crl" else 2)
+        assert ask("peer") == ACCEPT
+        turn()
+        time.sleep(4.5)  # past its time, and past a failure that is remembered
+        before, started = count(), time.monotonic()
+        for _ in range(30):
+            assert ask("peer")[0] == expected
+            time.sleep(0.1)
+        asked = count() - before
+        # In grace once in negative_ttl_s; a newer answer has a life of its own.
+        assert 1 <= asked <= (2 if later else time.monotonic() - started + 2)
+
+
+@pytest.mark.parametrize("how", ["resumed", "alive"])
+def test_grace_ends_with_what_rests_on_it(how, stage):
+    """Neither a session nor a kept connection outlives the second that a graced verdict lives."""
+    peer = stage.peer("ageing")
+    stage.responder.place(peer.place, said(this_update_s=-7200, next_update_s=3))
+    stage.open()
+    extra = {"resumed": "", "alive": ALIVE}[how]
+    _, port = stage.front([fronts.location("/", peer, strict=True, target="pool", extra=extra,
+                                           policy={**GRACE, "revocation_sources": "ocsp"})],
+                          http=fronts.keepalive_pool(peer))
+    assert verdict(net.get(port)) == ACCEPT
+    stage.responder.place(peer.place, "http_500")
+    time.sleep(4.5)
+    for _ in range(5):
+        assert verdict(net.get(port)) == ACCEPT
+    stage.responder.place(peer.place, "revoked")
+    time.sleep(2.5)
+    for _ in range(5):
+        assert verdict(net.get(port)) == ("reject", "ocsp.revoked")
+
+
 # ---- faults -----------------------------------------------------------------------------
 
 TIMEOUT = {"fetch_timeout_ms": "600", "fetch_total_ms": "1500", "revocation_scope": "leaf"}
@@ -398,26 +565,155 @@ def test_slow_dns_does_not_block(stage):
     assert {verdict(answer) for answer in answers} == {("reject", "fetch.timeout")}
 
 
+FEW = {"revocation_scope": "leaf", "fetch_timeout_ms": "20000", "fetch_total_ms": "20000",
+       "max_fetches_in_flight": "2"}
+
+
 def test_max_fetches_in_flight(stage):
-    """Beyond the bound a handshake is refused, rather than the process overrun."""
-    peers = [stage.peer(f"held{number}", ocsp="hold") for number in range(4)]
+    """Beyond the bound a fetch waits for a place, and nobody is refused for that."""
+    peers = [stage.peer(f"held{number}", ocsp="hold") for number in range(6)]
     stage.open()
-    _, port = stage.front([
-        fronts.location(f"/{number}", peer, strict=True,
-                        policy={"max_fetches_in_flight": "2", "revocation_scope": "leaf",
-                                "fetch_timeout_ms": "5000"})
+    _, port = stage.front([STATUS] + [
+        fronts.location(f"/{number}", peer, strict=True, policy=FEW)
         for number, peer in enumerate(peers)])
-    with ThreadPoolExecutor(4) as pool:
-        first = [pool.submit(net.get, port, f"/{number}") for number in range(2)]
-        net.wait_until(lambda: all(stage.responder.count(peer.place) for peer in peers[:2]),
-                       "both to be asked")
-        beyond = net.get(port, "/2")
+    with ThreadPoolExecutor(6) as pool:
+        pending = [pool.submit(net.get, port, f"/{number}") for number in range(6)]
+        net.wait_until(lambda: figure(port, "fetches_waiting") == 4, "the others to wait", 20)
+        assert figure(port, "fetches_in_flight") == 2
+        assert sum(stage.responder.count(peer.place) for peer in peers) == 2
         for peer in peers:
             stage.responder.release(peer.place)
-        assert [verdict(one.result(net.PATIENCE_S)) for one in first] == [ACCEPT] * 2
-    assert verdict(beyond) == ("reject", "fetch.denied")
-    assert stage.responder.count(peers[2].place) == 0
-    assert verdict(net.get(port, "/3")) == ACCEPT
+        assert [verdict(one.result(net.PATIENCE_S)) for one in pending] == [ACCEPT] * 6
+    assert [stage.responder.count(peer.place) for peer in peers] == [1] * 6
+    assert figure(port, "fetches_waiting") == figure(port, "fetches_in_flight") == 0
+
+
+@pytest.mark.parametrize("kind", ["http", "stream"])
+@pytest.mark.parametrize("policy", [
+    {}, {"revocation": "soft"}, {"ocsp_network_error": "tolerate"}], ids=str)
+def test_no_place_is_no_answer(policy, kind, stage):
+    """Whose time ends in the queue is refused under any policy, and nothing is remembered of it."""
+    held = stage.peer("held", ocsp="hold")
+    late = stage.peer("late", ocsp="revoked")
+    stage.open()
+    one = {**FEW, "max_fetches_in_flight": "1"}
+    _, ask = stage.either(kind, {
+        "held": (held, one), "late": (late, {**one, **policy, "fetch_total_ms": "1000"})})
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(ask, "held")
+        net.wait_until(lambda: stage.responder.count(held.place), "the question", 20)
+        assert ask("late") == ("reject", "fetch.denied")
+        assert stage.responder.count(late.place) == 0
+        stage.responder.release(held.place)
+        assert first.result(net.PATIENCE_S) == ACCEPT
+    assert ask("late") == ("reject", "ocsp.revoked")
+
+
+def test_a_hanging_responder_does_not_take_all_places(stage):
+    """Of 4 places it gets 3, and whoever asks elsewhere does not wait for it."""
+    hung = [stage.peer(f"hung{number}", ocsp="hold") for number in range(8)]
+    good = [named_peer(stage, f"good{number}") for number in range(3)]
+    policy = {**FEW, "max_fetches_in_flight": "4"}
+    stage.open()
+    with Dns({RESPONDER: net.HOST}) as dns, ThreadPoolExecutor(8) as pool:
+        _, port = stage.front(
+            [STATUS] + [fronts.location(f"/{kind}{number}", peer, strict=True, policy=policy)
+                        for kind, peers in (("hung", hung), ("good", good))
+                        for number, peer in enumerate(peers)],
+            server=f"resolver {net.HOST}:{dns.port} ipv6=off;\n")
+        pending = [pool.submit(net.get, port, f"/hung{number}") for number in range(8)]
+        net.wait_until(lambda: figure(port, "fetches_waiting") == 5, "the others to wait", 20)
+        for number in range(3):
+            assert verdict(net.get(port, f"/good{number}")) == ACCEPT
+        assert sum(stage.responder.count(peer.place) for peer in hung) == 3
+        for peer in hung:
+            stage.responder.release(peer.place)
+        assert {verdict(one.result(net.PATIENCE_S)) for one in pending} == {ACCEPT}
+
+
+def test_whoever_goes_away_leaves_the_queue(stage):
+    held = [stage.peer(f"held{number}", ocsp="hold") for number in range(4)]
+    stage.open()
+    _, port = stage.front([STATUS] + [
+        fronts.location(f"/{number}", peer, strict=True, policy=FEW)
+        for number, peer in enumerate(held)])
+    clients = [socket.create_connection((net.HOST, port)) for _ in held]
+    for number, client in enumerate(clients):
+        client.sendall(f"GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        net.wait_until(lambda: figure(port, "fetches_waiting") + figure(port, "fetches_in_flight")
+                       == number + 1, "the fetch", 20)
+    for client in clients[2:]:
+        client.close()
+    net.wait_until(lambda: figure(port, "fetches_waiting") == 0, "an empty queue", 20)
+    for peer in held:
+        stage.responder.release(peer.place)
+    net.wait_until(lambda: figure(port, "fetches_in_flight") == 0, "the end", 20)
+    for client in clients[:2]:
+        client.close()
+    assert [stage.responder.count(peer.place) for peer in held] == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("kind", ["http", "stream"])
+@pytest.mark.parametrize("policy", [
+    {}, {"revocation": "soft"}, {"ocsp_network_error": "tolerate"}], ids=str)
+@pytest.mark.parametrize("host", ["address", "name"])
+def test_no_descriptor_is_no_answer(host, policy, kind, stage, faults):
+    """Nobody was asked, so that no policy passes over it; it is over when the trouble is."""
+    peer = (stage.peer("revoked", ocsp="revoked") if host == "address"
+            else named_peer(stage, "revoked"))
+    stage.responder.place(peer.place, "revoked")
+    stage.open()
+    with Dns({RESPONDER: net.HOST}) as dns:
+        text = f"resolver {net.HOST}:{dns.port} ipv6=off;\n"
+        resolver = {"server": text} if kind == "http" else {"extra": text}
+        front, ask = stage.either(kind, {"peer": (peer, {"revocation_scope": "leaf", **policy})},
+                                  wrap=faults.wrap, **resolver)
+        faults.start("socket", 1)  # that to the peer
+        assert ask("peer") == ("reject", "fetch.denied")
+        faults.stop()
+        assert ask("peer") == ("reject", "ocsp.revoked")
+
+
+def test_many_handshakes_with_one_peer_are_one_check(stage):
+    """The first one's verdict serves all that wait for the same."""
+    peer, bad = stage.peer("held", ocsp="hold"), stage.peer("bad")
+    stage.responder.place(bad.place, BEHAVIOURS["hold"].but(
+        answer=BEHAVIOURS["revoked"].answer))
+    stage.open()
+    policy = {"revocation_scope": "leaf", "fetch_timeout_ms": "20000", "fetch_total_ms": "20000"}
+    _, port = stage.front([STATUS, fronts.location("/good", peer, strict=True, policy=policy),
+                           fronts.location("/bad", bad, strict=True, policy=policy)])
+    for path, place, expected in (("/good", peer, ACCEPT),
+                                  ("/bad", bad, ("reject", "ocsp.revoked"))):
+        shared = figure(port, "verdicts_shared_total")
+        with ThreadPoolExecutor(40) as pool:
+            pending = [pool.submit(net.get, port, path) for _ in range(40)]
+            net.wait_until(lambda: waiting_handshakes(place) >= 40, "all to wait", 20)
+            time.sleep(0.3)  # for the handshakes' end
+            stage.responder.release(place.place)
+            assert {verdict(one.result(net.PATIENCE_S)) for one in pending} == {expected}
+        assert figure(port, "verdicts_shared_total") - shared == 39
+        assert stage.responder.count(place.place) == 1
+
+
+def test_the_first_one_goes_away(stage):
+    """Those that follow its check get their verdict all the same."""
+    peer = stage.peer("held", ocsp="hold")
+    stage.open()
+    _, port = stage.front([fronts.location("/", peer, strict=True, policy={
+        "revocation_scope": "leaf", "fetch_timeout_ms": "20000", "fetch_total_ms": "20000"})])
+    first = socket.create_connection((net.HOST, port))
+    first.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    net.wait_until(lambda: stage.responder.count(peer.place), "the question", 20)
+    with ThreadPoolExecutor(4) as pool:
+        pending = [pool.submit(net.get, port) for _ in range(4)]
+        net.wait_until(lambda: waiting_handshakes(peer) >= 5, "all to wait", 20)
+        time.sleep(0.3)
+        first.close()
+        time.sleep(0.3)
+        stage.responder.release(peer.place)
+        assert {verdict(one.result(net.PATIENCE_S)) for one in pending} == {ACCEPT}
+    assert stage.responder.count(peer.place) == 1
 
 
 @pytest.mark.parametrize("behaviour", ["http_1_0", "chunked", "until_close", "late", "text", "interim"])
