@@ -127,6 +127,8 @@ ngx_http_strict_tls_client_build(ngx_conf_t *cf,
         return NGX_OK;
     }
 
+    scf->client.loaded = sscf->ssl.ctx;
+
     return ngx_strict_tls_build_client(cf, &mcf->main, &scf->client,
                                        &lcf->upstream,
                                        &sscf->client_certificate,

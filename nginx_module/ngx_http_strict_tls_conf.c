@@ -106,6 +106,17 @@ ngx_http_strict_tls_arm(ngx_conf_t *cf, ngx_http_strict_tls_loc_conf_t *conf,
         if (file) {
             trusted = *file;
         }
+
+        if (ucf->ssl_verify) {
+            scope->loaded = ucf->ssl->ctx;
+        }
+    }
+
+    name = ngx_http_strict_tls_hosts[i].crl;
+    file = ngx_strict_tls_conf_str(mcf->hosts[i], ucf, &name);
+
+    if (file && file->len && !ucf->ssl_verify) {
+        ngx_strict_tls_unread_crl(cf, &name, "location", &clcf->name);
     }
 
     conf->hosts[i].scope = scope;

@@ -43,6 +43,7 @@ typedef struct {
     ngx_flag_t                      ssl_verify;
     ngx_flag_t                     *ssl_server_name;
     ngx_str_t                      *ssl_trusted;
+    ngx_str_t                      *ssl_crl;
     ngx_stream_complex_value_t     *ssl_name;
     ngx_stream_complex_value_t     *ssl_certificate;
     ngx_stream_complex_value_t     *ssl_certificate_key;

@@ -62,6 +62,8 @@ ngx_stream_strict_tls_merge_client(ngx_conf_t *cf,
                                                ngx_stream_strict_tls_module);
     cscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_core_module);
 
+    conf->client.loaded = sslcf->ssl.ctx;
+
     if (ngx_strict_tls_build_client(cf, &mcf->main, &conf->client,
                                     &conf->upstream,
                                     &sslcf->client_certificate,

@@ -28,6 +28,8 @@ static ngx_str_t  ngx_stream_strict_tls_proxy_name =
     ngx_string("proxy_ssl_name");
 static ngx_str_t  ngx_stream_strict_tls_proxy_trusted =
     ngx_string("proxy_ssl_trusted_certificate");
+static ngx_str_t  ngx_stream_strict_tls_proxy_crl =
+    ngx_string("proxy_ssl_crl");
 static ngx_str_t  ngx_stream_strict_tls_proxy_certificate =
     ngx_string("proxy_ssl_certificate");
 static ngx_str_t  ngx_stream_strict_tls_proxy_certificate_key =
@@ -124,10 +126,19 @@ ngx_stream_strict_tls_arm(ngx_conf_t *cf,
 
     if (trusted.len == 0 && conf->ssl_trusted) {
         trusted = *conf->ssl_trusted;
+
+        if (conf->ssl_verify) {
+            conf->upstream.loaded = conf->ssl->ctx;
+        }
     }
 
     if (ngx_stream_strict_tls_where(cf, &where) != NGX_OK) {
         return NGX_ERROR;
+    }
+
+    if (conf->ssl_crl && conf->ssl_crl->len && !conf->ssl_verify) {
+        ngx_strict_tls_unread_crl(cf, &ngx_stream_strict_tls_proxy_crl,
+                                  "server", &where);
     }
 
     mcf = ngx_stream_conf_get_module_main_conf(cf,
@@ -236,6 +247,9 @@ ngx_stream_strict_tls_find_proxy(ngx_conf_t *cf,
 
     conf->ssl_trusted = ngx_strict_tls_conf_str(module, pscf,
                                          &ngx_stream_strict_tls_proxy_trusted);
+
+    conf->ssl_crl = ngx_strict_tls_conf_str(module, pscf,
+                                            &ngx_stream_strict_tls_proxy_crl);
 
     return NGX_OK;
 }

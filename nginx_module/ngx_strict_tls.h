@@ -112,6 +112,7 @@ typedef struct {
     ngx_array_t                    *settings;  /* with those of all above */
     ngx_str_t                       trusted_certificate;
     ngx_str_t                       also_trusted;  /* another file */
+    SSL_CTX                        *loaded;    /* by nginx from these files */
     ngx_array_t                    *http_proxy;  /* ngx_addr_t; NULL: off */
 
     /* only where there are TLS peers to be strict about, else NULL */
@@ -243,6 +244,7 @@ struct ngx_strict_tls_conn_s {
     SSL_SESSION                    *offered;   /* only to be compared with */
 
     ngx_connection_handler_pt       handler;   /* nginx's */
+    int                             stock_err; /* why nginx will refuse it */
     ngx_uint_t                      rejudged;
     ngx_msec_t                      deadline;  /* of all that is asked */
 
@@ -485,6 +487,8 @@ ngx_int_t ngx_strict_tls_build(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
 ngx_int_t ngx_strict_tls_watch(ngx_conf_t *cf, ngx_module_t *module,
     ngx_str_t *name, ngx_strict_tls_seen_pt seen, ngx_uint_t data);
 void ngx_strict_tls_watch_end(void);
+void ngx_strict_tls_unread_crl(ngx_conf_t *cf, ngx_str_t *directive,
+    const char *level, ngx_str_t *where);
 ngx_module_t *ngx_strict_tls_find_module(ngx_cycle_t *cycle,
     const char *name);
 void *ngx_strict_tls_conf_slot(ngx_module_t *module, void *conf,
@@ -495,7 +499,8 @@ ngx_str_t *ngx_strict_tls_conf_str(ngx_module_t *module, void *conf,
 /* ngx_strict_tls_anchors.c */
 stls_anchors *ngx_strict_tls_anchors(ngx_conf_t *cf,
     ngx_strict_tls_main_conf_t *mcf, ngx_str_t *trusted, ngx_str_t *more,
-    ngx_uint_t level);
+    SSL_CTX *loaded, ngx_uint_t level);
+ngx_uint_t ngx_strict_tls_is_file(ngx_str_t *file);
 
 /* ngx_strict_tls_resolver.c */
 ngx_int_t ngx_strict_tls_find_resolver(ngx_conf_t *cf,
@@ -508,6 +513,7 @@ ngx_int_t ngx_strict_tls_install(SSL_CTX *ssl_ctx,
     const ngx_strict_tls_host_t *host, ngx_log_t *log);
 stls_reason ngx_strict_tls_alert_reason(const char **detail);
 int ngx_strict_tls_stock_verify(X509_STORE_CTX *store);
+void ngx_strict_tls_stock_refuse(ngx_strict_tls_conn_t *conn);
 ngx_uint_t ngx_strict_tls_has_crls(SSL_CTX *ssl_ctx);
 
 /* ngx_strict_tls_conn.c */

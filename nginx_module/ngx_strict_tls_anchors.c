@@ -9,19 +9,22 @@
 static ngx_int_t ngx_strict_tls_system_store(ngx_str_t *file);
 static ngx_uint_t ngx_strict_tls_same_file(ngx_str_t *one, ngx_str_t *two);
 static stls_anchors *ngx_strict_tls_load_anchors(ngx_conf_t *cf,
-    ngx_str_t *file, ngx_str_t *more, ngx_uint_t level);
+    ngx_str_t *file, ngx_str_t *more, SSL_CTX *loaded, ngx_uint_t level);
 static stls_status ngx_strict_tls_load_file(ngx_conf_t *cf,
-    stls_anchors *anchors, ngx_str_t *file, ngx_uint_t level, stls_error *err);
+    stls_anchors *anchors, ngx_str_t *file, SSL_CTX *loaded, ngx_uint_t level,
+    stls_error *err);
+static BIO *ngx_strict_tls_loaded(SSL_CTX *loaded);
 
 
 /*
- * `trusted` is empty: the system's.  `more` is another file, or empty.  What is
- * wrong is told at `level`.
+ * `trusted` is empty: the system's.  `more` is another file, or empty.  `loaded`
+ * is nginx's SSL_CTX that holds what is in both files already, or NULL: a pipe
+ * can be read only once.  What is wrong is told at `level`.
  */
 
 stls_anchors *
 ngx_strict_tls_anchors(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
-    ngx_str_t *trusted, ngx_str_t *more, ngx_uint_t level)
+    ngx_str_t *trusted, ngx_str_t *more, SSL_CTX *loaded, ngx_uint_t level)
 {
     ngx_str_t                  file, second;
     ngx_uint_t                 i;
@@ -59,7 +62,7 @@ ngx_strict_tls_anchors(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
         }
     }
 
-    anchors = ngx_strict_tls_load_anchors(cf, &file, &second, level);
+    anchors = ngx_strict_tls_load_anchors(cf, &file, &second, loaded, level);
     if (anchors == NULL) {
         return NULL;
     }
@@ -110,7 +113,7 @@ ngx_strict_tls_system_store(ngx_str_t *file)
 
 static stls_anchors *
 ngx_strict_tls_load_anchors(ngx_conf_t *cf, ngx_str_t *file, ngx_str_t *more,
-    ngx_uint_t level)
+    SSL_CTX *loaded, ngx_uint_t level)
 {
     ngx_str_t     *blamed;
     stls_error     err;
@@ -124,11 +127,13 @@ ngx_strict_tls_load_anchors(ngx_conf_t *cf, ngx_str_t *file, ngx_str_t *more,
 
     err.text[0] = '\0';
     blamed = file;
-    status = ngx_strict_tls_load_file(cf, anchors, file, level, &err);
+    status = ngx_strict_tls_load_file(cf, anchors, file, loaded, level,
+                                      &err);
 
     if (status == STLS_OK && more->len) {
         blamed = more;
-        status = ngx_strict_tls_load_file(cf, anchors, more, level, &err);
+        status = ngx_strict_tls_load_file(cf, anchors, more, loaded, level,
+                                          &err);
     }
 
     if (status == STLS_OK) {
@@ -155,12 +160,15 @@ ngx_strict_tls_load_anchors(ngx_conf_t *cf, ngx_str_t *file, ngx_str_t *more,
 
 static stls_status
 ngx_strict_tls_load_file(ngx_conf_t *cf, stls_anchors *anchors,
-    ngx_str_t *file, ngx_uint_t level, stls_error *err)
+    ngx_str_t *file, SSL_CTX *loaded, ngx_uint_t level, stls_error *err)
 {
     BIO          *bio;
     stls_status   status;
 
-    bio = BIO_new_file((char *) file->data, "r");
+    bio = (loaded && !ngx_strict_tls_is_file(file))
+          ? ngx_strict_tls_loaded(loaded)
+          : BIO_new_file((char *) file->data, "r");
+
     if (bio == NULL) {
         ngx_conf_log_error(level, cf, ngx_errno,
                            "cannot open trusted certificates \"%V\"", file);
@@ -172,4 +180,47 @@ ngx_strict_tls_load_file(ngx_conf_t *cf, stls_anchors *anchors,
     BIO_free(bio);
 
     return status;
+}
+
+
+/* What is not there is one, too: opening it tells why it cannot be read. */
+
+ngx_uint_t
+ngx_strict_tls_is_file(ngx_str_t *file)
+{
+    ngx_file_info_t  fi;
+
+    return ngx_file_info(file->data, &fi) == NGX_FILE_ERROR
+           || ngx_is_file(&fi) || ngx_is_dir(&fi);
+}
+
+
+/* The certificates that nginx has read, in PEM. */
+
+static BIO *
+ngx_strict_tls_loaded(SSL_CTX *loaded)
+{
+    int                     i;
+    BIO                    *bio;
+    X509                   *cert;
+    STACK_OF(X509_OBJECT)  *objects;
+
+    bio = BIO_new(BIO_s_mem());
+    if (bio == NULL) {
+        return NULL;
+    }
+
+    objects = X509_STORE_get0_objects(SSL_CTX_get_cert_store(loaded));
+
+    for (i = 0; i < sk_X509_OBJECT_num(objects); i++) {
+
+        cert = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+
+        if (cert && PEM_write_bio_X509(bio, cert) == 0) {
+            BIO_free(bio);
+            return NULL;
+        }
+    }
+
+    return bio;
 }

@@ -267,8 +267,9 @@ ngx_strict_tls_client_verify(X509_STORE_CTX *store, void *data)
 
     if (scope->report) {
         rc = ngx_strict_tls_stock_verify(store);
+        conn->stock_err = X509_STORE_CTX_get_error(store);
 
-        if (X509_STORE_CTX_get_error(store) != X509_V_OK) {
+        if (conn->stock_err) {
             /* no request of this client will get as far as the gate */
             (void) ngx_strict_tls_client_judge(conn, NULL);
         }
@@ -282,7 +283,17 @@ ngx_strict_tls_client_verify(X509_STORE_CTX *store, void *data)
     }
 
     if (ngx_strict_tls_has_crls(SSL_get_SSL_CTX(ssl))) {
-        return ngx_strict_tls_stock_verify(store);
+        rc = ngx_strict_tls_stock_verify(store);
+        conn->stock_err = X509_STORE_CTX_get_error(store);
+
+        if (conn->stock_err) {
+            ngx_strict_tls_stock_refuse(conn);
+
+            conn->phase = ngx_strict_tls_rejected;
+            ngx_strict_tls_record(conn);
+        }
+
+        return rc;
     }
 
     X509_STORE_CTX_set_error(store, X509_V_OK);

@@ -360,7 +360,8 @@ ngx_strict_tls_inherit_client(ngx_conf_t *cf, ngx_strict_tls_scope_t *prev,
 /*
  * The scope of the server `where` about its clients, which begins with that
  * about its upstreams.  `certificate` and `more` are what nginx itself trusts:
- * both files, and no client because of the system's store.
+ * both files, which it has loaded into client->loaded, and no client because of
+ * the system's store.
  */
 
 ngx_int_t
@@ -376,6 +377,10 @@ ngx_strict_tls_build_client(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
     }
 
     trusted = client->trusted_certificate;
+
+    if (trusted.len) {
+        client->loaded = NULL;
+    }
 
     if (trusted.len == 0) {
         trusted = *certificate;
@@ -417,7 +422,7 @@ ngx_strict_tls_build(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
 
     scope->anchors = ngx_strict_tls_anchors(cf, mcf, trusted,
                                             &scope->also_trusted,
-                                            NGX_LOG_EMERG);
+                                            scope->loaded, NGX_LOG_EMERG);
     if (scope->anchors == NULL) {
         return NGX_ERROR;
     }

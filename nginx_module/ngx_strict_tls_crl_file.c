@@ -104,6 +104,14 @@ ngx_strict_tls_crl_file(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
     *files = f;
 
     if (ngx_strict_tls_crl_file_open(f, &f->stamp) != NGX_OK) {
+
+        if (ngx_errno == ESPIPE) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "strict_tls_crl_file \"%V\" is not a regular "
+                               "file, which can be read again", &f->path);
+            return NULL;
+        }
+
         ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
                            "cannot read strict_tls_crl_file \"%V\"", &f->path);
         return NULL;
@@ -338,8 +346,9 @@ ngx_strict_tls_crl_file_open(ngx_strict_tls_crl_file_t *f,
     }
 
     if (!ngx_is_file(&fi)) {
+        /* what cannot be read again when it changes */
         ngx_strict_tls_crl_file_abandon(f);
-        ngx_set_errno(NGX_EISDIR);
+        ngx_set_errno(ngx_is_dir(&fi) ? NGX_EISDIR : ESPIPE);
         return NGX_ERROR;
     }
 

@@ -201,3 +201,22 @@ ngx_strict_tls_conf_str(ngx_module_t *module, void *conf, ngx_str_t *name)
 {
     return ngx_strict_tls_conf_slot(module, conf, name, ngx_conf_set_str_slot);
 }
+
+
+/* nginx reads its CRLs only for a verification of its own. */
+
+void
+ngx_strict_tls_unread_crl(ngx_conf_t *cf, ngx_str_t *directive,
+    const char *level, ngx_str_t *where)
+{
+    ngx_str_t  prefix;
+
+    prefix.data = directive->data;
+    prefix.len = directive->len - (sizeof("crl") - 1);
+
+    ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                       "\"%V\" in %s \"%V\" is not looked at without "
+                       "\"%Vverify on\": set that, or name the CRLs with "
+                       "\"strict_tls_crl_file\"",
+                       directive, level, where, &prefix);
+}

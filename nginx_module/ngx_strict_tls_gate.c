@@ -241,6 +241,7 @@ ngx_strict_tls_client_resume(ngx_strict_tls_job_t *job)
 static stls_verdict
 ngx_strict_tls_client_conclude(ngx_strict_tls_conn_t *conn)
 {
+    ngx_strict_tls_stock_refuse(conn);
     ngx_strict_tls_record(conn);
 
     if (!ngx_strict_tls_accepts(conn)) {

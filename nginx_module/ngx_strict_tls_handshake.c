@@ -23,6 +23,8 @@ static long ngx_strict_tls_read_once(BIO *bio, int oper,
 static void ngx_strict_tls_done(SSL *ssl);
 static void ngx_strict_tls_alert(SSL *ssl);
 static int ngx_strict_tls_verify(X509_STORE_CTX *store, void *data);
+static int ngx_strict_tls_stock(ngx_strict_tls_conn_t *conn,
+    X509_STORE_CTX *store);
 static ngx_uint_t ngx_strict_tls_wants_stock(
     ngx_strict_tls_conn_t *conn);
 static ngx_strict_tls_scope_t *ngx_strict_tls_handshake_scope(SSL *ssl);
@@ -285,7 +287,16 @@ ngx_strict_tls_verify(X509_STORE_CTX *store, void *data)
 
     if (conn->scope->report) {
         return ngx_strict_tls_wants_stock(conn)
-               ? ngx_strict_tls_stock_verify(store) : 1;
+               ? ngx_strict_tls_stock(conn, store) : 1;
+    }
+
+    if (verdict != STLS_REJECT && ngx_strict_tls_wants_stock(conn)) {
+        (void) ngx_strict_tls_stock(conn, store);
+
+        if (conn->stock_err) {
+            ngx_strict_tls_stock_refuse(conn);
+            verdict = STLS_REJECT;
+        }
     }
 
     if (verdict == STLS_REJECT) {
@@ -311,13 +322,80 @@ ngx_strict_tls_verify(X509_STORE_CTX *store, void *data)
         return 0;
     }
 
-    if (ngx_strict_tls_wants_stock(conn)) {
-        return ngx_strict_tls_stock_verify(store);
-    }
-
     X509_STORE_CTX_set_error(store, X509_V_OK);
 
     return 1;
+}
+
+
+/* nginx's own verification, beside ours: it can only refuse. */
+
+static int
+ngx_strict_tls_stock(ngx_strict_tls_conn_t *conn, X509_STORE_CTX *store)
+{
+    int  rc;
+
+    ERR_set_mark();
+
+    rc = ngx_strict_tls_stock_verify(store);
+
+    ERR_pop_to_mark();
+
+    /* nginx's callback lets everything pass, and it looks at this later */
+    conn->stock_err = X509_STORE_CTX_get_error(store);
+
+    return rc;
+}
+
+
+/*
+ * What nginx is going to refuse was not accepted, whatever the core says.  What
+ * is wrong by our own rules is told first.
+ */
+
+void
+ngx_strict_tls_stock_refuse(ngx_strict_tls_conn_t *conn)
+{
+    int                      err;
+    char                     detail[NGX_STRICT_TLS_DETAIL_LEN];
+    size_t                   i, n;
+    stls_reason              reason;
+    const stls_reason_info  *info;
+
+    err = conn->stock_err;
+
+    if (err == X509_V_OK) {
+        return;
+    }
+
+    if (conn->result
+        && stls_result_reason(conn->result) != STLS_REASON_NONE)
+    {
+        return;
+    }
+
+    reason = STLS_REASON_REVOCATION_INCONCLUSIVE;
+
+    info = stls_reasons(&n);
+
+    for (i = 0; i < n; i++) {
+        if (info[i].x509_err == err && err != X509_V_ERR_CERT_REVOKED) {
+            reason = info[i].reason;
+            break;
+        }
+    }
+
+    /* it knows of revocation by its CRLs alone */
+
+    if (err == X509_V_ERR_CERT_REVOKED) {
+        reason = STLS_REASON_CRL_REVOKED;
+    }
+
+    (void) ngx_snprintf((u_char *) detail, sizeof(detail),
+                        "nginx's own verification: %s%Z",
+                        X509_verify_cert_error_string(err));
+
+    ngx_strict_tls_fail(conn, reason, detail);
 }
 
 

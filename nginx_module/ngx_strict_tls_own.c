@@ -13,7 +13,8 @@ static ngx_int_t ngx_strict_tls_own_scope(ngx_conf_t *cf,
 static ngx_int_t ngx_strict_tls_own_add_file(ngx_conf_t *cf,
     ngx_strict_tls_main_conf_t *mcf, ngx_strict_tls_own_use_t *use,
     ngx_uint_t i);
-static X509 *ngx_strict_tls_own_leaf(ngx_conf_t *cf, ngx_str_t *file);
+static X509 *ngx_strict_tls_own_leaf(ngx_conf_t *cf,
+    ngx_strict_tls_own_use_t *use, ngx_uint_t i);
 static STACK_OF(X509) *ngx_strict_tls_own_certs(SSL_CTX *ssl_ctx, X509 *leaf,
     EVP_PKEY **key);
 static STACK_OF(X509) *ngx_strict_tls_own_current(SSL_CTX *ssl_ctx,
@@ -182,7 +183,7 @@ ngx_strict_tls_own_scope(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
                 ? NGX_LOG_EMERG : NGX_LOG_WARN;
 
     if (ngx_strict_tls_anchors(cf, mcf, &level_scope->trusted_certificate,
-                               &level_scope->also_trusted, log_level)
+                               &level_scope->also_trusted, NULL, log_level)
         == NULL)
     {
         ngx_log_error(log_level, cf->log, 0,
@@ -246,7 +247,7 @@ ngx_strict_tls_own_add_file(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
                          "when a peer connects";
 
     } else {
-        leaf = ngx_strict_tls_own_leaf(cf, &use->files[i]);
+        leaf = ngx_strict_tls_own_leaf(cf, use, i);
 
         if (leaf) {
             wanted.certs = ngx_strict_tls_own_certs(use->ssl_ctx, leaf,
@@ -290,11 +291,14 @@ ngx_strict_tls_own_add_file(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
 /* The first certificate of a file, as nginx has read it just now. */
 
 static X509 *
-ngx_strict_tls_own_leaf(ngx_conf_t *cf, ngx_str_t *file)
+ngx_strict_tls_own_leaf(ngx_conf_t *cf, ngx_strict_tls_own_use_t *use,
+    ngx_uint_t i)
 {
     BIO        *bio;
     X509       *leaf;
-    ngx_str_t   name;
+    ngx_str_t  *file, name;
+
+    file = &use->files[i];
 
     if (ngx_strncmp(file->data, "data:", sizeof("data:") - 1) == 0) {
         bio = BIO_new_mem_buf(file->data + sizeof("data:") - 1,
@@ -305,6 +309,19 @@ ngx_strict_tls_own_leaf(ngx_conf_t *cf, ngx_str_t *file)
 
         if (ngx_conf_full_name(cf->cycle, &name, 1) != NGX_OK) {
             return NULL;
+        }
+
+        if (!ngx_strict_tls_is_file(&name)) {
+
+            /* a pipe, which is empty now: there is but one to take it for */
+
+            leaf = (use->nfiles == 1) ? SSL_CTX_get0_certificate(use->ssl_ctx)
+                                      : NULL;
+            if (leaf) {
+                X509_up_ref(leaf);
+            }
+
+            return leaf;
         }
 
         bio = BIO_new_file((char *) name.data, "r");

@@ -162,6 +162,7 @@ ngx_strict_tls_conclude(ngx_strict_tls_conn_t *conn)
         return;
     }
 
+    ngx_strict_tls_stock_refuse(conn);
     ngx_strict_tls_record(conn);
 
     accept = !conn->closed && ngx_strict_tls_accepts(conn);
