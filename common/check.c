@@ -24,6 +24,7 @@ stls_check *stls_check_new(stls_policy *policy, stls_anchors *anchors, stls_role
     check->anchors = stls_anchors_up_ref(anchors);
     check->role = role;
     check->verdict = STLS_PENDING;
+    check->staple_until_s = INT64_MAX;
     stls_work_init(&check->work, policy);
     stls_findings_init(&check->findings, &check->allocator);
     check->presented = sk_X509_new_null();
@@ -228,6 +229,7 @@ static void compute_validity(stls_check *check)
     /* What is past its date is rejected for that; the rejection has a life of its own. */
     if (check->path.certs != NULL && check->verdict != STLS_REJECT && !check->would_reject) {
         check->valid_until_s = min_s(check->valid_until_s, check->path.not_after_s);
+        check->valid_until_s = min_s(check->valid_until_s, check->staple_until_s);
     }
     for (size_t i = 0; i < check->ladder.num_slots; i++) {
         const stls_slot *slot = &check->ladder.slots[i];
@@ -482,7 +484,8 @@ stls_verdict stls_check_start(stls_check *check, int64_t now_s)
         int had_error = stls_findings_have_error(&check->findings);
         stls_must_staple_judge(check->policy, &check->work, sk_X509_value(check->path.certs, 0),
                                sk_X509_value(check->path.certs, 1), check->staples,
-                               check->num_staples, now_s, &check->findings);
+                               check->num_staples, now_s, &check->findings,
+                               &check->staple_until_s);
         stls_must_staple_judge_issuers(check->policy, &check->path, &check->findings);
         if (!had_error && stls_findings_have_error(&check->findings)) {
             return finish(check);

@@ -11,6 +11,7 @@
 #include "crl_listing.h"
 #include "crl_scope.h"
 #include "crl_signature.h"
+#include "error.h"
 #include "path.h"
 #include "x509_text.h"
 
@@ -496,7 +497,11 @@ void stls_crl_judge(stls_ocsp_answer *answer, const stls_crl_input *in, X509 *ce
         use->is_fed_proof = 0;
         use->base = NULL;
     }
-    ERR_set_mark();
+    stls_errors_mark();
     judge(&j);
+    if (answer->reason != STLS_REASON_NONE && answer->reason != STLS_REASON_CRL_REVOKED
+        && stls_errors_are_memory()) {
+        fail_memory(&j);
+    }
     ERR_pop_to_mark();
 }

@@ -39,7 +39,7 @@ stls_status stls_ladder_init(stls_ladder *ladder, const stls_policy *policy, con
         slot->issuer = sk_X509_value(path->certs, (int)i + 1);
         slot->cert_index = path->presented_index[i];
         slot->is_leaf = i == 0;
-        slot->asked_by = slot->responder_slot = -1;
+        slot->asked_by = slot->responder_slot = slot->answer_fetch = -1;
         if (stls_ocsp_question(slot->cert, slot->issuer, slot->question) != STLS_OK) {
             return STLS_ERR_MEMORY;
         }
@@ -213,11 +213,12 @@ stls_status stls_rung_fetch(stls_ladder *ladder, stls_slot *slot, const stls_lad
     return STLS_OK;
 }
 
-static stls_status climb_ocsp(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
-                              int may_use_cache)
+static stls_status climb_ocsp(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in)
 {
     char url[STLS_URL_LEN];
+    int may_use_cache = !slot->skips_cache;
 
+    slot->skips_cache = 0;
     if (ladder->is_expired || !ocsp_url(slot, in->policy, url)) {
         slot->rung++;
         slot->url_index = 0;
@@ -225,6 +226,20 @@ static stls_status climb_ocsp(stls_ladder *ladder, stls_slot *slot, const stls_l
     }
     slot->names_source = 1;
     return stls_rung_fetch(ladder, slot, in, url, 0, may_use_cache);
+}
+
+void stls_rung_ocsp_refuse(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
+                           int fetch_index)
+{
+    stls_answer *answer = &ladder->fetches[fetch_index].answer;
+
+    memset(answer, 0, sizeof(*answer));
+    if (ladder->fetches[fetch_index].is_from_cache) {
+        slot->skips_cache = 1; /* the cache failed, not the responder */
+    } else {
+        answer->retry_at_s = in->now_s + in->policy->num[STLS_KEY_NEGATIVE_TTL_S];
+        slot->url_index++;
+    }
 }
 
 /* ---- the ladder's end -------------------------------------------------------- */
@@ -354,7 +369,7 @@ static stls_status climb(stls_ladder *ladder, stls_slot *slot, const stls_ladder
             climb_staple(ladder, slot, in);
             break;
         case STLS_SOURCE_OCSP:
-            status = climb_ocsp(ladder, slot, in, 1);
+            status = climb_ocsp(ladder, slot, in);
             break;
         case STLS_SOURCE_CRL:
             status = stls_rung_crl_climb(ladder, slot, in);
@@ -376,6 +391,13 @@ static stls_status climb(stls_ladder *ladder, stls_slot *slot, const stls_ladder
 stls_status stls_ladder_advance(stls_ladder *ladder, const stls_ladder_input *in)
 {
     stls_status status = STLS_OK;
+    if (in->policy->text[STLS_KEY_CRL_FILE][0] != '\0' && in->crl_file == NULL) {
+        /* What it would have said is unknown, whichever sources come before it; not even soft
+         * passes over this host's own failure. */
+        stls_rung_tell(in, ladder, &ladder->slots[0], STLS_REASON_INTERNAL_ERROR, 1,
+                       "the policy's crl_file was not loaded");
+        return STLS_OK;
+    }
     size_t num = ladder->num_slots; /* those about responders are climbed by the ones that ask */
     for (size_t i = 0; i < num && status == STLS_OK; i++) {
         status = climb(ladder, &ladder->slots[i], in);
@@ -558,9 +580,11 @@ static stls_status feed_ocsp(stls_ladder *ladder, stls_open_fetch *fetch,
                              const stls_ladder_input *in, const stls_reply *reply)
 {
     stls_slot *slot = &ladder->slots[fetch->slot];
+    int index = (int)(fetch - ladder->fetches);
     stls_ocsp_answer answer;
     size_t len = reply->bytes_len;
 
+    fetch->is_from_cache = reply->outcome == STLS_FETCH_CACHED;
     if ((int64_t)len > in->policy->num[STLS_KEY_MAX_REPLY_BYTES]) {
         len = 0; /* a host that did not keep the bound: undecodable */
     }
@@ -575,10 +599,9 @@ static stls_status feed_ocsp(stls_ladder *ladder, stls_open_fetch *fetch,
                 stls_rung_set_aside(slot, &answer, STLS_SOURCE_OCSP);
             }
             stls_ocsp_answer_clear(&answer);
-            fetch->answer.retry_at_s = 0;               /* the cache failed, not the responder */
             ladder->num_asked += !fetch->may_use_cache; /* a host that will not learn */
-            stls_status status = climb_ocsp(ladder, slot, in, 0);
-            return status == STLS_OK ? climb(ladder, slot, in) : status;
+            stls_rung_ocsp_refuse(ladder, slot, in, index);
+            return climb(ladder, slot, in);
         }
     }
     if (answer.reason == STLS_REASON_OCSP_UNKNOWN) {
@@ -586,8 +609,9 @@ static stls_status feed_ocsp(stls_ladder *ladder, stls_open_fetch *fetch,
         stls_ocsp_answer_clear(&slot->aside);
         slot->has_aside = 0;
     }
+    slot->answer_fetch = index;
     if (!stls_rung_take_ocsp(ladder, slot, in, &answer, STLS_SOURCE_OCSP)) {
-        slot->url_index++;
+        stls_rung_ocsp_refuse(ladder, slot, in, index);
     }
     return climb(ladder, slot, in);
 }

@@ -36,11 +36,14 @@ typedef struct {
     int source;              /* STLS_SOURCE_* of the conclusive answer */
     int asks_delta;          /* the CRL rung waits for, or has had, the delta that its base names */
     stls_ocsp_answer answer; /* conclusive; while ON_RESPONDER it may become so */
+    int answer_fetch;        /* index of the fetch that gave it; or -1 */
+    int skips_cache;         /* what a cache held was worthless: the network is asked instead */
     stls_ocsp_answer aside;  /* good, but within its grace: what counts if no source has more */
     int has_aside, aside_source;
     int is_last_resort;      /* every source was asked: what is within its grace counts */
     int is_local;            /* this process could not ask one of the sources */
     int responder_slot;      /* the slot that was opened for this one's responder; or -1 */
+    int num_responders;      /* how many were asked about in it, one after the other */
     unsigned char question[STLS_ID_LEN];
 } stls_slot;
 
@@ -48,6 +51,7 @@ typedef struct {
     uint32_t id;
     size_t slot;
     int is_handed_out, is_answered, may_use_cache;
+    int is_from_cache; /* its answer */
     stls_ocsp_request request; /* of a CRL only the URL */
     unsigned char question[STLS_ID_LEN];
     int is_crl;

@@ -64,11 +64,12 @@ int stls_must_staple(const X509 *cert)
 
 void stls_must_staple_judge(const stls_policy *policy, stls_work *work, X509 *leaf, X509 *issuer,
                             const stls_staple *staples, size_t num_staples, int64_t now_s,
-                            stls_findings *findings)
+                            stls_findings *findings, int64_t *valid_until_s)
 {
     stls_ocsp_answer answer = {.reason = STLS_REASON_STAPLE_MISSING,
                                .detail = "the certificate demands a stapled answer"};
 
+    *valid_until_s = INT64_MAX;
     if (policy->num[STLS_KEY_MUST_STAPLE] != STLS_MUST_STAPLE_ENFORCE || !stls_must_staple(leaf)) {
         return;
     }
@@ -80,6 +81,11 @@ void stls_must_staple_judge(const stls_policy *policy, stls_work *work, X509 *le
                         NULL, now_s);
         stls_ocsp_answer_clear(&answer); /* the ladder asks about the responder */
         if (answer.reason == STLS_REASON_NONE) {
+            *valid_until_s = answer.use_until_s
+                             + (answer.is_grace ? policy->num[STLS_KEY_STALE_GRACE_S] : 0);
+            if (answer.ends_s < *valid_until_s) {
+                *valid_until_s = answer.ends_s;
+            }
             return;
         }
     }

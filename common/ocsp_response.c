@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "error.h"
 #include "path.h"
 #include "signature.h"
 #include "x509_text.h"
@@ -327,7 +328,7 @@ void stls_ocsp_judge(stls_ocsp_answer *answer, const stls_policy *policy, stls_w
     answer->ends_s = INT64_MAX;
     set(answer, STLS_REASON_OCSP_MALFORMED, "not a DER-encoded OCSP response");
 
-    ERR_set_mark();
+    stls_errors_mark();
     OCSP_RESPONSE *response = der_len <= INT32_MAX ? d2i_OCSP_RESPONSE(NULL, &p, (long)der_len)
                                                    : NULL;
     if (response == NULL || p != der + der_len) {
@@ -361,7 +362,7 @@ void stls_ocsp_judge(stls_ocsp_answer *answer, const stls_policy *policy, stls_w
 done:
     /* Without memory nothing was judged: that must not pass for an answer that proves nothing. */
     if (answer->reason != STLS_REASON_NONE && answer->reason != STLS_REASON_OCSP_REVOKED
-        && ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_MALLOC_FAILURE) {
+        && stls_errors_are_memory()) {
         set(answer, STLS_REASON_INTERNAL_MEMORY, "out of memory while judging an OCSP answer");
     }
     OCSP_BASICRESP_free(basic);

@@ -24,6 +24,13 @@ int stls_rung_take(const stls_ladder *ladder, stls_slot *slot, const stls_ladder
 int stls_rung_take_ocsp(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
                         stls_ocsp_answer *answer, int source);
 
+/*
+ * The OCSP answer to this fetch is of no use, which may turn out later: it is
+ * not conclusive.  Asks again where it came from a cache, else of the next URL.
+ */
+void stls_rung_ocsp_refuse(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
+                           int fetch_index);
+
 /* The slot about the responder has ended: what that means for the one that asked. */
 void stls_rung_responder_ended(stls_ladder *ladder, const stls_slot *responder,
                                const stls_ladder_input *in);

@@ -5,26 +5,113 @@
  */
 #include "rung.h"
 
-#include <stdio.h>
+#include <string.h>
+
+/*
+ * A cached answer and the one that the network gives instead may be by two
+ * responders; more are not asked about for one certificate.
+ */
+#define MAX_RESPONDERS 2
+
+/* The slot in which this one's responders are asked about, one after the other. */
+static stls_slot *open_slot(stls_ladder *ladder, stls_slot *slot)
+{
+    stls_slot *asked;
+
+    if (slot->responder_slot < 0) {
+        slot->responder_slot = (int)ladder->num_slots++;
+        return &ladder->slots[slot->responder_slot];
+    }
+    asked = &ladder->slots[slot->responder_slot];
+    X509_free(asked->cert);
+    stls_ocsp_answer_clear(&asked->aside);
+    memset(asked, 0, sizeof(*asked));
+    return asked;
+}
 
 /* The answer waits in `slot` while a slot about its responder is climbed. */
 static int ask_about(stls_ladder *ladder, stls_slot *slot, stls_ocsp_answer *answer, int source)
 {
-    stls_slot *asked = &ladder->slots[ladder->num_slots];
+    unsigned char question[STLS_ID_LEN];
 
-    if (stls_ocsp_question(answer->responder, slot->issuer, asked->question) != STLS_OK) {
+    if (stls_ocsp_question(answer->responder, slot->issuer, question) != STLS_OK) {
         return 0;
     }
+    stls_slot *asked = open_slot(ladder, slot);
+    memcpy(asked->question, question, STLS_ID_LEN);
     asked->cert = answer->responder;
     answer->responder = NULL;
     asked->issuer = slot->issuer;
     asked->cert_index = slot->cert_index;
     asked->asked_by = (int)(slot - ladder->slots);
-    asked->responder_slot = -1;
-    slot->responder_slot = (int)ladder->num_slots++;
+    asked->responder_slot = asked->answer_fetch = -1;
+    slot->num_responders++;
     slot->answer = *answer;
     slot->source = source;
     slot->state = STLS_SLOT_ON_RESPONDER;
+    return 1;
+}
+
+static int is_trusted(const stls_slot *responder)
+{
+    return responder->state == STLS_SLOT_GOOD || responder->state == STLS_SLOT_NOT_ASKED;
+}
+
+/*
+ * What its responder's answer is worth, given what is known about that one.  It
+ * ends with what vouches for the responder.  One who is merely not known to be
+ * good is believed that a certificate is revoked: soft must not pass over that.
+ */
+static int take_known(stls_ladder *ladder, stls_slot *slot, const stls_slot *responder,
+                      const stls_ladder_input *in, const stls_ocsp_answer *given, int source)
+{
+    stls_ocsp_answer answer = *given;
+
+    answer.responder = NULL;
+    if (responder->state == STLS_SLOT_GOOD) {
+        const stls_ocsp_answer *about = &responder->answer;
+        answer.use_until_s = about->use_until_s < answer.use_until_s ? about->use_until_s
+                                                                     : answer.use_until_s;
+        answer.ends_s = about->ends_s < answer.ends_s ? about->ends_s : answer.ends_s;
+        answer.is_grace |= about->is_grace;
+    }
+    if (is_trusted(responder)
+        || (responder->state != STLS_SLOT_REVOKED && answer.reason == STLS_REASON_OCSP_REVOKED)) {
+        return stls_rung_take(ladder, slot, in, &answer, source);
+    }
+    stls_rung_tell(in, ladder, slot, STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER, 0,
+                   responder->state == STLS_SLOT_REVOKED
+                       ? "the responder's own certificate is revoked"
+                       : "the responder's certificate lacks id-pkix-ocsp-nocheck, and its own "
+                         "revocation is open");
+    return 0;
+}
+
+/* By a responder whose own revocation is open. */
+static int take_open(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
+                     stls_ocsp_answer *answer, int source)
+{
+    if (slot->asked_by >= 0) {
+        stls_rung_tell(in, ladder, slot, STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER, 0,
+                       "a responder without id-pkix-ocsp-nocheck does not vouch for itself");
+        return 0;
+    }
+    if (slot->responder_slot >= 0) {
+        const stls_slot *asked = &ladder->slots[slot->responder_slot];
+        if (X509_cmp(asked->cert, answer->responder) == 0) {
+            return take_known(ladder, slot, asked, in, answer, source);
+        }
+        if (slot->num_responders >= MAX_RESPONDERS) {
+            stls_rung_tell(in, ladder, slot, STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER, 0,
+                           "the responder's own revocation is open");
+            return 0;
+        }
+    }
+    if (!ask_about(ladder, slot, answer, source)) {
+        stls_rung_tell(in, ladder, slot, STLS_REASON_INTERNAL_MEMORY, 1,
+                       "out of memory while asking about a responder");
+        return 0;
+    }
     return 1;
 }
 
@@ -34,36 +121,13 @@ int stls_rung_take_ocsp(stls_ladder *ladder, stls_slot *slot, const stls_ladder_
     int is_open = answer->responder != NULL
                   && (answer->reason == STLS_REASON_NONE
                       || answer->reason == STLS_REASON_OCSP_REVOKED);
-    int taken;
 
     if (stls_rung_is_graced(answer) && !slot->is_last_resort) {
         stls_rung_set_aside(slot, answer, source);
         return 0;
     }
-    if (!is_open) {
-        taken = stls_rung_take(ladder, slot, in, answer, source);
-    } else if (slot->asked_by >= 0) {
-        stls_rung_tell(in, ladder, slot, STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER, 0,
-                       "a responder without id-pkix-ocsp-nocheck does not vouch for itself");
-        taken = 0;
-    } else if (slot->responder_slot >= 0) {
-        const stls_slot *asked = &ladder->slots[slot->responder_slot];
-        int is_known_good = X509_cmp(asked->cert, answer->responder) == 0
-                            && asked->state == STLS_SLOT_GOOD;
-        if (is_known_good) {
-            taken = stls_rung_take(ladder, slot, in, answer, source);
-        } else {
-            stls_rung_tell(in, ladder, slot, STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER, 0,
-                           "the responder's own revocation is open");
-            taken = 0;
-        }
-    } else {
-        taken = ask_about(ladder, slot, answer, source);
-        if (!taken) {
-            stls_rung_tell(in, ladder, slot, STLS_REASON_INTERNAL_MEMORY, 1,
-                           "out of memory while asking about a responder");
-        }
-    }
+    int taken = is_open ? take_open(ladder, slot, in, answer, source)
+                        : stls_rung_take(ladder, slot, in, answer, source);
     stls_ocsp_answer_clear(answer);
     return taken;
 }
@@ -72,29 +136,17 @@ void stls_rung_responder_ended(stls_ladder *ladder, const stls_slot *responder,
                                const stls_ladder_input *in)
 {
     stls_slot *slot = &ladder->slots[responder->asked_by];
-    int is_trusted = responder->state == STLS_SLOT_GOOD || responder->state == STLS_SLOT_NOT_ASKED;
 
     if (slot->state != STLS_SLOT_ON_RESPONDER) {
         return;
     }
     slot->state = STLS_SLOT_OPEN;
-    if (is_trusted) {
-        stls_ocsp_answer answer = slot->answer;
-        if (responder->state == STLS_SLOT_GOOD
-            && responder->answer.use_until_s < answer.use_until_s) {
-            answer.use_until_s = responder->answer.use_until_s;
-        }
-        stls_rung_take(ladder, slot, in, &answer, slot->source);
+    if (take_known(ladder, slot, responder, in, &slot->answer, slot->source)) {
         return;
     }
-    stls_rung_tell(in, ladder, slot, STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER, 0,
-                   responder->state == STLS_SLOT_REVOKED
-                       ? "the responder's own certificate is revoked"
-                       : "the responder's certificate lacks id-pkix-ocsp-nocheck, and its own "
-                         "revocation is open");
     if (slot->source == STLS_SOURCE_STAPLE) {
         slot->rung++;
-    } else {
-        slot->url_index++;
+    } else if (slot->answer_fetch >= 0) {
+        stls_rung_ocsp_refuse(ladder, slot, in, slot->answer_fetch);
     }
 }

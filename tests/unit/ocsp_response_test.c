@@ -558,6 +558,38 @@ static void error_queue_stays_as_it_was(void **state)
     assert_true(ERR_peek_error() == 0);
 }
 
+/* What others left in OpenSSL's error queue is neither ours nor lost. */
+static void errors_of_others(void **state)
+{
+    static const unsigned char junk[] = {0x30, 0x03, 0x0a, 0x01};
+    aid_ocsp spec = usual(V_OCSP_CERTSTATUS_GOOD);
+    (void)state;
+    spec.spoil_signature = 1;
+    aid_bytes spoilt = aid_make_ocsp(&spec);
+    spec = usual(V_OCSP_CERTSTATUS_UNKNOWN);
+    aid_bytes unknown = aid_make_ocsp(&spec);
+    spec.singles[0].next_update_s = NOW_S - HOUR_S / 2;
+    spec.singles[0].status = V_OCSP_CERTSTATUS_GOOD;
+    aid_bytes stale = aid_make_ocsp(&spec);
+    aid_bytes later = aid_make_ocsp(
+        &(aid_ocsp){.error_status = OCSP_RESPONSE_STATUS_TRYLATER});
+    ERR_clear_error();
+    ERR_raise(ERR_LIB_X509, ERR_R_MALLOC_FAILURE);
+    unsigned long before = ERR_peek_last_error();
+    assert_answer("junk", judge_der("", junk, sizeof(junk), NULL), MALFORMED, __LINE__);
+    assert_answer("nothing", judge_der("", junk, 0, NULL), MALFORMED, __LINE__);
+    assert_answer("bad signature", judge_der("", spoilt.bytes, spoilt.len, NULL), BAD_SIGNATURE,
+                  __LINE__);
+    assert_answer("unknown", judge_der("", unknown.bytes, unknown.len, NULL),
+                  STLS_REASON_OCSP_UNKNOWN, __LINE__);
+    assert_answer("stale", judge_der("", stale.bytes, stale.len, NULL), STALE, __LINE__);
+    assert_answer("try later", judge_der("", later.bytes, later.len, NULL),
+                  STLS_REASON_OCSP_ERROR_STATUS, __LINE__);
+    assert_int_equal(ERR_peek_last_error(), before);
+    assert_int_equal(ERR_get_error(), before);
+    assert_int_equal(ERR_peek_error(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -581,6 +613,7 @@ int main(void)
         cmocka_unit_test(truncated_and_extended),
         cmocka_unit_test(trap_3_no_flipped_byte_is_good),
         cmocka_unit_test(error_queue_stays_as_it_was),
+        cmocka_unit_test(errors_of_others),
     };
     return cmocka_run_group_tests_name("ocsp_response", tests, NULL, aid_end);
 }

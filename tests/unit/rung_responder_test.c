@@ -190,6 +190,99 @@ static void staple_by_one(void **state)
     assert_run(&c, STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER, "responder leaf");
 }
 
+/*
+ * What a cache holds was believed once; now that its responder is revoked, the
+ * network is asked, and neither answer by it is kept.
+ */
+static void trap_4_a_cached_answer_of_a_revoked_responder(void **state)
+{
+    const aid_pki *pki = aid_usual_pki();
+    X509 *old = responder_with("OCSP;URI:" RESPONDER_OCSP, NULL, NULL);
+    X509 *next = responder_with("OCSP;URI:" RESPONDER_OCSP "2", NULL, NULL);
+    X509 *third = responder_with("OCSP;URI:" RESPONDER_OCSP "3", NULL, NULL);
+    aid_single single = {.cert = pki->leaf, .issuer = pki->inter};
+    aid_ocsp by_old = {.singles = {single}, .signer = old, .signer_key = 3};
+    aid_ocsp by_next = {.singles = {single}, .signer = next, .signer_key = 3};
+    aid_ocsp by_third = {.singles = {single}, .signer = third, .signer_key = 3};
+    aid_bytes by_issuer = aid_ocsp_about(pki->leaf, pki->inter, 1, V_OCSP_CERTSTATUS_GOOD);
+    aid_bytes says_revoked = aid_ocsp_about(pki->leaf, pki->inter, 1, V_OCSP_CERTSTATUS_REVOKED);
+    const struct {
+        const char *what;
+        aid_bytes cached, fresh;
+        stls_reason wanted;
+        int cached_is_kept, fresh_is_kept;
+    } rows[] = {
+        {"the issuer itself", aid_make_ocsp(&by_old), by_issuer, STLS_REASON_NONE, 0, 1},
+        {"revoked by the issuer", aid_make_ocsp(&by_old), says_revoked, STLS_REASON_OCSP_REVOKED, 0,
+         1},
+        {"the same responder", aid_make_ocsp(&by_old), aid_make_ocsp(&by_old),
+         STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER, 0, 0},
+        {"a new responder", aid_make_ocsp(&by_old), aid_make_ocsp(&by_next), STLS_REASON_NONE, 0, 1},
+        {"a new one that is revoked", aid_make_ocsp(&by_old), aid_make_ocsp(&by_third),
+         STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER, 0, 0},
+        {"no answer", aid_make_ocsp(&by_old), {NULL, 0}, STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER, 0,
+         0},
+        {"a cached one that is good", aid_make_ocsp(&by_next), says_revoked, STLS_REASON_NONE, 1, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        aid_case whole = {.policy = "revocation_scope=leaf"};
+        stls_check *check = aid_new_check(&whole, NULL);
+        uint32_t cached_id = 0, fresh_id = 0;
+        stls_fetch fetch;
+        stls_check_start(check, NOW_S);
+        while (stls_check_next_fetch(check, &fetch)) {
+            aid_bytes bytes;
+            stls_fetch_outcome outcome = STLS_FETCH_OK;
+            if (strncmp(fetch.url, LEAF_OCSP_URL, strlen(LEAF_OCSP_URL)) != 0) {
+                int is_next = strncmp(fetch.url, RESPONDER_OCSP "2", strlen(RESPONDER_OCSP "2")) == 0;
+                int is_third = strncmp(fetch.url, RESPONDER_OCSP "3", strlen(RESPONDER_OCSP "3")) == 0;
+                bytes = aid_ocsp_about(is_next ? next : is_third ? third : old, pki->inter, 1,
+                                       is_next ? V_OCSP_CERTSTATUS_GOOD : V_OCSP_CERTSTATUS_REVOKED);
+            } else if (fetch.may_use_cache) {
+                cached_id = fetch.id;
+                bytes = rows[i].cached;
+                outcome = STLS_FETCH_CACHED;
+            } else {
+                fresh_id = fetch.id;
+                bytes = rows[i].fresh;
+                outcome = bytes.bytes != NULL ? STLS_FETCH_OK : STLS_FETCH_NETWORK;
+            }
+            stls_reply reply = {outcome, bytes.bytes, bytes.len, NULL};
+            stls_check_feed(check, fetch.id, &reply, NOW_S);
+        }
+        stls_answer answer;
+        assert_int_equal(stls_check_get_answer(check, cached_id, &answer), STLS_OK);
+        assert_int_equal(answer.conclusive, rows[i].cached_is_kept);
+        assert_int_equal(answer.retry_at_s, 0);
+        if (rows[i].cached_is_kept) {
+            assert_int_equal(fresh_id, 0);
+        } else {
+            assert_int_equal(stls_check_get_answer(check, fresh_id, &answer), STLS_OK);
+            assert_int_equal(answer.conclusive, rows[i].fresh_is_kept);
+            assert_int_equal(answer.retry_at_s > NOW_S, !rows[i].fresh_is_kept);
+        }
+        stls_reason got = aid_conclude(check);
+        if (got != rows[i].wanted) {
+            fail_msg("%s: %s", rows[i].what, stls_reason_id(got));
+        }
+    }
+}
+
+/* It is not known to be good itself: that does not make "revoked" harmless, not even under soft. */
+static void trap_4_revoked_by_an_open_responder_counts(void **state)
+{
+    responder_case c = {.responder = responder_with("OCSP;URI:" RESPONDER_OCSP, NULL, NULL),
+                        .responder_key = 3,
+                        .leaf_status = V_OCSP_CERTSTATUS_REVOKED};
+    (void)state;
+    assert_run(&c, STLS_REASON_OCSP_REVOKED, "leaf responder");
+    c.policy = "revocation_scope=leaf revocation=soft";
+    assert_run(&c, STLS_REASON_OCSP_REVOKED, "leaf responder");
+    c.is_stapled = 1;
+    assert_run(&c, STLS_REASON_OCSP_REVOKED, "responder");
+}
+
 static void soft_lets_an_open_one_pass(void **state)
 {
     responder_case c = {.policy = "revocation_scope=leaf revocation=soft",
@@ -209,6 +302,8 @@ int main(void)
         cmocka_unit_test(it_does_not_vouch_for_itself),
         cmocka_unit_test(trap_6_responder_without_a_source),
         cmocka_unit_test(staple_by_one),
+        cmocka_unit_test(trap_4_a_cached_answer_of_a_revoked_responder),
+        cmocka_unit_test(trap_4_revoked_by_an_open_responder_counts),
         cmocka_unit_test(soft_lets_an_open_one_pass),
     };
     return cmocka_run_group_tests_name("rung_responder", tests, NULL, aid_end);
