@@ -493,6 +493,9 @@ static void note_answer(stls_answer *out, const stls_ocsp_answer *answer,
     } else {
         out->retry_at_s = in->now_s + in->policy->num[STLS_KEY_NEGATIVE_TTL_S];
     }
+    if (answer != NULL && stls_rung_is_graced(answer)) {
+        out->use_until_s = answer->use_until_s + in->policy->num[STLS_KEY_STALE_GRACE_S];
+    }
 }
 
 static stls_reason failure_reason(stls_fetch_outcome outcome)

@@ -1,7 +1,6 @@
 /*
- * Which answers are known: OCSP answers in any socache provider, shared by
- * processes or by a fleet; failures and indexed CRLs in this process.  Nothing
- * here is trusted: the core verifies every answer again.
+ * Which OCSP answers are known: in any socache provider, shared by processes or
+ * by a fleet.  Nothing here is trusted: the core verifies every answer again.
  */
 #include "mod_strict_tls.h"
 
@@ -9,11 +8,14 @@
 #include <ap_socache.h>
 #include <util_mutex.h>
 
+#include <openssl/ocsp.h>
+
 /* In front of the DER: magic and version, then two times in network order. */
 #define MAGIC "STLS-OCSP-1"
 #define HEADER_LEN (sizeof(MAGIC) + 16)
 
-#define MAX_FAILURES 4096
+/* More than what is written now may stand there. */
+#define MAX_LOOK 65536
 
 /* How many threads may be with a provider on the network, most of them for nothing. */
 #define MAX_ERRANDS 32
@@ -21,17 +23,6 @@
 /* A provider that takes so long is not asked again for a while. */
 #define SLOW apr_time_from_msec(500)
 #define PAUSE apr_time_from_sec(15)
-
-typedef struct store_entry {
-    unsigned char key[STLS_ID_LEN];
-    apr_time_t until_s;
-    apr_time_t refresh_at_s;
-    apr_time_t used_at;
-    stls_fetch_outcome outcome; /* of a failure */
-    char *bytes;
-    apr_size_t len;
-    stls_crl *crl;
-} store_entry;
 
 static const char mutex_type[] = "strict-tls-cache";
 
@@ -49,7 +40,7 @@ static volatile apr_time_t paused_until;
 typedef struct {
     int refs;
     int over;
-    int is_store;
+    enum { RETRIEVE, STORE, REMOVE } what;
     unsigned char question[STLS_ID_LEN];
     unsigned char *buf;
     unsigned int len;
@@ -61,9 +52,6 @@ typedef struct {
 static apr_thread_mutex_t *errand_mutex;
 static apr_thread_cond_t *errand_over;
 static int num_errands;
-
-static apr_hash_t *failures, *crls;
-static apr_size_t crl_bytes; /* of both */
 
 /* ---- StrictTLSCache ------------------------------------------------------------------- */
 
@@ -169,9 +157,6 @@ void mst_cache_child_init(apr_pool_t *p)
     apr_thread_mutex_create(&errand_mutex, APR_THREAD_MUTEX_DEFAULT, forever);
     apr_thread_cond_create(&errand_over, forever);
     num_errands = 0;
-    failures = apr_hash_make(forever);
-    crls = apr_hash_make(forever);
-    crl_bytes = 0;
 }
 
 static void lock(void)
@@ -206,11 +191,19 @@ static apr_status_t call_provider(errand *e)
     apr_status_t rv;
 
     lock();
-    rv = e->is_store
-        ? provider->store(instance, main_server, e->question, STLS_ID_LEN, e->expiry, e->buf,
-                          e->len, e->pool)
-        : provider->retrieve(instance, main_server, e->question, STLS_ID_LEN, e->buf, &e->len,
-                             e->pool);
+    switch (e->what) {
+    case STORE:
+        rv = provider->store(instance, main_server, e->question, STLS_ID_LEN, e->expiry, e->buf,
+                             e->len, e->pool);
+        break;
+    case REMOVE:
+        rv = provider->remove(instance, main_server, e->question, STLS_ID_LEN, e->pool);
+        break;
+    default:
+        rv = provider->retrieve(instance, main_server, e->question, STLS_ID_LEN, e->buf, &e->len,
+                                e->pool);
+        break;
+    }
     unlock();
     return rv;
 }
@@ -220,7 +213,9 @@ static void *run_errand(void *data)
     errand *e = data;
     int last;
 
+    mst_thread_pause();
     e->rv = call_provider(e);
+    mst_thread_resume();
     apr_thread_mutex_lock(errand_mutex);
     e->over = 1;
     num_errands--;
@@ -233,7 +228,7 @@ static void *run_errand(void *data)
     return NULL;
 }
 
-static errand *make_errand(int is_store, const unsigned char *question, unsigned int size)
+static errand *make_errand(int what, const unsigned char *question, unsigned int size)
 {
     apr_pool_t *pool = NULL;
     errand *e;
@@ -244,7 +239,7 @@ static errand *make_errand(int is_store, const unsigned char *question, unsigned
     e = apr_pcalloc(pool, sizeof(*e));
     e->pool = pool;
     e->refs = 1;
-    e->is_store = is_store;
+    e->what = what;
     memcpy(e->question, question, STLS_ID_LEN);
     e->buf = apr_palloc(pool, size + 1);
     e->len = size;
@@ -321,7 +316,7 @@ static apr_time_t get_time(const unsigned char *at)
 static errand *retrieve(const unsigned char *question, apr_size_t max_len,
                         apr_time_t *refresh_at_s, apr_time_t *produced_s)
 {
-    errand *e = make_errand(0, question, (unsigned int) (max_len + HEADER_LEN));
+    errand *e = make_errand(RETRIEVE, question, (unsigned int) (max_len + HEADER_LEN));
 
     if (e == NULL) {
         return NULL;
@@ -351,32 +346,72 @@ int mst_cache_get(const unsigned char *question, apr_size_t max_len, int for_ref
     return !for_refresh || refresh_at_s > apr_time_sec(apr_time_now());
 }
 
-void mst_cache_put(const unsigned char *question, const stls_answer *answer,
-                   const unsigned char *der, apr_size_t der_len)
+void mst_cache_remove(const unsigned char *question)
+{
+    errand *e = is_paused() ? NULL : make_errand(REMOVE, question, 0);
+
+    if (e != NULL) {
+        (void) carry_out(e, 1);
+        drop_errand(e);
+    }
+}
+
+/* Whether it claims that somebody is revoked: for keeping it, never for trust. */
+static int claims_revoked(const unsigned char *der, apr_size_t len)
+{
+    OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &der, (long) len);
+    OCSP_BASICRESP *basic = response ? OCSP_response_get1_basic(response) : NULL;
+    int found = 0, i;
+
+    for (i = 0; basic != NULL && i < OCSP_resp_count(basic); i++) {
+        found |= OCSP_single_get0_status(OCSP_resp_get0(basic, i), NULL, NULL, NULL, NULL)
+            == V_OCSP_CERTSTATUS_REVOKED;
+    }
+    OCSP_BASICRESP_free(basic);
+    OCSP_RESPONSE_free(response);
+    ERR_clear_error();
+    return found;
+}
+
+void mst_cache_remove_good(const unsigned char *question)
+{
+    apr_time_t refresh_at_s, produced_s;
+    errand *e = is_paused() ? NULL : retrieve(question, MAX_LOOK, &refresh_at_s, &produced_s);
+    int is_good = e != NULL && !claims_revoked(e->buf + HEADER_LEN, e->len - HEADER_LEN);
+
+    if (e != NULL) {
+        drop_errand(e);
+    }
+    if (is_good) {
+        mst_cache_remove(question);
+    }
+}
+
+int mst_cache_put(const unsigned char *question, const stls_answer *answer,
+                  const unsigned char *der, apr_size_t der_len)
 {
     apr_time_t now_s = apr_time_sec(apr_time_now()), refresh_at_s = answer->refresh_at_s;
     apr_time_t old_refresh_s, old_produced_s;
     errand *e;
 
     if (is_paused() || answer->use_until_s <= now_s) {
-        return;
+        return 1;
     }
     /* what is newer stays, unless it claims to come from the future */
-    e = retrieve(question, der_len + 65536, &old_refresh_s, &old_produced_s);
+    e = retrieve(question, der_len + MAX_LOOK, &old_refresh_s, &old_produced_s);
     if (e != NULL) {
         drop_errand(e);
-        if (old_produced_s > answer->produced_s && old_produced_s <= now_s
-            && old_refresh_s > now_s) {
-            return;
+        if (old_produced_s > answer->produced_s && old_produced_s <= now_s) {
+            return 0;
         }
     }
     /* handed out past half its life: none newer is to be had, halve the rest */
     if (refresh_at_s <= now_s) {
         refresh_at_s = now_s + 1 + (answer->use_until_s - now_s) / 2;
     }
-    e = is_paused() ? NULL : make_errand(1, question, (unsigned int) (HEADER_LEN + der_len));
+    e = is_paused() ? NULL : make_errand(STORE, question, (unsigned int) (HEADER_LEN + der_len));
     if (e == NULL) {
-        return;
+        return 1;
     }
     memcpy(e->buf, MAGIC, sizeof(MAGIC));
     put_time(e->buf + sizeof(MAGIC), refresh_at_s);
@@ -385,6 +420,7 @@ void mst_cache_put(const unsigned char *question, const stls_answer *answer,
     e->expiry = apr_time_from_sec(answer->use_until_s);
     (void) carry_out(e, 0);
     drop_errand(e);
+    return 1;
 }
 
 void mst_cache_status(request_rec *r, int flags)
@@ -394,177 +430,4 @@ void mst_cache_status(request_rec *r, int flags)
         provider->status(instance, r, flags);
         unlock();
     }
-}
-
-/* ---- of this process: failures, CRLs ------------------------------------------------------- */
-
-static void drop(apr_hash_t *store, store_entry *entry)
-{
-    apr_hash_set(store, entry->key, STLS_ID_LEN, NULL);
-    if (entry->crl != NULL) {
-        crl_bytes -= stls_crl_memory_len(entry->crl);
-        stls_crl_free(entry->crl);
-    }
-    free(entry->bytes);
-    free(entry);
-}
-
-/* Those that are over, and if that is not enough the one that was not used for longest. */
-static void make_room(apr_hash_t *store, apr_time_t now_s, unsigned int max, apr_size_t max_bytes)
-{
-    store_entry *oldest = NULL, *entry;
-    apr_hash_index_t *i;
-
-    for (i = apr_hash_first(NULL, store); i; i = apr_hash_next(i)) {
-        entry = apr_hash_this_val(i);
-        if (entry->until_s <= now_s) {
-            drop(store, entry); /* APR's hashes allow it for the current one */
-        }
-        else if (oldest == NULL || entry->used_at < oldest->used_at) {
-            oldest = entry;
-        }
-    }
-    if (oldest != NULL && (apr_hash_count(store) >= max || crl_bytes > max_bytes)) {
-        drop(store, oldest);
-    }
-}
-
-/* Under the mutex; 1 when there is room for so much now. */
-static int make_crl_room(apr_time_t now_s, apr_size_t len, apr_size_t max_bytes)
-{
-    if (len > max_bytes) {
-        return 0;
-    }
-    while (crl_bytes > max_bytes - len && apr_hash_count(crls) > 0) {
-        make_room(crls, now_s, ~0U, max_bytes - len);
-    }
-    if (crl_bytes > max_bytes - len) {
-        make_room(failures, now_s, ~0U, max_bytes - len);
-    }
-    return crl_bytes <= max_bytes - len;
-}
-
-static store_entry *add(apr_hash_t *store, const unsigned char *key, apr_time_t until_s)
-{
-    store_entry *entry = apr_hash_get(store, key, STLS_ID_LEN);
-
-    if (entry != NULL) {
-        drop(store, entry);
-    }
-    entry = calloc(1, sizeof(*entry));
-    if (entry != NULL) {
-        memcpy(entry->key, key, STLS_ID_LEN);
-        entry->until_s = until_s;
-        entry->used_at = apr_time_now();
-        apr_hash_set(store, entry->key, STLS_ID_LEN, entry);
-    }
-    return entry;
-}
-
-int mst_failure_get(const unsigned char *flight, apr_time_t now_s, apr_pool_t *pool,
-                    stls_reply *reply, stls_crl **crl)
-{
-    store_entry *entry;
-    int found;
-
-    *crl = NULL;
-    apr_thread_mutex_lock(mst_fetch_mutex);
-    entry = apr_hash_get(failures, flight, STLS_ID_LEN);
-    found = entry != NULL && entry->until_s > now_s;
-    if (found) {
-        memset(reply, 0, sizeof(*reply));
-        reply->outcome = entry->outcome;
-        if (entry->crl != NULL) {
-            *crl = stls_crl_up_ref(entry->crl);
-        }
-        else if (entry->outcome == STLS_FETCH_OK) {
-            reply->bytes = apr_pmemdup(pool, entry->bytes, entry->len);
-            reply->bytes_len = entry->len;
-        }
-        else {
-            reply->detail = apr_pstrmemdup(pool, entry->bytes, entry->len);
-        }
-    }
-    apr_thread_mutex_unlock(mst_fetch_mutex);
-    return found;
-}
-
-void mst_failure_put(const unsigned char *flight, apr_time_t retry_at_s, const stls_reply *reply,
-                     stls_crl *crl, apr_size_t max_bytes)
-{
-    apr_time_t now_s = apr_time_sec(apr_time_now());
-    const void *bytes = reply->outcome == STLS_FETCH_OK ? (const void *) reply->bytes
-                                                        : (const void *) reply->detail;
-    apr_size_t len = reply->outcome == STLS_FETCH_OK ? reply->bytes_len
-                     : reply->detail ? strlen(reply->detail) : 0;
-    store_entry *entry;
-
-    if (retry_at_s <= now_s) {
-        return;
-    }
-    apr_thread_mutex_lock(mst_fetch_mutex);
-    if (apr_hash_count(failures) >= MAX_FAILURES) {
-        make_room(failures, now_s, MAX_FAILURES, max_bytes);
-    }
-    if (crl == NULL || make_crl_room(now_s, stls_crl_memory_len(crl), max_bytes)) {
-        entry = add(failures, flight, retry_at_s);
-        if (entry != NULL) {
-            entry->outcome = reply->outcome;
-            entry->len = crl ? 0 : len;
-            entry->bytes = malloc(entry->len + 1);
-            if (entry->bytes == NULL) {
-                drop(failures, entry);
-            }
-            else if (crl != NULL) {
-                entry->crl = stls_crl_up_ref(crl);
-                crl_bytes += stls_crl_memory_len(crl);
-            }
-            else if (len > 0) {
-                memcpy(entry->bytes, bytes, len);
-            }
-        }
-    }
-    apr_thread_mutex_unlock(mst_fetch_mutex);
-}
-
-stls_crl *mst_crl_get1(const unsigned char *question, apr_time_t now_s, int for_refresh)
-{
-    stls_crl *crl = NULL;
-    store_entry *entry;
-
-    apr_thread_mutex_lock(mst_fetch_mutex);
-    entry = apr_hash_get(crls, question, STLS_ID_LEN);
-    if (entry != NULL && entry->until_s > now_s
-        && !(for_refresh && entry->refresh_at_s <= now_s)) {
-        crl = stls_crl_up_ref(entry->crl);
-        entry->used_at = apr_time_now();
-    }
-    apr_thread_mutex_unlock(mst_fetch_mutex);
-    return crl;
-}
-
-void mst_crl_put(const unsigned char *question, stls_crl *crl, apr_time_t until_s,
-                 apr_time_t refresh_at_s, apr_size_t max_bytes)
-{
-    apr_time_t now_s = apr_time_sec(apr_time_now());
-    store_entry *entry;
-
-    if (until_s <= now_s) {
-        return;
-    }
-    apr_thread_mutex_lock(mst_fetch_mutex);
-    entry = apr_hash_get(crls, question, STLS_ID_LEN);
-    if (entry != NULL) { /* the caller's reference keeps it, if it is the same one */
-        drop(crls, entry);
-    }
-    if (make_crl_room(now_s, stls_crl_memory_len(crl), max_bytes)) {
-        entry = add(crls, question, until_s);
-        if (entry != NULL) {
-            entry->refresh_at_s = refresh_at_s > now_s ? refresh_at_s
-                                                       : now_s + 1 + (until_s - now_s) / 2;
-            entry->crl = stls_crl_up_ref(crl);
-            crl_bytes += stls_crl_memory_len(crl);
-        }
-    }
-    apr_thread_mutex_unlock(mst_fetch_mutex);
 }

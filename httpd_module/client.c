@@ -128,7 +128,7 @@ static stls_verdict judge(client_conn *client, mst_runtime *rt, STACK_OF(X509) *
         /* a report tells about revocation, too */
         stls_result_free(peer->result);
         peer->result = NULL;
-        peer->has_key = 0;
+        peer->basis.has_key = 0;
         verdict = STLS_PENDING;
     }
     if (verdict == STLS_PENDING) {
@@ -161,11 +161,11 @@ static void bind_session(SSL *ssl, const context *at, const mst_conn *peer)
         return;
     }
     SSL_SESSION_set1_ticket_appdata(session, NULL, 0);
-    if (peer != NULL && peer->has_staple_key) {
+    if (peer != NULL && peer->basis.has_key) {
         bound[0] = BOUND_VERSION;
         memcpy(bound + 1, at->id, STLS_ID_LEN);
-        memcpy(bound + 1 + STLS_ID_LEN, peer->key, STLS_ID_LEN);
-        name_crl_file(peer->crl_file, bound + 1 + 2 * STLS_ID_LEN);
+        memcpy(bound + 1 + STLS_ID_LEN, peer->basis.key, STLS_ID_LEN);
+        name_crl_file(peer->basis.crl_file, bound + 1 + 2 * STLS_ID_LEN);
         SSL_SESSION_set1_ticket_appdata(session, bound, sizeof(bound));
     }
 }
@@ -265,14 +265,14 @@ static int may_resume(SSL *ssl, SSL_SESSION *session)
         return 0;
     }
     forget_verdict(client);
-    client->peer.crl_file = crl_file;
+    client->peer.basis.crl_file = crl_file;
     X509_up_ref(leaf);
     client->leaf = leaf;
     client->peer.rt = rt;
     client->peer.result = result;
-    client->peer.epoch = epoch;
-    memcpy(client->peer.key, key, STLS_ID_LEN);
-    client->peer.has_staple_key = 1;
+    client->peer.basis.epoch = epoch;
+    memcpy(client->peer.basis.key, key, STLS_ID_LEN);
+    client->peer.basis.has_key = 1;
     client->peer.state = MST_ACCEPTED_PEER;
     return 1;
 }

@@ -276,6 +276,7 @@ int mst_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     mst_client_pre_config();
     mst_crl_file_pre_config(pconf);
     mst_cache_pre_config(pconf);
+    mst_news_pre_config();
     mst_verdict_pre_config();
     mst_own_pre_config();
     mst_peers_pre_config(pconf);

@@ -51,11 +51,13 @@ void mst_crl_file_child_init(apr_pool_t *p)
     apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, p);
 }
 
-static stls_crl_file *decode(unsigned char *bytes, apr_size_t len, stls_error *err)
+/* `*is_unread`: want of memory, which will pass, is why it could not be. */
+static stls_crl_file *decode(unsigned char *bytes, apr_size_t len, stls_error *err, int *is_unread)
 {
     stls_crl_file *file = stls_crl_file_new(NULL, bytes, len, free);
     stls_crl_state state = STLS_CRL_FAILED;
 
+    *is_unread = file == NULL;
     if (file == NULL) {
         apr_cpystrn(err->text, "out of memory", sizeof(err->text));
         return NULL;
@@ -65,6 +67,7 @@ static stls_crl_file *decode(unsigned char *bytes, apr_size_t len, stls_error *e
     } while (state == STLS_CRL_MORE);
     ERR_clear_error();
     if (state != STLS_CRL_DONE) {
+        *is_unread = stls_crl_file_lacks_memory(file);
         stls_crl_file_free(file);
         return NULL;
     }
@@ -105,8 +108,7 @@ static stls_crl_file *read_file(const char *path, apr_finfo_t *seen, apr_pool_t 
     }
     apr_file_close(handle);
     if (rv == APR_SUCCESS && bytes != NULL) {
-        *is_unread = 0;
-        return decode(bytes, len, err);
+        return decode(bytes, len, err, is_unread);
     }
     free(bytes);
     apr_strerror(rv != APR_SUCCESS ? rv : APR_ENOMEM, err->text, sizeof(err->text));

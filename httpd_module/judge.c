@@ -4,17 +4,35 @@
  */
 #include "mod_strict_tls.h"
 
+/* How often what is being judged may be overtaken by news. */
+#define MAX_TRIES 4
+
 static apr_time_t now(void)
 {
     return apr_time_sec(apr_time_now());
 }
 
+static apr_thread_mutex_t *mutex; /* about the bases of connections that several requests share */
+
+void mst_judge_child_init(apr_pool_t *p)
+{
+    apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, p);
+}
+
+int mst_says_revoked(const stls_result *result)
+{
+    size_t num;
+
+    (void) stls_result_get0_revoked(result, &num);
+    return num > 0;
+}
+
 /* A check with everything but the staple; NULL: fail closed. */
-stls_check *mst_new_check(mst_runtime *rt, const char *name, const STACK_OF(X509) *certs)
+stls_check *mst_new_check(mst_runtime *rt, const char *name, const STACK_OF(X509) *certs,
+                          stls_crl_file *crl_file)
 {
     stls_check *check = rt->policy
         ? stls_check_new(rt->policy, rt->anchors, rt->role) : NULL;
-    stls_crl_file *crl_file;
 
     if (check == NULL) {
         return NULL;
@@ -26,31 +44,36 @@ stls_check *mst_new_check(mst_runtime *rt, const char *name, const STACK_OF(X509
     if (certs != NULL) {
         (void) stls_check_add_certs(check, certs);
     }
-    crl_file = mst_crl_file_get1(rt);
     (void) stls_check_set_crl_file(check, crl_file);
-    stls_crl_file_free(crl_file);
     return check;
+}
+
+/* What is known now, and the key of this presentation without its staple. */
+static void lay_basis(mst_basis *basis, const mst_runtime *rt, const char *name,
+                      const STACK_OF(X509) *certs)
+{
+    basis->epoch = mst_epoch();
+    stls_crl_file_free(basis->crl_file);
+    basis->crl_file = mst_crl_file_get1(rt);
+    basis->has_key = rt->policy && !rt->nonce
+        && stls_verdict_key(basis->key, rt->policy, rt->anchors, rt->role, name ? name : "",
+                            name ? strlen(name) : 0, certs) == STLS_OK
+        && stls_verdict_key_crl_file(basis->key, basis->key, basis->crl_file) == STLS_OK;
 }
 
 /* A presentation seen before costs one hash and one look-up. */
 stls_verdict mst_judge_trust(mst_conn *conn, STACK_OF(X509) *certs)
 {
+    mst_basis *basis = &conn->basis;
     mst_runtime *rt = conn->rt;
     stls_verdict verdict;
     stls_result *result;
     stls_check *check;
 
     conn->trust_judged = 1;
-    conn->epoch = mst_epoch();
-    stls_crl_file_free(conn->crl_file);
-    conn->crl_file = mst_crl_file_get1(rt);
-    if (rt->policy && !rt->nonce
-        && stls_verdict_key(conn->key, rt->policy, rt->anchors, rt->role,
-                            conn->name ? conn->name : "", conn->name ? strlen(conn->name) : 0,
-                            certs) == STLS_OK
-        && stls_verdict_key_crl_file(conn->key, conn->key, conn->crl_file) == STLS_OK) {
-        conn->has_key = 1;
-        result = mst_verdict_get1(conn->key, now());
+    lay_basis(basis, rt, conn->name, certs);
+    if (basis->has_key) {
+        result = mst_verdict_get1(basis->key, now());
         if (result != NULL) {
             if (stls_result_verdict(result) != STLS_REJECT) {
                 stls_result_free(result);
@@ -61,14 +84,14 @@ stls_verdict mst_judge_trust(mst_conn *conn, STACK_OF(X509) *certs)
             return STLS_REJECT;
         }
     }
-    check = mst_new_check(rt, conn->name, certs);
+    check = mst_new_check(rt, conn->name, certs, basis->crl_file);
     if (check == NULL) {
         return STLS_REJECT;
     }
     verdict = stls_check_trust(check, now());
     result = stls_check_get1_result(check);
-    if (result != NULL && conn->has_key) {
-        mst_verdict_put(conn->key, result, conn->epoch, rt->negative_ttl_s, now());
+    if (result != NULL && basis->has_key) {
+        mst_verdict_put(basis->key, result, basis->epoch, rt->negative_ttl_s, now());
     }
     if (verdict == STLS_PENDING) {
         stls_result_free(result);
@@ -80,55 +103,104 @@ stls_verdict mst_judge_trust(mst_conn *conn, STACK_OF(X509) *certs)
     return STLS_REJECT;
 }
 
+/* One run of a check, which it takes over: its result, or NULL when out of memory. */
+static stls_result *run_once(mst_conn *conn, stls_check *check, mst_basis *basis,
+                             apr_time_t deadline, int *is_outdated)
+{
+    apr_uint32_t epoch;
+    mst_outcome outcome;
+    stls_result *result;
+
+    /* a staple that could not be added has driven the check to its end */
+    (void) stls_check_add_staples(check, conn->staples, conn->staples_len);
+    (void) mst_run_check(conn->rt, check, 0, deadline, &outcome);
+    epoch = mst_epoch();
+    result = stls_check_get1_result(check);
+    stls_check_free(check);
+    if (result == NULL) {
+        return NULL;
+    }
+    *is_outdated = outcome.is_outdated || !mst_crl_file_is_current(conn->rt, basis->crl_file);
+    if (epoch - basis->epoch == outcome.num_news) {
+        basis->epoch = epoch; /* there is none but its own */
+    }
+    else if (!mst_says_revoked(result) && mst_news_about(basis->epoch, result)) {
+        *is_outdated = 1;
+    }
+    mst_news_of(result);
+    return result;
+}
+
+/*
+ * The verdict about what the peer has presented, remembered or the core's, and
+ * its basis; NULL when out of memory.  What was learned of meanwhile, by others
+ * or from another content of the administrator's file, is judged again within
+ * the same time.  `check` is taken over if it is about this basis, else NULL.
+ */
+static stls_result *judge(mst_conn *conn, stls_check *check, mst_basis *basis)
+{
+    static const char unsettled[] = "news about revocation came in as fast as it was looked at";
+    mst_runtime *rt = conn->rt;
+    apr_time_t deadline = apr_time_now() + rt->fetch_total;
+    stls_result *result;
+    int tries, is_outdated;
+
+    for (tries = 0; tries < MAX_TRIES; tries++) {
+        if (tries > 0 || !mst_crl_file_is_current(rt, basis->crl_file)) {
+            lay_basis(basis, rt, conn->name, conn->certs);
+            stls_check_free(check);
+            check = NULL;
+        }
+        basis->epoch = mst_epoch();
+        basis->has_key = basis->has_key
+            && stls_verdict_key_staple(basis->key, basis->key, conn->staples, conn->staples_len)
+               == STLS_OK;
+        result = basis->has_key ? mst_verdict_get1(basis->key, now()) : NULL;
+        if (result != NULL && stls_result_verdict(result) != STLS_PENDING) {
+            mst_count(MST_VERDICT_HITS);
+            stls_check_free(check);
+            mst_refresh(conn, result, basis);
+            return result;
+        }
+        stls_result_free(result);
+        if (check == NULL) {
+            check = mst_new_check(rt, conn->name, conn->certs, basis->crl_file);
+            if (check == NULL) {
+                return NULL;
+            }
+        }
+        result = run_once(conn, check, basis, deadline, &is_outdated);
+        check = NULL;
+        if (result == NULL || !is_outdated) {
+            if (result != NULL && basis->has_key) {
+                mst_verdict_put(basis->key, result, basis->epoch, rt->negative_ttl_s, now());
+            }
+            return result;
+        }
+        if (apr_time_now() >= deadline) {
+            if (stls_result_verdict(result) == STLS_REJECT) {
+                return result;
+            }
+            stls_result_free(result);
+            break;
+        }
+        stls_result_free(result);
+    }
+    return mst_failed_result(rt, conn->name, STLS_REASON_REVOCATION_INCONCLUSIVE, unsettled);
+}
+
 stls_verdict mst_judge_revocation(mst_conn *conn, STACK_OF(X509) *certs,
                                   const unsigned char *staples, apr_size_t staples_len)
 {
-    static const char revoked_meanwhile[] = "another check learned of a revocation meanwhile";
-    mst_runtime *rt = conn->rt;
-    stls_result *result;
-    stls_check *check;
+    stls_check *check = conn->check;
 
     conn->certs = X509_chain_up_ref(certs);
     if (staples != NULL) {
         conn->staples = OPENSSL_memdup(staples, staples_len);
         conn->staples_len = conn->staples ? staples_len : 0;
     }
-    conn->epoch = mst_epoch();
-    if (conn->has_key
-        && stls_verdict_key_staple(conn->key, conn->key, staples, staples_len) == STLS_OK) {
-        conn->has_staple_key = 1;
-        result = mst_verdict_get1(conn->key, now());
-        if (result != NULL && stls_result_verdict(result) != STLS_PENDING) {
-            mst_count(MST_VERDICT_HITS);
-            conn->result = result;
-            mst_refresh(conn, now());
-            return stls_result_verdict(result);
-        }
-        stls_result_free(result);
-    }
-    check = conn->check;
     conn->check = NULL;
-    if (check == NULL) {
-        check = mst_new_check(rt, conn->name, certs);
-        if (check == NULL) {
-            return STLS_REJECT;
-        }
-    }
-    /* a staple that could not be added has driven the check to its end */
-    (void) stls_check_add_staples(check, staples, staples_len);
-    (void) mst_run_check(rt, check, 0);
-    conn->result = stls_check_get1_result(check);
-    stls_check_free(check);
-    if (conn->result == NULL) {
-        return STLS_REJECT;
-    }
-    if (conn->has_staple_key) {
-        mst_verdict_put(conn->key, conn->result, conn->epoch, rt->negative_ttl_s, now());
-    }
-    if (stls_result_reason(conn->result) == STLS_REASON_NONE
-        && mst_revoked_since(conn->epoch, conn->result)) {
-        mst_judge_fail(conn, STLS_REASON_OCSP_REVOKED, revoked_meanwhile);
-    }
+    conn->result = judge(conn, check, &conn->basis);
     return conn->result ? stls_result_verdict(conn->result) : STLS_REJECT;
 }
 
@@ -154,7 +226,7 @@ stls_verdict mst_judge(mst_conn *conn, SSL *ssl)
 stls_result *mst_failed_result(mst_runtime *rt, const char *name, stls_reason reason,
                                const char *detail)
 {
-    stls_check *check = mst_new_check(rt, name, NULL);
+    stls_check *check = mst_new_check(rt, name, NULL, NULL);
     stls_result *result = NULL;
 
     if (check != NULL) {
@@ -171,21 +243,44 @@ void mst_judge_fail(mst_conn *conn, stls_reason reason, const char *detail)
     conn->result = mst_failed_result(conn->rt, conn->name, reason, detail);
 }
 
+/* Several threads may ask at once about a connection that several requests share (HTTP/2). */
+static void get1_basis(mst_conn *conn, stls_result **result, mst_basis *basis)
+{
+    apr_thread_mutex_lock(mutex);
+    *result = conn->result ? stls_result_up_ref(conn->result) : NULL;
+    *basis = conn->basis;
+    basis->crl_file = stls_crl_file_up_ref(conn->basis.crl_file);
+    apr_thread_mutex_unlock(mutex);
+}
+
+/* Of the result a reference is taken; the basis is taken over. */
+static void set_basis(mst_conn *conn, stls_result *result, mst_basis *basis)
+{
+    stls_result *old_result;
+    stls_crl_file *old_file;
+
+    apr_thread_mutex_lock(mutex);
+    old_result = conn->result;
+    old_file = conn->basis.crl_file;
+    conn->result = stls_result_up_ref(result);
+    conn->basis = *basis;
+    apr_thread_mutex_unlock(mutex);
+    stls_result_free(old_result);
+    stls_crl_file_free(old_file);
+}
+
 stls_result *mst_judge_anew(mst_conn *conn)
 {
-    apr_uint32_t epoch = mst_epoch();
-    stls_check *check = mst_new_check(conn->rt, conn->name, conn->certs);
+    mst_basis basis = {0};
     stls_result *result;
 
-    if (check == NULL) {
-        return NULL;
+    lay_basis(&basis, conn->rt, conn->name, conn->certs);
+    result = judge(conn, NULL, &basis);
+    if (result != NULL && stls_result_verdict(result) == STLS_ACCEPT) {
+        set_basis(conn, result, &basis);
     }
-    (void) stls_check_add_staples(check, conn->staples, conn->staples_len);
-    (void) mst_run_check(conn->rt, check, 0);
-    result = stls_check_get1_result(check);
-    stls_check_free(check);
-    if (result != NULL && conn->has_staple_key) {
-        mst_verdict_put(conn->key, result, epoch, conn->rt->negative_ttl_s, now());
+    else {
+        stls_crl_file_free(basis.crl_file);
     }
     return result;
 }
@@ -203,34 +298,46 @@ int mst_same_policy(const mst_runtime *one, const mst_runtime *other)
                        STLS_ID_LEN));
 }
 
-/* Several threads may ask at once about a connection that several requests share (HTTP/2). */
+static int stands(const stls_result *result)
+{
+    return now() < stls_result_valid_until_s(result) && stls_result_is_live(result, now());
+}
+
 stls_result *mst_judge_current(mst_conn *conn)
 {
-    apr_uint32_t epoch = mst_epoch(), since = apr_atomic_read32(&conn->epoch);
-    stls_result *newer;
+    apr_uint32_t epoch = mst_epoch();
+    stls_result *result, *newer;
+    mst_basis basis;
 
-    if (conn->state != MST_ACCEPTED_PEER || conn->rt == NULL || conn->result == NULL
-        || !mst_crl_file_is_current(conn->rt, conn->crl_file)) {
+    if (conn->state != MST_ACCEPTED_PEER || conn->rt == NULL) {
         return NULL;
     }
-    if (since != epoch) {
-        if (mst_revoked_since(since, conn->result)) {
-            return NULL;
+    get1_basis(conn, &result, &basis);
+    if (result == NULL || !mst_crl_file_is_current(conn->rt, basis.crl_file)
+        || mst_news_about(basis.epoch, result)) {
+        goto over;
+    }
+    mst_refresh(conn, result, &basis);
+    if (!stands(result)) {
+        /* a refresh may have found the same presentation to be good for longer */
+        newer = basis.has_key ? mst_verdict_get1(basis.key, now()) : NULL;
+        stls_result_free(result);
+        result = newer;
+        if (result == NULL || stls_result_verdict(result) != STLS_ACCEPT
+            || !stands(result)) {
+            goto over;
         }
-        apr_atomic_set32(&conn->epoch, epoch);
     }
-    mst_refresh(conn, now());
-    if (now() < stls_result_valid_until_s(conn->result)
-        && stls_result_is_live(conn->result, now())) {
-        return stls_result_up_ref(conn->result);
+    else if (basis.epoch == epoch) {
+        stls_crl_file_free(basis.crl_file);
+        return result;
     }
-    /* a refresh may have found the same presentation to be good for longer */
-    newer = conn->has_staple_key ? mst_verdict_get1(conn->key, now()) : NULL;
-    if (newer != NULL && stls_result_verdict(newer) == STLS_ACCEPT
-        && now() < stls_result_valid_until_s(newer)) {
-        return newer;
-    }
-    stls_result_free(newer);
+    basis.epoch = epoch;
+    set_basis(conn, result, &basis);
+    return result;
+over:
+    stls_result_free(result);
+    stls_crl_file_free(basis.crl_file);
     return NULL;
 }
 
@@ -249,8 +356,7 @@ int mst_judge_reusable(mst_conn *conn, const mst_runtime *rt, const char *name)
     if (current == NULL) {
         return 0;
     }
-    stls_result_free(conn->result);
-    conn->result = current;
+    stls_result_free(current);
     return 1;
 }
 
@@ -258,17 +364,15 @@ void mst_conn_clear(mst_conn *conn)
 {
     stls_check_free(conn->check);
     stls_result_free(conn->result);
-    stls_crl_file_free(conn->crl_file);
+    stls_crl_file_free(conn->basis.crl_file);
     sk_X509_pop_free(conn->certs, X509_free);
     OPENSSL_free(conn->staples);
     conn->check = NULL;
     conn->result = NULL;
-    conn->crl_file = NULL;
+    memset(&conn->basis, 0, sizeof(conn->basis));
     conn->certs = NULL;
     conn->staples = NULL;
     conn->staples_len = 0;
-    conn->has_key = 0;
-    conn->has_staple_key = 0;
     conn->trust_judged = 0;
     conn->state = MST_NEW;
 }

@@ -288,7 +288,7 @@ static int verify(X509_STORE_CTX *store, void *data)
             /* told when the handshake is over */
             stls_result_free(conn->result);
             conn->result = NULL;
-            conn->has_key = 0;
+            conn->basis.has_key = 0;
         }
         return conn->wants_stock ? stock_verify(store) : 1;
     }
@@ -435,7 +435,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
         return OK;
     }
     mst_refresh_post_config(pconf, s);
-    if (mst_verdict_post_config(pconf, s) != OK) {
+    if (mst_news_post_config(pconf, s) != OK || mst_verdict_post_config(pconf, s) != OK) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (mst_own_post_config(pconf, s) != OK || mst_peers_post_config(pconf, s) != OK) {
@@ -446,7 +446,10 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
 
 static void child_init(apr_pool_t *p, server_rec *s)
 {
+    mst_thread_child_init(p);
     mst_fetch_child_init(p);
+    mst_known_child_init();
+    mst_judge_child_init(p);
     mst_config_child_init(p);
     mst_crl_file_child_init(p);
     mst_verdict_child_init(p);

@@ -195,31 +195,56 @@ int mst_client_pre_handshake(conn_rec *c, SSL *ssl);
 void mst_client_child_init(server_rec *main_s);
 void mst_client_register(apr_pool_t *p);
 
+/* ---- thread.c: threads of the module's own ----------------------------------- */
+
+void mst_thread_child_init(apr_pool_t *p);
+/* A detached thread that httpd's signals do not reach; 0: there is none. */
+int mst_start_thread(void *(*run_it)(void *), void *data);
+/*
+ * In such a thread, around whatever may block for long.  In between it touches
+ * neither OpenSSL nor anything that is shared; the process may end then, and
+ * resume does not return.
+ */
+void mst_thread_pause(void);
+void mst_thread_resume(void);
+int mst_is_stopping(void);
+
 /* ---- fetch.c: how an answer gets here -------------------------------------- */
 
 typedef struct mst_flight mst_flight;
 
 void mst_fetch_child_init(apr_pool_t *p);
 
-/* A detached thread that httpd's signals do not reach; 0: there is none. */
-int mst_start_thread(void *(*run_it)(void *), void *data);
-
 /* Never held by a thread that does I/O; guards flights, failures and CRLs. */
 extern apr_thread_mutex_t *mst_fetch_mutex;
 
-/* What failures of `want` are remembered by: another way out fails for reasons of its own. */
+/*
+ * What failures of `want` are remembered by: another way out, or less time,
+ * fails for reasons of its own.
+ */
 void mst_flight_id(const mst_runtime *rt, const stls_fetch *want, unsigned char *id);
 
-/* The flight that answers `want`, joined or started; NULL: `reply` says why not. */
+/*
+ * The flight that answers `want`, joined or started as soon as there is a
+ * place.  NULL: out of memory; or `*look_again`: one was settled since
+ * mst_flights_settled() gave `settled`, and what it brought may be known now.
+ */
 mst_flight *mst_flight_join(mst_runtime *rt, const stls_fetch *want, const unsigned char *id,
-                            stls_reply *reply);
+                            apr_uint32_t settled, int *look_again);
+apr_uint32_t mst_flights_settled(void);
 void mst_flight_leave(mst_flight *flight);
 /* Until one of these is over (its index) or `deadline` has come (-1). */
 int mst_flight_wait(mst_flight *const *flights, int num, apr_time_t deadline);
 /* What it brought: a CRL that was walked through, or else `reply`.  Once it is over. */
 stls_crl *mst_flight_get0(mst_flight *flight, stls_reply *reply);
-/* 1 for the first who asks: he stores what the flight brought. */
-int mst_flight_claim(mst_flight *flight);
+/* The caller's time is over and the flight is not: what is to be said of it. */
+typedef enum { MST_GOES_ON, MST_HAD_NO_PLACE, MST_HAD_ITS_TIME } mst_given_up;
+mst_given_up mst_flight_give_up(mst_flight *flight);
+/* 1: store it; the best that the checks which share it make of an answer is kept. */
+typedef enum { MST_KEPT_NOTHING, MST_KEPT_FAILURE, MST_KEPT_ANSWER } mst_kept;
+int mst_flight_keep(mst_flight *flight, mst_kept what);
+/* That is done: nobody joins it any more. */
+void mst_flight_settled(mst_flight *flight);
 
 /* ---- cache.c: which answers are known -------------------------------------- */
 
@@ -231,9 +256,17 @@ void mst_cache_child_init(apr_pool_t *p);
 /* DER of an answer, in `pool`; 0 when there is none.  `for_refresh`: none that is due for one. */
 int mst_cache_get(const unsigned char *question, apr_size_t max_len, int for_refresh,
                   apr_pool_t *pool, unsigned char **der, apr_size_t *der_len);
-void mst_cache_put(const unsigned char *question, const stls_answer *answer,
-                   const unsigned char *der, apr_size_t der_len);
+/* 0: a newer answer is there, and stays. */
+int mst_cache_put(const unsigned char *question, const stls_answer *answer,
+                  const unsigned char *der, apr_size_t der_len);
+void mst_cache_remove(const unsigned char *question);
+/* Unless it says revoked. */
+void mst_cache_remove_good(const unsigned char *question);
 void mst_cache_status(request_rec *r, int flags);
+
+/* ---- known.c: what this process knows --------------------------------------- */
+
+void mst_known_child_init(void);
 
 /*
  * What failed a moment ago, by flight: 1 and the outcome with, in `pool`, its bytes or detail, or
@@ -244,10 +277,24 @@ int mst_failure_get(const unsigned char *flight, apr_time_t now_s, apr_pool_t *p
 void mst_failure_put(const unsigned char *flight, apr_time_t retry_at_s, const stls_reply *reply,
                      stls_crl *crl, apr_size_t max_bytes);
 
-/* Indexed CRLs of this process by question, up_ref'd; within `max_bytes` of all of them. */
-stls_crl *mst_crl_get1(const unsigned char *question, apr_time_t now_s, int for_refresh);
-void mst_crl_put(const unsigned char *question, stls_crl *crl, apr_time_t until_s,
-                 apr_time_t refresh_at_s, apr_size_t max_bytes);
+void mst_failure_drop(const unsigned char *flight);
+
+/*
+ * Indexed CRLs of this process by question, up_ref'd; all of them within
+ * `max_bytes`.  A candidate was fetched and no check has judged it: it takes
+ * nobody's place.  `for_refresh`: none that is due for one.
+ */
+stls_crl *mst_crl_get1(const unsigned char *question, int for_refresh, int *is_candidate);
+/* The one in use if it is newer than this one, or NULL. */
+stls_crl *mst_crl_newer1(const unsigned char *question, const stls_crl *crl);
+/* A check has found it to settle something; the newer one stays. */
+void mst_crl_put(const unsigned char *question, stls_crl *crl, const stls_answer *answer,
+                 apr_size_t max_bytes);
+void mst_crl_put_candidate(const unsigned char *question, stls_crl *crl, apr_time_t until_s,
+                           apr_size_t max_bytes);
+void mst_crl_drop_candidate(const unsigned char *question);
+/* There is another CRL under this question (NULL: maybe under any): older ones go. */
+void mst_crl_heard(const unsigned char *question);
 
 /* ---- crl_file.c: the administrator's CRLs ------------------------------------ */
 
@@ -272,10 +319,25 @@ void mst_verdict_put(const unsigned char *key, stls_result *result, apr_uint32_t
                      apr_time_t negative_ttl_s, apr_time_t now_s);
 int mst_verdict_refresh_due(const unsigned char *key, apr_time_t now_s, apr_time_t next_s);
 apr_uint32_t mst_verdict_count(void);
+/* Forgets what there is news about; whoever looks for verdicts here has done so. */
+void mst_catch_up(void);
 
+/* ---- news.c: what all processes must know --------------------------------------- */
+
+void mst_news_pre_config(void);
+int mst_news_post_config(apr_pool_t *pconf, server_rec *s);
+
+/* The number of the latest news. */
 apr_uint32_t mst_epoch(void);
-void mst_announce_revocation(const unsigned char *question);
-int mst_revoked_since(apr_uint32_t epoch, const stls_result *result);
+/* 1 and the question of news `number`; 0: it cannot be known any more. */
+int mst_news_read(apr_uint32_t number, unsigned char *question);
+/* Whether there is some that this result rests on. */
+int mst_news_about(apr_uint32_t since, const stls_result *result);
+/* What a verdict tells the others, once: whom it found to be revoked. */
+void mst_news_of(const stls_result *result);
+/* A verified CRL has come into use; once for each content.  The number of news that makes. */
+int mst_news_crl(const unsigned char *question, const stls_crl *crl, apr_time_t until_s);
+int mst_news_is_crl_of(const unsigned char *question, const stls_crl *crl);
 
 /* Counters over all processes since the start. */
 typedef enum {
@@ -312,6 +374,14 @@ typedef struct mst_request {
     int remote_failed;   /* likewise, or it could not be used */
 } mst_request;
 
+/* What a verdict holds for, besides the presentation. */
+typedef struct {
+    apr_uint32_t epoch;      /* the latest news that it takes into account */
+    stls_crl_file *crl_file; /* what the administrator's file held; NULL: there is none */
+    int has_key;
+    unsigned char key[STLS_ID_LEN]; /* what it is remembered by */
+} mst_basis;
+
 /* One connection to a backend, or of a client. */
 typedef struct {
     conn_rec *c;
@@ -320,19 +390,18 @@ typedef struct {
     mst_state state;
     stls_check *check; /* awaits the staple */
     stls_result *result;
-    volatile apr_uint32_t epoch; /* when result was true */
-    stls_crl_file *crl_file;     /* what it rests on; NULL: nothing of that kind */
+    mst_basis basis; /* of the result */
     int is_prepared; /* mod_ssl's handshake will be ours to judge */
     int trust_judged;
-    int has_key;
-    int has_staple_key;
     int wants_stock;         /* SSLProxyVerify demands mod_ssl's verification too */
     STACK_OF(X509) *certs;   /* as presented, for a later refresh */
     unsigned char *staples; /* as stls_staples_get1() gives them */
     apr_size_t staples_len;
     const mst_request *user; /* who rides it now; compared, never looked into */
-    unsigned char key[STLS_ID_LEN];
 } mst_conn;
+
+void mst_judge_child_init(apr_pool_t *p);
+int mst_says_revoked(const stls_result *result);
 
 /* In OpenSSL's verify callback: REJECT, or PENDING for "trusted so far". */
 stls_verdict mst_judge_trust(mst_conn *conn, STACK_OF(X509) *certs);
@@ -346,7 +415,10 @@ void mst_judge_fail(mst_conn *conn, stls_reason reason, const char *detail);
 /* The same as a result of its own. */
 stls_result *mst_failed_result(mst_runtime *rt, const char *name, stls_reason reason,
                                const char *detail);
-/* The same presentation once more, by answers of now; NULL when out of memory. */
+/*
+ * The same presentation once more, by what is known now; an accept takes the place of the
+ * connection's verdict.  NULL when out of memory.
+ */
 stls_result *mst_judge_anew(mst_conn *conn);
 /* The accepting verdict that stands now, up_ref'd; NULL: it is over. */
 stls_result *mst_judge_current(mst_conn *conn);
@@ -363,10 +435,17 @@ void mst_set_env(request_rec *r, stls_role role, stls_result *result);
 
 void mst_refresh_post_config(apr_pool_t *pconf, server_rec *s);
 void mst_refresh_child_init(apr_pool_t *p);
-void mst_refresh(mst_conn *conn, apr_time_t now_s);
-/* Runs a check to its end within the runtime's total time. */
-stls_verdict mst_run_check(mst_runtime *rt, stls_check *check, int is_refresh);
-stls_check *mst_new_check(mst_runtime *rt, const char *name, const STACK_OF(X509) *certs);
+void mst_refresh(mst_conn *conn, const stls_result *result, const mst_basis *basis);
+/* What came of that besides the verdict. */
+typedef struct {
+    int is_outdated; /* a newer answer than the one that it was judged by is known */
+    apr_uint32_t num_news; /* of its own */
+} mst_outcome;
+/* Runs a check to its end, at the latest at `deadline`. */
+stls_verdict mst_run_check(mst_runtime *rt, stls_check *check, int is_refresh,
+                           apr_time_t deadline, mst_outcome *outcome);
+stls_check *mst_new_check(mst_runtime *rt, const char *name, const STACK_OF(X509) *certs,
+                          stls_crl_file *crl_file);
 
 /* ---- own.c: the chains that this server presents -------------------------------- */
 

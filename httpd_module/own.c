@@ -189,6 +189,7 @@ static void watch(int index)
     mst_runtime *rt = mst_get_runtime(&own->conf);
     stls_result *result = NULL;
     stls_crl_file *crl_file;
+    mst_outcome outcome;
     stls_check *check = rt && rt->policy
         ? stls_own_chain_check(rt->policy, rt->anchors, &said, now_s) : NULL;
 
@@ -196,9 +197,12 @@ static void watch(int index)
         crl_file = mst_crl_file_get1(rt);
         (void) stls_check_set_crl_file(check, crl_file);
         stls_crl_file_free(crl_file);
-        (void) mst_run_check(rt, check, 1);
+        (void) mst_run_check(rt, check, 1, apr_time_now() + rt->fetch_total, &outcome);
         result = stls_check_get1_result(check);
         stls_check_free(check);
+        if (result != NULL) {
+            mst_news_of(result);
+        }
     }
     now_s = apr_time_sec(apr_time_now());
     tell_news(own, &turns[index], result);

@@ -13,7 +13,6 @@
 typedef struct {
     mst_flight *flight;
     uint32_t id;
-    int is_crl;
     unsigned char flight_id[STLS_ID_LEN];
     unsigned char question[STLS_ID_LEN];
 } open_question;
@@ -25,146 +24,225 @@ static apr_time_t now(void)
 
 /* ---- running a check ---------------------------------------------------------------------- */
 
+/* A check on its way. */
+typedef struct {
+    mst_runtime *rt;
+    stls_check *check;
+    int is_refresh;
+    mst_outcome *outcome;
+    apr_pool_t *pool;
+} run;
+
+/*
+ * An answer of the network has been judged: what is remembered of it.  What
+ * settled nothing is so only once, or nobody would ever ask again.
+ */
+static void keep(run *r, const open_question *q, int is_new, const stls_reply *reply, stls_crl *crl)
+{
+    stls_answer answer = {0};
+
+    if (stls_check_get_answer(r->check, q->id, &answer) != STLS_OK) {
+        return;
+    }
+    if (!answer.conclusive) {
+        if (is_new && reply->outcome != STLS_FETCH_LOCAL && (crl != NULL || !r->rt->nonce)
+            && (q->flight == NULL || mst_flight_keep(q->flight, MST_KEPT_FAILURE))) {
+            mst_failure_put(q->flight_id, answer.retry_at_s, reply, crl, r->rt->crl_memory);
+        }
+        return;
+    }
+    if (q->flight != NULL && !mst_flight_keep(q->flight, MST_KEPT_ANSWER)) {
+        return;
+    }
+    mst_failure_drop(q->flight_id);
+    if (crl != NULL) {
+        mst_crl_put(q->question, crl, &answer, r->rt->crl_memory);
+        r->outcome->num_news += (apr_uint32_t) mst_news_crl(q->question, crl, answer.use_until_s);
+    }
+    else if (!mst_cache_put(q->question, &answer, reply->bytes, reply->bytes_len)) {
+        r->outcome->is_outdated = !answer.revoked;
+    }
+}
+
+/* What the network has brought, just now (`is_new`) or a moment ago; of two CRLs the newer counts. */
+static void feed_answer(run *r, const open_question *q, int is_new, const stls_reply *reply,
+                        stls_crl *crl)
+{
+    stls_crl *newer = crl ? mst_crl_newer1(q->question, crl) : NULL;
+
+    if (newer != NULL) {
+        mst_crl_drop_candidate(q->question);
+        (void) stls_check_feed_crl(r->check, q->id, newer, 0, now());
+        stls_crl_free(newer);
+        return;
+    }
+    if (crl != NULL) {
+        (void) stls_check_feed_crl(r->check, q->id, crl, 0, now());
+    }
+    else {
+        (void) stls_check_feed(r->check, q->id, reply, now());
+    }
+    keep(r, q, is_new, reply, crl);
+}
+
+/* What is not trusted was refused: it does not stay. */
+static void feed_cached(run *r, const open_question *q, unsigned char *der, apr_size_t len)
+{
+    stls_reply reply = {0};
+    stls_answer answer = {0};
+
+    mst_count(MST_ANSWER_HITS);
+    reply.outcome = STLS_FETCH_CACHED;
+    reply.bytes = der;
+    reply.bytes_len = len;
+    (void) stls_check_feed(r->check, q->id, &reply, now());
+    if (stls_check_get_answer(r->check, q->id, &answer) == STLS_OK && !answer.conclusive
+        && answer.use_until_s == 0) {
+        mst_cache_remove(q->question);
+    }
+}
+
 /* What was known of it is fed at once; 1 when there was something. */
-static int feed_known(mst_runtime *rt, stls_check *check, const stls_fetch *want,
-                      const unsigned char *flight_id, int is_refresh, apr_pool_t *pool)
+static int feed_known(run *r, const stls_fetch *want, const open_question *q)
 {
     stls_reply reply = {0};
     stls_crl *crl = NULL;
     unsigned char *der;
     apr_size_t len;
+    int is_candidate;
 
-    if (rt->nonce && !want->is_crl) {
+    if (r->rt->nonce && !want->is_crl) {
         return 0;
     }
     if (want->may_use_cache && want->is_crl) {
-        crl = mst_crl_get1(want->question, now(), is_refresh);
+        crl = mst_crl_get1(want->question, r->is_refresh, &is_candidate);
         if (crl != NULL) {
             mst_count(MST_ANSWER_HITS);
-            (void) stls_check_feed_crl(check, want->id, crl, 1, now());
+            if (is_candidate) {
+                reply.outcome = STLS_FETCH_OK;
+                feed_answer(r, q, 1, &reply, crl);
+                mst_crl_drop_candidate(want->question);
+            }
+            else {
+                (void) stls_check_feed_crl(r->check, want->id, crl, 1, now());
+            }
             stls_crl_free(crl);
             return 1;
         }
     }
     else if (want->may_use_cache
-             && mst_cache_get(want->question, want->max_reply_bytes, is_refresh, pool, &der,
+             && mst_cache_get(want->question, want->max_reply_bytes, r->is_refresh, r->pool, &der,
                               &len)) {
-        mst_count(MST_ANSWER_HITS);
-        reply.outcome = STLS_FETCH_CACHED;
-        reply.bytes = der;
-        reply.bytes_len = len;
-        (void) stls_check_feed(check, want->id, &reply, now());
+        feed_cached(r, q, der, len);
         return 1;
     }
-    if (mst_failure_get(flight_id, now(), pool, &reply, &crl)) {
-        if (crl != NULL) {
-            (void) stls_check_feed_crl(check, want->id, crl, 0, now());
-            stls_crl_free(crl);
-        }
-        else {
-            (void) stls_check_feed(check, want->id, &reply, now());
-        }
+    if (mst_failure_get(q->flight_id, now(), r->pool, &reply, &crl)) {
+        feed_answer(r, q, 0, &reply, crl);
+        stls_crl_free(crl);
         return 1;
     }
     return 0;
 }
 
-/* What a flight brought is judged by each check for itself, and kept by one of them. */
-static void feed_landed(mst_runtime *rt, stls_check *check, open_question *q)
+/* Each check judges for itself what a flight has brought. */
+static void feed_landed(run *r, open_question *q)
 {
-    stls_answer answer = {0};
     stls_reply reply;
     stls_crl *crl = mst_flight_get0(q->flight, &reply);
 
-    if (crl != NULL) {
-        (void) stls_check_feed_crl(check, q->id, crl, 0, now());
-    }
-    else {
-        (void) stls_check_feed(check, q->id, &reply, now());
-    }
-    if (stls_check_get_answer(check, q->id, &answer) == STLS_OK
-        && mst_flight_claim(q->flight)) {
-        if (!answer.conclusive) {
-            if (crl != NULL || !rt->nonce) {
-                mst_failure_put(q->flight_id, answer.retry_at_s, &reply, crl, rt->crl_memory);
-            }
-        }
-        else if (crl != NULL) {
-            mst_crl_put(q->question, crl, answer.use_until_s, answer.refresh_at_s,
-                        rt->crl_memory);
-        }
-        else {
-            mst_cache_put(q->question, &answer, reply.bytes, reply.bytes_len);
-        }
-        if (answer.conclusive && answer.revoked) {
-            mst_announce_revocation(q->question);
-        }
-    }
+    feed_answer(r, q, 1, &reply, crl);
+    mst_flight_settled(q->flight);
     mst_flight_leave(q->flight);
 }
 
+/* This process cannot ask, which says nothing about anybody. */
+static void feed_local(run *r, uint32_t id, const char *why)
+{
+    stls_reply reply = {0};
+
+    reply.outcome = STLS_FETCH_LOCAL;
+    reply.detail = why;
+    (void) stls_check_feed(r->check, id, &reply, now());
+}
+
 /* Hands out what the core wants to know; the number of questions open afterwards. */
-static int ask(mst_runtime *rt, stls_check *check, open_question *open, int num, int is_refresh,
-               apr_pool_t *pool)
+static int ask(run *r, open_question *open, int num)
 {
     stls_fetch want;
 
-    while (stls_check_verdict(check) == STLS_PENDING && num < MAX_OPEN
-           && stls_check_next_fetch(check, &want)) {
+    while (stls_check_verdict(r->check) == STLS_PENDING && num < MAX_OPEN
+           && stls_check_next_fetch(r->check, &want)) {
         open_question *q = &open[num];
-        stls_reply reply;
+        int look_again = 1, is_known = 0;
 
-        mst_flight_id(rt, &want, q->flight_id);
-        if (feed_known(rt, check, &want, q->flight_id, is_refresh, pool)) {
-            continue;
-        }
+        memset(q, 0, sizeof(*q));
         q->id = want.id;
-        q->is_crl = want.is_crl;
         memcpy(q->question, want.question, STLS_ID_LEN);
-        q->flight = mst_flight_join(rt, &want, q->flight_id, &reply);
+        mst_flight_id(r->rt, &want, q->flight_id);
+        while (look_again && !is_known) {
+            apr_uint32_t settled = mst_flights_settled();
+
+            is_known = feed_known(r, &want, q);
+            if (!is_known) {
+                q->flight = mst_flight_join(r->rt, &want, q->flight_id, settled, &look_again);
+            }
+        }
         if (q->flight != NULL) {
             num++;
         }
-        else {
-            (void) stls_check_feed(check, want.id, &reply, now());
+        else if (!is_known) {
+            feed_local(r, want.id, "out of memory");
         }
     }
     return num;
 }
 
 /*
- * The total time is over.  What kept it waiting is remembered as if its own time were over, or
- * each handshake would wait as long again; a CRL goes on in the background.
+ * The total time is over.  What had all of its own time is remembered as a
+ * failure, or each handshake would wait as long again; the rest goes on in the
+ * background, and says nothing about a check that has more time.
  */
-static void give_up(mst_runtime *rt, const open_question *open, int num)
+static void give_up(run *r, const open_question *open, int num)
 {
     stls_reply reply = {0};
     char detail[64];
     int i;
 
     apr_snprintf(detail, sizeof(detail), "no answer within %d ms",
-                 (int) apr_time_as_msec(rt->fetch_total));
+                 (int) apr_time_as_msec(r->rt->fetch_total));
     reply.outcome = STLS_FETCH_TIMEOUT;
     reply.detail = detail;
-    for (i = 0; i < num && !rt->nonce; i++) {
-        if (!open[i].is_crl) {
-            mst_failure_put(open[i].flight_id, now() + rt->negative_ttl_s, &reply, NULL, 0);
+    for (i = 0; i < num; i++) {
+        switch (mst_flight_give_up(open[i].flight)) {
+        case MST_HAD_NO_PLACE:
+            feed_local(r, open[i].id,
+                       "too many fetches are in flight already (max_fetches_in_flight)");
+            break;
+        case MST_HAD_ITS_TIME:
+            if (!r->rt->nonce && mst_flight_keep(open[i].flight, MST_KEPT_FAILURE)) {
+                mst_failure_put(open[i].flight_id, now() + r->rt->negative_ttl_s, &reply, NULL, 0);
+            }
+            break;
+        default:
+            break;
         }
     }
 }
 
-stls_verdict mst_run_check(mst_runtime *rt, stls_check *check, int is_refresh)
+stls_verdict mst_run_check(mst_runtime *rt, stls_check *check, int is_refresh,
+                           apr_time_t deadline, mst_outcome *outcome)
 {
-    apr_time_t deadline = apr_time_now() + rt->fetch_total;
+    run r = {rt, check, is_refresh, outcome, NULL};
     open_question open[MAX_OPEN];
     mst_flight *flights[MAX_OPEN];
-    apr_pool_t *pool = NULL;
     int num = 0, i, which;
 
-    apr_pool_create_unmanaged(&pool);
+    memset(outcome, 0, sizeof(*outcome));
+    mst_catch_up();
+    apr_pool_create_unmanaged(&r.pool);
     (void) stls_check_start(check, now());
     while (stls_check_verdict(check) == STLS_PENDING) {
-        num = ask(rt, check, open, num, is_refresh, pool);
+        num = ask(&r, open, num);
         if (stls_check_verdict(check) != STLS_PENDING) {
             break;
         }
@@ -178,18 +256,18 @@ stls_verdict mst_run_check(mst_runtime *rt, stls_check *check, int is_refresh)
         }
         which = mst_flight_wait(flights, num, deadline);
         if (which < 0) {
-            give_up(rt, open, num);
+            give_up(&r, open, num);
             (void) stls_check_expire(check, now());
             break;
         }
-        feed_landed(rt, check, &open[which]);
+        feed_landed(&r, &open[which]);
         open[which] = open[--num];
     }
     for (i = 0; i < num; i++) {
         mst_flight_leave(open[i].flight);
     }
     ERR_clear_error();
-    apr_pool_destroy(pool);
+    apr_pool_destroy(r.pool);
     return stls_check_verdict(check);
 }
 
@@ -202,6 +280,7 @@ typedef struct task {
     STACK_OF(X509) *certs;
     unsigned char *staples;
     apr_size_t staples_len;
+    stls_crl_file *crl_file; /* the administrator's, which is part of the key */
     unsigned char key[STLS_ID_LEN];
 } task;
 
@@ -214,18 +293,20 @@ static void free_task(task *t)
 {
     sk_X509_pop_free(t->certs, X509_free);
     OPENSSL_free(t->staples);
+    stls_crl_file_free(t->crl_file);
     free(t->name);
     free(t);
 }
 
 /* Past half its life an answer is asked for again while the old one serves. */
-void mst_refresh(mst_conn *conn, apr_time_t now_s)
+void mst_refresh(mst_conn *conn, const stls_result *result, const mst_basis *basis)
 {
+    apr_time_t now_s = now();
     task *t;
 
-    if (!has_watchdog || !conn->has_staple_key || conn->certs == NULL || conn->result == NULL
-        || now_s < stls_result_refresh_at_s(conn->result)
-        || !mst_verdict_refresh_due(conn->key, now_s, now_s + 1 + conn->rt->negative_ttl_s)) {
+    if (!has_watchdog || !basis->has_key || conn->certs == NULL
+        || now_s < stls_result_refresh_at_s(result)
+        || !mst_verdict_refresh_due(basis->key, now_s, now_s + 1 + conn->rt->negative_ttl_s)) {
         return;
     }
     t = calloc(1, sizeof(*t));
@@ -233,7 +314,8 @@ void mst_refresh(mst_conn *conn, apr_time_t now_s)
         return;
     }
     t->rt = conn->rt;
-    memcpy(t->key, conn->key, STLS_ID_LEN);
+    memcpy(t->key, basis->key, STLS_ID_LEN);
+    t->crl_file = stls_crl_file_up_ref(basis->crl_file);
     t->certs = X509_chain_up_ref(conn->certs);
     t->name = conn->name ? strdup(conn->name) : NULL;
     if (conn->staples != NULL) {
@@ -256,25 +338,29 @@ void mst_refresh(mst_conn *conn, apr_time_t now_s)
 static void carry_out(task *t)
 {
     apr_uint32_t epoch = mst_epoch();
-    stls_check *check = mst_new_check(t->rt, t->name, t->certs);
+    stls_check *check = mst_crl_file_is_current(t->rt, t->crl_file)
+        ? mst_new_check(t->rt, t->name, t->certs, t->crl_file) : NULL;
     stls_result *result;
-    stls_reason reason;
+    mst_outcome outcome;
 
     if (check == NULL) {
         return;
     }
     (void) stls_check_add_staples(check, t->staples, t->staples_len);
     mst_count(MST_REFRESHES);
-    (void) mst_run_check(t->rt, check, 1);
+    (void) mst_run_check(t->rt, check, 1, apr_time_now() + t->rt->fetch_total, &outcome);
     result = stls_check_get1_result(check);
     stls_check_free(check);
     if (result == NULL) {
         return;
     }
-    reason = stls_result_reason(result);
+    if (mst_epoch() - epoch == outcome.num_news) {
+        epoch += outcome.num_news; /* there is none but its own */
+    }
+    mst_news_of(result);
     /* one that learned nothing leaves the old verdict to its end */
-    if (reason == STLS_REASON_NONE || reason == STLS_REASON_OCSP_REVOKED
-        || reason == STLS_REASON_CRL_REVOKED) {
+    if (mst_says_revoked(result)
+        || (!outcome.is_outdated && stls_result_reason(result) == STLS_REASON_NONE)) {
         mst_verdict_put(t->key, result, epoch, t->rt->negative_ttl_s, now());
     }
     stls_result_free(result);

@@ -1,21 +1,14 @@
 /*
- * What was decided before: a verdict cache per process.  What all processes
- * must know: which questions were answered "revoked", and the counters.
+ * What was decided before: a verdict cache per process.  The counters are of
+ * all processes.
  */
 #include "mod_strict_tls.h"
 
 #include <apr_shm.h>
 
 #define MAX_VERDICTS 4096
-#define NUM_NEWS 128
-
-/* Zeroed shared memory; every member is written atomically or under its number. */
+/* Zeroed shared memory; every member is written atomically. */
 typedef struct {
-    volatile apr_uint32_t epoch; /* revocations announced so far */
-    struct {
-        volatile apr_uint32_t number; /* of what is written here; 0 while it is being written */
-        unsigned char question[STLS_ID_LEN];
-    } news[NUM_NEWS];
     volatile apr_uint32_t counters[MST_NUM_COUNTERS];
 } shared;
 
@@ -64,77 +57,38 @@ apr_uint32_t mst_counted(mst_counter counter)
     return apr_atomic_read32(&all->counters[counter]);
 }
 
-/* ---- news about revocations ------------------------------------------------------------ */
-
-apr_uint32_t mst_epoch(void)
-{
-    return apr_atomic_read32(&all->epoch);
-}
-
-/* Who reads a place that is written to finds another number there and assumes the worst. */
-void mst_announce_revocation(const unsigned char *question)
-{
-    apr_uint32_t number = apr_atomic_inc32(&all->epoch) + 1;
-    apr_uint32_t place = number % NUM_NEWS;
-
-    apr_atomic_set32(&all->news[place].number, 0);
-    memcpy(all->news[place].question, question, STLS_ID_LEN);
-    apr_atomic_set32(&all->news[place].number, number);
-}
-
-/* 1 and the question of news `number`; 0: it cannot be known any more. */
-static int read_news(apr_uint32_t number, unsigned char *question)
-{
-    apr_uint32_t place = number % NUM_NEWS;
-
-    if (apr_atomic_read32(&all->news[place].number) != number) {
-        return 0;
-    }
-    memcpy(question, all->news[place].question, STLS_ID_LEN);
-    return apr_atomic_read32(&all->news[place].number) == number;
-}
-
-static int rests_on(const stls_result *result, const unsigned char *question)
-{
-    size_t num, i;
-    const unsigned char *questions = stls_result_get0_questions(result, &num);
-
-    for (i = 0; i < num; i++) {
-        if (!memcmp(questions + i * STLS_ID_LEN, question, STLS_ID_LEN)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-int mst_revoked_since(apr_uint32_t epoch, const stls_result *result)
-{
-    unsigned char question[STLS_ID_LEN];
-
-    while (epoch != mst_epoch()) {
-        if (!read_news(++epoch, question) || rests_on(result, question)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 /* ---- the cache ------------------------------------------------------------------------------ */
 
-/* Under the mutex: forgets what rests on something revoked meanwhile. */
+/*
+ * Under the mutex: forgets what rests on something that there is news about,
+ * verdicts and CRLs: an older CRL would find the certificate good again.
+ */
 static void catch_up(void)
 {
     unsigned char question[STLS_ID_LEN];
 
     while (seen != mst_epoch()) {
-        if (read_news(++seen, question)) {
-            (void) stls_verdict_cache_drop_question(verdicts, question);
+        if (mst_news_read(++seen, question)) {
+            mst_crl_heard(question);
+            if (verdicts != NULL) {
+                (void) stls_verdict_cache_drop_question(verdicts, question);
+            }
         }
         else {
             seen = mst_epoch();
-            stls_verdict_cache_clear(verdicts);
+            mst_crl_heard(NULL);
+            if (verdicts != NULL) {
+                stls_verdict_cache_clear(verdicts);
+            }
         }
     }
+}
+
+void mst_catch_up(void)
+{
+    apr_thread_mutex_lock(mutex);
+    catch_up();
+    apr_thread_mutex_unlock(mutex);
 }
 
 stls_result *mst_verdict_get1(const unsigned char *key, apr_time_t now_s)
@@ -142,8 +96,8 @@ stls_result *mst_verdict_get1(const unsigned char *key, apr_time_t now_s)
     stls_result *result = NULL;
 
     apr_thread_mutex_lock(mutex);
+    catch_up();
     if (verdicts != NULL) {
-        catch_up();
         result = stls_verdict_cache_get0(verdicts, key, now_s);
         if (result != NULL) {
             result = stls_result_up_ref(result);
@@ -161,12 +115,12 @@ void mst_verdict_put(const unsigned char *key, stls_result *result, apr_uint32_t
     apr_time_t rest;
 
     if (reason != STLS_REASON_OCSP_REVOKED && reason != STLS_REASON_CRL_REVOKED
-        && mst_revoked_since(epoch, result)) {
+        && mst_news_about(epoch, result)) {
         return;
     }
     apr_thread_mutex_lock(mutex);
+    catch_up();
     if (verdicts != NULL) {
-        catch_up();
         (void) stls_verdict_cache_put(verdicts, key, result, now_s);
         /* Made of answers past half their life: nothing newer was to be had, halve the rest. */
         if (stls_result_refresh_at_s(result) <= now_s) {

@@ -391,7 +391,8 @@ typedef struct {
     int conclusive;       /* 1: verified, good or revoked; 0: remember it as a failure only */
     int revoked;          /* 1: drop what rested on an earlier good answer to this question */
     int64_t produced_s;   /* thisUpdate: of two conclusive answers the later is the newer */
-    int64_t use_until_s;  /* the last moment this answer serves, stale_grace_s included */
+    int64_t use_until_s;  /* the last moment this answer serves, stale_grace_s included; 0: it
+                             is of no use at all */
     int64_t refresh_at_s; /* half its life: fetch a newer one in the background from here on */
     int64_t retry_at_s; /* if not conclusive: do not ask again before; 0: it was CACHED, or the
                            failure is this process's own: ask now */

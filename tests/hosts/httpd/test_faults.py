@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.hosts.httpd.conftest import where
-from tests.lab import net
+from tests.lab import crl, net
 from tests.lab.forward_proxy import ForwardProxy
 from tests.lab.httpd import MODULE_ASAN, asan_options, asan_runtime
 from tests.lab.verdicts import ACCEPT, verdict
@@ -59,20 +59,56 @@ def test_total_time_bounds_many_fetches(stage):
     assert_fault(net.get(port), "fetch.timeout", 30)
 
 
-def test_fetches_in_flight_are_bounded(stage):
-    peers = [stage.peer(f"held{n}", ocsp="hold") for n in range(4)]
+@pytest.mark.parametrize("total_ms, expected", [("9000", ACCEPT),
+                                                ("800", ("reject", "fetch.denied"))])
+def test_fetches_in_flight_are_bounded(total_ms, expected, stage):
+    """Those beyond wait for a place until their own time is over, and no place is wasted."""
+    peers = [stage.peer(f"held{n}", ocsp="hold") for n in range(6)]
     stage.open()
-    policy = {"max_fetches_in_flight": "2", "fetch_timeout_ms": "3000"}
-    _, port = stage.front([where(peer, f"/{n}", policy=policy) for n, peer in enumerate(peers)],
-                          threads=8)
-    with ThreadPoolExecutor(4) as pool:
-        pending = [pool.submit(net.get, port, f"/{n}") for n in range(4)]
-        time.sleep(0.7)
+    policy = {"max_fetches_in_flight": "2", "fetch_timeout_ms": "9000", "fetch_total_ms": "9000"}
+    late = {**policy, "fetch_total_ms": total_ms}
+
+    def asked():
+        return sum(stage.responder.count(peer.place) for peer in peers)
+
+    _, port = stage.front([where(peer, f"/{n}", policy=late if n > 1 else policy)
+                           for n, peer in enumerate(peers)], threads=8)
+    with ThreadPoolExecutor(6) as pool:
+        first = [pool.submit(net.get, port, f"/{n}") for n in range(2)]
+        net.wait_until(lambda: asked() == 2, "the first two questions")
+        others = [pool.submit(net.get, port, f"/{n}") for n in range(2, 6)]
+        time.sleep(1.2)
+        assert asked() == 2
         for peer in peers:
             stage.responder.release(peer.place)
-        found = [verdict(one.result(net.PATIENCE_S)) for one in pending]
-    assert sum(stage.responder.count(peer.place) for peer in peers) <= 2
-    assert ("reject", "fetch.denied") in found
+        assert [verdict(one.result(net.PATIENCE_S)) for one in first] == 2 * [ACCEPT]
+        assert [verdict(one.result(net.PATIENCE_S)) for one in others] == 4 * [expected]
+    assert asked() == (6 if expected == ACCEPT else 2)
+    # and nobody has anything against them
+    assert {verdict(net.get(port, f"/{n}")) for n in range(6)} == {ACCEPT}
+
+
+def test_one_responder_does_not_get_every_place(stage):
+    """A silent one has as many questions as there are places, and another one is asked at once."""
+    silent = [stage.peer(f"silent{n}", ocsp="silent") for n in range(4)]
+    with crl.CrlServer() as other:
+        good = stage.peer("good", ocsp="none", extra=[crl.point(other.url("a.crl"))])
+        stage.open()
+        other.files["a.crl"] = crl.build(stage.lab.pki["issuing"])
+        policy = {"max_fetches_in_flight": "4", "fetch_timeout_ms": "6000",
+                  "revocation_scope": "leaf", "short_lived_s": "0"}
+        _, port = stage.front([where(good, "/good", policy=policy)]
+                              + [where(peer, f"/{n}", policy=policy)
+                                 for n, peer in enumerate(silent)], threads=8)
+        with ThreadPoolExecutor(4) as pool:
+            pending = [pool.submit(net.get, port, f"/{n}") for n in range(4)]
+            net.wait_until(lambda: len(stage.responder.hits) >= 3, "the questions")
+            answer = net.get(port, "/good")
+            assert verdict(answer) == ACCEPT
+            assert not any(one.done() for one in pending)
+            for one in pending:
+                assert verdict(one.result(net.PATIENCE_S)) in (("reject", "fetch.timeout"),
+                                                   ("reject", "fetch.denied"))
 
 
 @pytest.mark.parametrize("mpm", ["event", "prefork"])
