@@ -89,7 +89,7 @@ def test_poison_changes_no_verdict(state, stage, redis):
     _, port = in_fleet(stage, redis, [where(peer)])
     answer = net.get(port)
     assert (answer.status, *verdict(answer)) == wanted
-    assert redis.entries()
+    net.wait_until(redis.entries, "the answer to be stored")
     for name, poison in poisons(stage, peer, other).items():
         redis.overwrite(poison)
         front, port = in_fleet(stage, redis, [where(peer)])
