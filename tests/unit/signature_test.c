@@ -46,6 +46,8 @@ static EVP_PKEY *key_of(const char *type, int which)
     return aid_key((size_t)which);
 }
 
+#define WITH_OTHER_MGF1 2 /* instead of the digest's own mask function */
+
 /* By a certificate's way of signing, so that the algorithm is written as CAs write it. */
 static signed_data sign(EVP_PKEY *key, const EVP_MD *md, int is_pss)
 {
@@ -59,7 +61,10 @@ static signed_data sign(EVP_PKEY *key, const EVP_MD *md, int is_pss)
     AID_NEED(EVP_DigestSignInit(ctx, &pkey, md, NULL, key) == 1);
     if (is_pss) {
         AID_NEED(EVP_PKEY_CTX_set_rsa_padding(pkey, RSA_PKCS1_PSS_PADDING) == 1
-                 && EVP_PKEY_CTX_set_rsa_pss_saltlen(pkey, RSA_PSS_SALTLEN_DIGEST) == 1);
+                 && EVP_PKEY_CTX_set_rsa_pss_saltlen(pkey, RSA_PSS_SALTLEN_DIGEST) == 1
+                 && (is_pss == WITH_OTHER_MGF1
+                         ? EVP_PKEY_CTX_set_rsa_mgf1_md(pkey, EVP_sha512()) == 1
+                         : 1));
     }
     AID_NEED(X509_sign_ctx(cert, ctx) > 0);
     X509_get0_signature(NULL, &algorithm, cert);
@@ -71,7 +76,10 @@ static signed_data sign(EVP_PKEY *key, const EVP_MD *md, int is_pss)
     AID_NEED(ctx && EVP_DigestSignInit(ctx, &pkey, md, NULL, key) == 1);
     if (is_pss) {
         AID_NEED(EVP_PKEY_CTX_set_rsa_padding(pkey, RSA_PKCS1_PSS_PADDING) == 1
-                 && EVP_PKEY_CTX_set_rsa_pss_saltlen(pkey, RSA_PSS_SALTLEN_DIGEST) == 1);
+                 && EVP_PKEY_CTX_set_rsa_pss_saltlen(pkey, RSA_PSS_SALTLEN_DIGEST) == 1
+                 && (is_pss == WITH_OTHER_MGF1
+                         ? EVP_PKEY_CTX_set_rsa_mgf1_md(pkey, EVP_sha512()) == 1
+                         : 1));
     }
     AID_NEED(EVP_DigestSign(ctx, out.sig, &out.sig_len, data, sizeof(data)) == 1);
     if (md != NULL) {
@@ -101,6 +109,7 @@ static void good_ones_verify_and_altered_ones_do_not(void **state)
         {"RSA and SHA-256", "RSA", EVP_sha256(), 0},
         {"RSA-PSS and SHA-256", "RSA", EVP_sha256(), 1},
         {"RSA-PSS and SHA-512", "RSA", EVP_sha512(), 1},
+        {"RSA-PSS with SHA-256 and MGF1 with SHA-512", "RSA", EVP_sha256(), WITH_OTHER_MGF1},
         {"Ed25519", "ED25519", NULL, 0},
         {"Ed448", "ED448", NULL, 0},
     };
@@ -208,6 +217,20 @@ static void strength(void **state)
     }
 }
 
+/* The mask function's digest is the one that the parameters name, be the signature's what it may. */
+static void pss_mask_function(void **state)
+{
+    EVP_PKEY *key = key_of("RSA", 0);
+    signed_data usual = sign(key, EVP_sha256(), 1),
+                other = sign(key, EVP_sha256(), WITH_OTHER_MGF1);
+    X509_ALGOR *usual_algorithm = usual.algorithm;
+    (void)state;
+    usual.algorithm = other.algorithm;
+    assert_int_equal(verify(&usual, key), 0);
+    other.algorithm = usual_algorithm;
+    assert_int_equal(verify(&other, key), 0);
+}
+
 /* Parameters that do not decode, or name another mask function, verify nothing. */
 static void pss_parameters(void **state)
 {
@@ -241,6 +264,7 @@ int main(void)
         cmocka_unit_test(key_of_another_type_is_refused),
         cmocka_unit_test(digests),
         cmocka_unit_test(strength),
+        cmocka_unit_test(pss_mask_function),
         cmocka_unit_test(pss_parameters),
         cmocka_unit_test(error_queue_stays_as_it_was),
     };

@@ -116,6 +116,25 @@ EVP_PKEY *aid_key(size_t index)
     return keys[index];
 }
 
+void aid_set_key(size_t index, EVP_PKEY *key)
+{
+    assert_true(index < AID_NUM_KEYS);
+    EVP_PKEY_free(keys[index]);
+    keys[index] = key;
+}
+
+const EVP_MD *aid_digest(const EVP_PKEY *key, const char *name)
+{
+    char only[80];
+    if (EVP_PKEY_get_default_digest_name((EVP_PKEY *)key, only, sizeof(only)) == 2
+        && (only[0] == '\0' || strcmp(only, "UNDEF") == 0)) {
+        return NULL;
+    }
+    const EVP_MD *digest = EVP_get_digestbyname(name);
+    AID_NEED(digest);
+    return digest;
+}
+
 /* "CN=a,O=b"; values hold no comma. */
 static void fill_name(X509_NAME *name, const char *text)
 {
@@ -217,9 +236,8 @@ X509 *aid_make_cert(const aid_cert *spec)
     if (spec->version == 0 || spec->version == 3) {
         add_exts(cert, spec);
     }
-    const EVP_MD *digest = EVP_get_digestbyname(or_else(spec->digest, "SHA256"));
-    AID_NEED(digest);
-    AID_NEED(X509_sign(cert, spec->issuer != NULL ? aid_key(spec->issuer_key) : key, digest));
+    EVP_PKEY *signer = spec->issuer != NULL ? aid_key(spec->issuer_key) : key;
+    AID_NEED(X509_sign(cert, signer, aid_digest(signer, or_else(spec->digest, "SHA256"))));
     aid_keep(free_cert, cert);
     AID_NEED(num_issued < sizeof(issued) / sizeof(issued[0]));
     issued[num_issued].cert = cert;

@@ -62,6 +62,10 @@ typedef struct {
 #define AID_NUM_KEYS 16 /* EC P-256, made once per process */
 
 EVP_PKEY *aid_key(size_t index);
+/* Another key in its place, until aid_end(); owned. Before anything is made with it. */
+void aid_set_key(size_t index, EVP_PKEY *key);
+/* The digest of this name; NULL for keys that hash by themselves. */
+const EVP_MD *aid_digest(const EVP_PKEY *key, const char *name);
 
 /*
  * Extensions are given as in openssl.cnf, "DER:..." included.  NULL is the

@@ -97,8 +97,7 @@ static OCSP_BASICRESP *make_basic(const aid_ocsp *spec)
     int is_own_key = X509_check_private_key(signer, key);
     if (is_own_key) {
         AID_NEED(OCSP_basic_sign(basic, signer, key,
-                                 EVP_get_digestbyname(or_else(spec->digest, "SHA256")), NULL,
-                                 flags));
+                                 aid_digest(key, or_else(spec->digest, "SHA256")), NULL, flags));
     } else {
         /* A forger signs in another's name, which OCSP_basic_sign() refuses. */
         X509 *forged = X509_dup(signer);

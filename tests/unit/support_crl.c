@@ -72,8 +72,8 @@ aid_bytes aid_make_crl(const aid_crl *spec)
     if (spec->shape != NULL) {
         spec->shape(crl);
     }
-    const EVP_MD *digest = EVP_get_digestbyname(spec->digest != NULL ? spec->digest : "SHA256");
-    AID_NEED(digest && X509_CRL_sign(crl, aid_key(key), digest));
+    const EVP_MD *digest = aid_digest(aid_key(key), spec->digest != NULL ? spec->digest : "SHA256");
+    AID_NEED(X509_CRL_sign(crl, aid_key(key), digest));
     int len = i2d_X509_CRL(crl, &der);
     AID_NEED(len > 0);
     aid_bytes out = keep(der, (size_t)len);
