@@ -102,12 +102,36 @@ static void trap_17_trailing_dots(void **state)
     static const row rows[] = {
         {"DNS:a.example.com", NULL, "a.example.com.", 0},
         {"DNS:a.example.com", NULL, ".", MALFORMED},
+        {"DNS:192.0.2.1,IP:192.0.2.1", NULL, "192.0.2.1.", MALFORMED},
+        {"DNS:a.example.com", NULL, "[a.example.com]", MALFORMED},
+        {"DNS:a.example.com", NULL, "[a.example.com.]", MALFORMED},
+        {"DNS:192.0.2.1,IP:192.0.2.1", NULL, "[192.0.2.1]", MALFORMED},
+        {"DNS:192.0.2.1,IP:192.0.2.1", NULL, "[192.0.2.1.]", MALFORMED},
         {"DNS:a.example.com", NULL, ".a.example.com", MALFORMED},
         {"DNS:a.example.com", NULL, "a..example.com", MALFORMED},
         {"DNS:a.example.com.", NULL, "a.example.com", MISMATCH},
     };
     (void)state;
     JUDGE(rows, "revocation=off");
+}
+
+/* What the extension says cannot be told, so that the common name is no substitute for it. */
+static void cn_beside_an_undecodable_san(void **state)
+{
+    stls_policy *policy = aid_policy("name_cn_fallback=on", NULL);
+    aid_cert spec = aid_leaf_spec();
+    (void)state;
+    spec.san = "";
+    X509 *without = aid_make_cert(&spec);
+    assert_int_equal(stls_name_covers(policy, without, STLS_NAME_DNS, LEAF_NAME), 1);
+    spec.san = "DER:0500";
+    X509 *undecodable = aid_make_cert(&spec);
+    assert_int_equal(stls_name_covers(policy, undecodable, STLS_NAME_DNS, LEAF_NAME), 0);
+    spec.san = "DER:3000";
+    X509 *twice = aid_make_cert(&spec);
+    int at = X509_get_ext_by_NID(twice, NID_subject_alt_name, -1);
+    AID_NEED(at >= 0 && X509_add_ext(twice, X509_get_ext(twice, at), -1));
+    assert_int_equal(stls_name_covers(policy, twice, STLS_NAME_DNS, LEAF_NAME), 0);
 }
 
 static void addresses(void **state)
@@ -347,6 +371,7 @@ int main(void)
         cmocka_unit_test(dns_names),
         cmocka_unit_test(trap_17_wildcards),
         cmocka_unit_test(trap_17_trailing_dots),
+        cmocka_unit_test(cn_beside_an_undecodable_san),
         cmocka_unit_test(addresses),
         cmocka_unit_test(trap_17_address_as_dns_name),
         cmocka_unit_test(trap_17_cn_beside_san),

@@ -1,7 +1,9 @@
 #include "support.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
+#include <openssl/ec.h>
 #include <openssl/rsa.h>
 
 typedef struct {
@@ -428,18 +430,20 @@ static void other_paths_are_bounded(void **state)
     aid_case c = {.policy = "revocation=off max_chain_len=100", .certs = crowd};
     assert_case("a crowd of twins", &c, STLS_REJECT, STLS_REASON_CHAIN_BAD_SIGNATURE);
 
-    /* Twenty certificates of one name and key, each of which may have issued every other. */
-    aid_cert one = {.subject = "CN=Ring,O=Lab", .key = 6, .is_ca = 1, .issuer_key = 6};
-    X509 *first = aid_make_cert(&one);
+    /* Two CAs that have issued one another ten times, in every order that can be thought of. */
+    aid_cert one = {.subject = "CN=Ring,O=Lab", .key = 6, .is_ca = 1, .key_id = ""};
+    aid_cert other = {.subject = "CN=Other Ring,O=Lab", .key = 7, .is_ca = 1, .key_id = ""};
+    X509 *first = aid_make_cert(&one), *second = aid_make_cert(&other);
     aid_cert leaf = aid_leaf_spec();
-    leaf.issuer = first;
+    leaf.issuer = other.issuer = first;
     leaf.issuer_key = 6;
+    other.issuer_key = 6;
+    one.issuer = second;
+    one.issuer_key = 7;
     sk_X509_push(ring, aid_make_cert(&leaf));
-    one.issuer = first;
-    one.own_key_id = "";
-    one.key_id = "";
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 10; i++) {
         sk_X509_push(ring, aid_make_cert(&one));
+        sk_X509_push(ring, aid_make_cert(&other));
     }
     c.certs = ring;
     assert_int_equal(stls_result_verdict(aid_judge(&c)), STLS_REJECT);
@@ -540,6 +544,96 @@ static void anchor_is_not_held_to_the_profile(void **state)
     }
 }
 
+static aid_case under_root(X509 *root)
+{
+    aid_cert inter = inter_spec();
+    inter.issuer = root;
+    inter.issuer_key = 5;
+    return (aid_case){.policy = "revocation=off",
+                      .certs = with_inter(&inter),
+                      .anchors = aid_anchors(root, NULL)};
+}
+
+/* What an anchor is not excused from: to be no CA, and a curve of its own making. */
+static void anchor_that_is_no_ca(void **state)
+{
+    aid_cert spec = {.subject = "CN=No CA,O=Lab", .key = 5, .is_ca = 1};
+    spec.basic_constraints = "critical,CA:FALSE";
+    (void)state;
+    aid_case c = under_root(aid_make_cert(&spec));
+    assert_case("version 3", &c, STLS_REJECT, STLS_REASON_CHAIN_CONSTRAINT);
+    c.policy = "revocation=off x509_strict=off";
+    assert_case("without the profile", &c, STLS_REJECT, STLS_REASON_CHAIN_CONSTRAINT);
+}
+
+/* CVE-2020-0601: whoever names the curve's parameters chooses the private key. */
+static void anchor_with_explicit_curve(void **state)
+{
+    EVP_PKEY *key = NULL;
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_id(EVP_PKEY_EC, NULL);
+    aid_cert spec = {.subject = "CN=Explicit,O=Lab", .key = 5, .is_ca = 1};
+    (void)state;
+    AID_NEED(ctx && EVP_PKEY_keygen_init(ctx) == 1
+             && EVP_PKEY_CTX_set_ec_paramgen_curve_nid(ctx, NID_X9_62_prime256v1) == 1
+             && EVP_PKEY_CTX_set_ec_param_enc(ctx, OPENSSL_EC_EXPLICIT_CURVE) == 1
+             && EVP_PKEY_keygen(ctx, &key) == 1);
+    EVP_PKEY_CTX_free(ctx);
+    aid_set_key(5, key);
+    aid_case c = under_root(aid_make_cert(&spec));
+    assert_case("explicit parameters", &c, STLS_REJECT, STLS_REASON_CHAIN_PROFILE);
+}
+
+/* "PREFIX0.example.com,PREFIX1.example.com,..." */
+static char *many(const char *first, const char *prefix, int num)
+{
+    char *text = malloc(strlen(first) + (size_t)num * 40);
+    if (text == NULL) {
+        abort();
+    }
+    size_t used = (size_t)sprintf(text, "%s", first);
+    for (int i = 0; i < num; i++) {
+        used += (size_t)sprintf(text + used, ",%sn%d.example.com", prefix, i);
+    }
+    aid_keep(free, text);
+    return text;
+}
+
+/* OpenSSL stops where names times constraints exceed its bound: that must not pass for fine. */
+static void too_many_names_and_constraints(void **state)
+{
+    aid_cert inter = inter_spec(), leaf = aid_leaf_spec();
+    inter.name_constraints = many("critical,excluded;DNS:other.example.com", "excluded;DNS:x.",
+                                  1100);
+    leaf.issuer = aid_make_cert(&inter);
+    leaf.issuer_key = inter.key;
+    leaf.san = many("DNS:" LEAF_NAME, "DNS:", 1000);
+    aid_case c = {.policy = "revocation=off max_chain_bytes=1000000",
+                  .certs = aid_stack(aid_make_cert(&leaf), leaf.issuer, NULL)};
+    (void)state;
+    assert_case("a million comparisons", &c, STLS_REJECT, STLS_REASON_CHAIN_CONSTRAINT);
+}
+
+/* Only a certificate that is valid is taken for its own sake. */
+static void pinned_is_valid(void **state)
+{
+    aid_cert spec = aid_leaf_spec();
+    spec.issuer = NULL;
+    X509 *pinned = aid_make_cert(&spec);
+    spec.not_after_s = NOW_S - 1;
+    X509 *expired = aid_make_cert(&spec);
+    aid_case c = {.certs = aid_stack(pinned, NULL), .anchors = aid_anchors(pinned, NULL)};
+    (void)state;
+    assert_case("pinned", &c, STLS_ACCEPT, STLS_REASON_NONE);
+    assert_int_equal(stls_result_is_pinned(aid_judge(&c)), 1);
+    c.anchors = aid_usual_anchors();
+    assert_int_equal(stls_result_is_pinned(aid_judge(&c)), 0);
+    c = (aid_case){.certs = aid_stack(expired, NULL), .anchors = aid_anchors(expired, NULL)};
+    assert_case("expired", &c, STLS_REJECT, STLS_REASON_CHAIN_EXPIRED);
+    assert_int_equal(stls_result_is_pinned(aid_judge(&c)), 0);
+    c.policy = "mode=report";
+    assert_int_equal(stls_result_is_pinned(aid_judge(&c)), 0);
+}
+
 static void old_versions_below_the_anchor(void **state)
 {
     aid_cert inter = inter_spec();
@@ -601,6 +695,10 @@ int main(void)
         cmocka_unit_test(what_was_found_before_stays),
         cmocka_unit_test(profile),
         cmocka_unit_test(anchor_is_not_held_to_the_profile),
+        cmocka_unit_test(anchor_that_is_no_ca),
+        cmocka_unit_test(anchor_with_explicit_curve),
+        cmocka_unit_test(too_many_names_and_constraints),
+        cmocka_unit_test(pinned_is_valid),
         cmocka_unit_test(old_versions_below_the_anchor),
         cmocka_unit_test(all_defects_are_found),
         cmocka_unit_test(verdict_ends_with_the_first_certificate),

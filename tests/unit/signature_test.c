@@ -140,6 +140,20 @@ static void good_ones_verify_and_altered_ones_do_not(void **state)
     }
 }
 
+/* Beyond the bound not even a good signature verifies. */
+static void operations_are_counted(void **state)
+{
+    signed_data s = sign(aid_key(0), EVP_sha256(), 0);
+    stls_work work = {.left = 1};
+    (void)state;
+    for (int is_exceeded = 0; is_exceeded <= 1; is_exceeded++) {
+        assert_int_equal(stls_signature_verify(&work, s.algorithm, aid_key(0), s.sig, s.sig_len,
+                                               s.digest, data, sizeof(data)),
+                         !is_exceeded);
+        assert_int_equal(work.is_exceeded, is_exceeded);
+    }
+}
+
 /* The algorithm says ECDSA, the key is RSA: whatever the signature, that is none. */
 static void key_of_another_type_is_refused(void **state)
 {
@@ -261,6 +275,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_ones_verify_and_altered_ones_do_not),
+        cmocka_unit_test(operations_are_counted),
         cmocka_unit_test(key_of_another_type_is_refused),
         cmocka_unit_test(digests),
         cmocka_unit_test(strength),
