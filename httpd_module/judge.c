@@ -401,6 +401,13 @@ void mst_set_env(request_rec *r, stls_role role, stls_result *result)
     apr_table_setn(env, name[2], apr_pstrmemdup(r->pool, report, len));
 }
 
+void mst_set_env_reason(request_rec *r, stls_reason reason)
+{
+    apr_table_setn(r->subprocess_env, "STRICT_TLS_VERDICT", "reject");
+    apr_table_setn(r->subprocess_env, "STRICT_TLS_REASON", stls_reason_id(reason));
+    apr_table_unset(r->subprocess_env, "STRICT_TLS_REPORT");
+}
+
 static void count(const mst_runtime *rt, mst_counter backend, mst_counter client)
 {
     mst_count(rt->role == STLS_ROLE_CLIENT ? client : backend);

@@ -149,6 +149,9 @@ static int scheme_handler(request_rec *r, proxy_worker *worker, proxy_server_con
     rq->rt = runtime_of(r, worker, url);
     rc = run_handlers(rq, worker, conf, url, proxyhost, proxyport);
     if (rq->rejected && rc != OK && rc != DONE && rc != SUSPENDED) {
+        if (worker->balancer != NULL) {
+            mst_member_note(worker->s, rq->reason);
+        }
         rq->remote_rejected = is_remote;
         return rejection(r, is_remote);
     }
@@ -157,15 +160,30 @@ static int scheme_handler(request_rec *r, proxy_worker *worker, proxy_server_con
     return rc;
 }
 
-/* mod_proxy's own failure codes are made 502 when the last thing was a rejection. */
+/*
+ * mod_proxy's own failure codes are made 502 when the last thing was a rejection, or no member of a
+ * balancer is left because of rejections before.
+ */
 static int request_status(int *status, request_rec *r)
 {
     mst_request *rq = request_of(r);
 
-    if (rq != NULL && rq->rejected && *status >= HTTP_INTERNAL_SERVER_ERROR) {
+    if (*status < HTTP_INTERNAL_SERVER_ERROR) {
+        return OK;
+    }
+    if (rq != NULL ? rq->rejected : *status == HTTP_SERVICE_UNAVAILABLE && mst_member_explain(r)) {
         *status = HTTP_BAD_GATEWAY;
     }
     return OK;
+}
+
+/* The thread's request was refused its connection. */
+static void reject_request(const stls_result *result)
+{
+    if (current != NULL) {
+        current->rejected = 1;
+        current->reason = result ? stls_result_reason(result) : STLS_REASON_INTERNAL_MEMORY;
+    }
 }
 
 /* ---- pooled connections -------------------------------------------------------------------- */
@@ -245,6 +263,7 @@ static int bind_outgoing(conn_rec *c, ap_conf_vector_t *dir_conf, int enable_ssl
         c->aborted = 1;
         c->keepalive = AP_CONN_CLOSE;
         current->rejected = 1;
+        current->reason = STLS_REASON_SESSION_UNVERIFIED;
         return DECLINED;
     }
     conn->user = current;
@@ -255,6 +274,16 @@ static int bind_outgoing(conn_rec *c, ap_conf_vector_t *dir_conf, int enable_ssl
 }
 
 /* ---- handshakes -------------------------------------------------------------------------------- */
+
+static void record(mst_conn *conn)
+{
+    mst_record(conn, conn->result, current ? current->r : NULL);
+    if (conn->member != NULL) {
+        mst_member_note(conn->member, conn->state == MST_ACCEPTED_PEER ? STLS_REASON_NONE
+                        : conn->result ? stls_result_reason(conn->result)
+                                       : STLS_REASON_INTERNAL_MEMORY);
+    }
+}
 
 /* As OpenSSL does it without a callback. */
 static int stock_verify(X509_STORE_CTX *store)
@@ -300,10 +329,8 @@ static int verify(X509_STORE_CTX *store, void *data)
             }
         }
         conn->state = MST_REJECTED_PEER;
-        mst_record(conn, conn->result, current ? current->r : NULL);
-        if (current != NULL) {
-            current->rejected = 1;
-        }
+        record(conn);
+        reject_request(conn->result);
         X509_STORE_CTX_set_error(store, err);
         return 0;
     }
@@ -340,6 +367,28 @@ static void set_sni(conn_rec *c, SSL *ssl, const char *name)
     (void) SSL_set_tlsext_host_name(ssl, (char *) name);
 }
 
+void mst_prepare(mst_conn *conn)
+{
+    const mst_runtime *rt = conn->rt;
+    SSL *ssl = conn->ssl;
+
+    if (!conn->wants_stock) {
+        SSL_set_verify(ssl, rt && !rt->report ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
+    }
+    if (rt == NULL) {
+        return;
+    }
+    if (conn->name != NULL && !rt->report) {
+        /* the core judges the name; mod_ssl's own comparison knows no reason */
+        set_sni(conn->c, ssl, conn->name);
+        apr_table_unset(conn->c->notes, "proxy-request-hostname");
+    }
+    (void) SSL_set_session(ssl, NULL);
+    SSL_set_options(ssl, SSL_OP_NO_RENEGOTIATION);
+    SSL_set_max_cert_list(ssl, (long) rt->max_cert_list);
+    SSL_set_tlsext_status_type(ssl, TLSEXT_STATUSTYPE_ocsp);
+}
+
 static int pre_handshake(conn_rec *c, SSL *ssl, int is_proxy)
 {
     mst_conn *conn;
@@ -354,30 +403,18 @@ static int pre_handshake(conn_rec *c, SSL *ssl, int is_proxy)
         conn = conn_of(c);
     }
     conn->is_prepared = 1;
+    conn->ssl = ssl;
+    conn->wants_stock = SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE;
     ap_add_input_filter(FILTER, conn, NULL, c);
-    if (conn->rt == NULL) {
-        return OK;
-    }
     conn->name = current ? current->name : apr_table_get(c->notes, "proxy-request-hostname");
-    if (conn->name == NULL && current == NULL) {
-        conn->rt = mst_get_nameless(conn->rt);
-    }
     if (conn->name != NULL) {
         conn->name = apr_pstrdup(c->pool, conn->name);
-        if (!conn->rt->report) {
-            /* the core judges the name; mod_ssl's own comparison knows no reason */
-            set_sni(c, ssl, conn->name);
-            apr_table_unset(c->notes, "proxy-request-hostname");
-        }
     }
-    conn->wants_stock = SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE;
-    if (!conn->wants_stock && !conn->rt->report) {
-        SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+    else if (current == NULL) {
+        mst_member_watch(conn);
+        conn->rt = conn->rt ? mst_get_nameless(conn->rt) : NULL;
     }
-    (void) SSL_set_session(ssl, NULL);
-    SSL_set_options(ssl, SSL_OP_NO_RENEGOTIATION);
-    SSL_set_max_cert_list(ssl, (long) conn->rt->max_cert_list);
-    SSL_set_tlsext_status_type(ssl, TLSEXT_STATUSTYPE_ocsp);
+    mst_prepare(conn);
     return OK;
 }
 
@@ -398,14 +435,12 @@ static int post_handshake(conn_rec *c, SSL *ssl)
     if (conn->state == MST_NEW) {
         conn->state = verdict == STLS_ACCEPT || conn->rt->report ? MST_ACCEPTED_PEER
                                                                  : MST_REJECTED_PEER;
-        mst_record(conn, conn->result, current ? current->r : NULL);
+        record(conn);
     }
     if (conn->state == MST_ACCEPTED_PEER) {
         return OK;
     }
-    if (current != NULL) {
-        current->rejected = 1;
-    }
+    reject_request(conn->result);
     return HTTP_BAD_GATEWAY;
 }
 
@@ -420,9 +455,7 @@ static int pre_connection(conn_rec *c, void *csd)
     }
     ap_log_cerror(APLOG_MARK, APLOG_ERR, 0, c, STLSLOGNO(6)
                   "strict-tls: the backend's TLS is not mod_ssl's and cannot be judged");
-    if (current != NULL) {
-        current->rejected = 1;
-    }
+    reject_request(NULL);
     return HTTP_BAD_GATEWAY;
 }
 
@@ -436,6 +469,9 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     }
     mst_refresh_post_config(pconf, s);
     if (mst_news_post_config(pconf, s) != OK || mst_verdict_post_config(pconf, s) != OK) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (mst_member_post_config(pconf, s) != OK) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (mst_own_post_config(pconf, s) != OK || mst_peers_post_config(pconf, s) != OK) {
@@ -487,6 +523,7 @@ static void register_hooks(apr_pool_t *p)
     }
     /* outside mod_ssl's filter */
     ap_register_input_filter(FILTER, look, NULL, AP_FTYPE_CONNECTION + 1);
+    mst_member_register();
     mst_client_register(p);
     mst_status_register(p);
 }

@@ -368,7 +368,8 @@ typedef struct mst_request {
     struct mst_request *outer; /* of this thread */
     const char *name;          /* the backend's */
     mst_runtime *rt;           /* it is to be judged by this; NULL: by nothing */
-    int rejected; /* in this attempt */
+    int rejected;              /* in this attempt */
+    stls_reason reason;        /* why */
     int running;
     int remote_rejected; /* behind a forward proxy, in this round of mod_proxy's attempts */
     int remote_failed;   /* likewise, or it could not be used */
@@ -385,6 +386,8 @@ typedef struct {
 /* One connection to a backend, or of a client. */
 typedef struct {
     conn_rec *c;
+    SSL *ssl;
+    const void *member; /* of a balancer, that this is a health check of; NULL: none */
     mst_runtime *rt; /* it was judged by this, or nothing is asked: NULL */
     const char *name;
     mst_state state;
@@ -430,6 +433,24 @@ void mst_conn_clear(mst_conn *conn);
 /* Tells the request, if there is one, and the error log unless there is nothing to tell. */
 void mst_record(mst_conn *conn, stls_result *result, request_rec *r);
 void mst_set_env(request_rec *r, stls_role role, stls_result *result);
+/* A backend's rejection that is known by its reason only. */
+void mst_set_env_reason(request_rec *r, stls_reason reason);
+
+/* ---- mod_strict_tls.c --------------------------------------------------------- */
+
+/* Makes its TLS as its policy and name want it, before the handshake. */
+void mst_prepare(mst_conn *conn);
+
+/* ---- member.c: members of balancers --------------------------------------------- */
+
+int mst_member_post_config(apr_pool_t *pconf, server_rec *s);
+/* What became of a member (its proxy_worker_shared). */
+void mst_member_note(const void *member, stls_reason reason);
+/* 1: none of the balancer's members can be used, and the request was told why. */
+int mst_member_explain(request_rec *r);
+/* Finds out about whom a health check is when it writes its request. */
+void mst_member_watch(mst_conn *conn);
+void mst_member_register(void);
 
 /* ---- refresh.c: newer answers ahead of time ---------------------------------- */
 

@@ -320,28 +320,6 @@ def test_balancer_without_a_good_member(stage):
     assert (answer.status, *verdict(answer)) == (502, "reject", "chain.incomplete")
 
 
-@pytest.mark.parametrize("fields, healthy", [({}, True), ({"serve": "leaf"}, False)],
-                         ids=["good", "bad"])
-def test_health_checks(fields, healthy, stage):
-    """mod_proxy_hcheck's own connections are judged by all but the name, which it does not tell."""
-    peer = stage.peer("checked", **fields)
-    stage.open()
-    url = httpd_fronts.url_of(peer, NAME)
-    lines = f"StrictTLS on\nStrictTLSTrustedCertificate {peer.trust}\nStrictTLSFetchDeny none\n"
-    front, port = stage.front([
-        f"<Proxy balancer://pool>\nBalancerMember {url} hcmethod=GET hcuri=/ hcinterval=1 "
-        "hcfails=1 hcpasses=1\n</Proxy>\nProxyPass / balancer://pool/\n"],
-        main=lines, modules=("proxy_balancer", "lbmethod_byrequests", "proxy_hcheck"),
-        level="debug")
-    net.wait_until(lambda: "Health check" in front.errors(), "a health check")
-    if healthy:
-        assert net.get(port).status == 200
-        assert {line.word for line in front.verdicts()} == {"accept"}
-    else:
-        net.wait_until(front.verdicts, "its verdict")
-        assert {line.reason for line in front.verdicts()} == {"chain.incomplete"}
-
-
 # ---- after the verdict ----------------------------------------------------------
 
 
