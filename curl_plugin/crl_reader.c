@@ -55,31 +55,59 @@ static unsigned char *read_all(int fd, size_t len)
     return bytes;
 }
 
-static stls_crl_file *decode(unsigned char *bytes, size_t len, stls_error *err)
+/* `will_pass`: it failed for lack of memory, not for what is in the file. */
+static stls_crl_file *decode(unsigned char *bytes, size_t len, stls_error *err, int *will_pass)
 {
     stls_crl_file *file = stls_crl_file_new(NULL, bytes, len, free);
     stls_crl_state state = STLS_CRL_FAILED;
 
     if (file == NULL) {
         snprintf(err->text, sizeof(err->text), "out of memory");
+        *will_pass = 1;
         return NULL;
     }
     do {
         state = stls_crl_file_step(file, SIZE_MAX / 2, err);
     } while (state == STLS_CRL_MORE);
     if (state != STLS_CRL_DONE) {
+        *will_pass = stls_crl_file_lacks_memory(file);
         stls_crl_file_free(file);
         file = NULL;
     }
     return file;
 }
 
+static stls_crl_file *read_file(int fd, size_t len, stls_error *err, int *will_pass)
+{
+    unsigned char *bytes = read_all(fd, len);
+
+    if (bytes == NULL) {
+        snprintf(err->text, sizeof(err->text), "%s", strerror(errno));
+        *will_pass = 1;
+        return NULL;
+    }
+    return decode(bytes, len, err, will_pass);
+}
+
+/* Once per cause, however often it is tried again. */
+static void tell(const known_file *known, const stls_error *err)
+{
+    char text[1024];
+
+    if (known->file != NULL && stls_curl_on_warning != NULL
+        && strcmp(known->err.text, err->text) != 0) {
+        snprintf(text, sizeof(text), "crl_file '%.400s': %.300s: the CRLs read before stay",
+                 known->path, err->text);
+        stls_curl_on_warning(text);
+    }
+}
+
 /* Reads it if it has changed; `err` stays empty where it was read or had not. */
 static void refresh(known_file *known, stls_error *err)
 {
     struct stat now;
-    unsigned char *bytes = NULL;
     stls_crl_file *file = NULL;
+    int will_pass = 0; /* tried again next time, changed or not */
 
     /* A FIFO would wait for somebody to write. */
     int fd = open(known->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -93,25 +121,17 @@ static void refresh(known_file *known, stls_error *err)
         *err = known->err;
         goto done;
     }
-    known->seen = now;
-    known->is_seen = 1;
     if (err->text[0] == '\0') {
-        bytes = read_all(fd, (size_t)now.st_size);
-        if (bytes == NULL) {
-            snprintf(err->text, sizeof(err->text), "%s", strerror(errno));
-        } else {
-            file = decode(bytes, (size_t)now.st_size, err);
-        }
+        file = read_file(fd, (size_t)now.st_size, err, &will_pass);
     }
+    known->seen = now;
+    known->is_seen = !will_pass;
     if (file != NULL) {
         stls_crl_file_free(known->file);
         known->file = file;
         err->text[0] = '\0';
-    } else if (known->file != NULL && stls_curl_on_warning != NULL) {
-        char text[1024];
-        snprintf(text, sizeof(text), "crl_file '%.400s': %.300s: the CRLs read before stay",
-                 known->path, err->text);
-        stls_curl_on_warning(text);
+    } else {
+        tell(known, err);
     }
     known->err = *err;
 done:

@@ -1,11 +1,15 @@
 #include "fetch.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <openssl/evp.h>
+#include <openssl/rand.h>
 
 #include "plugin.h"
 
@@ -19,6 +23,7 @@ typedef struct {
     const char *denied; /* class of the address */
     int has_proxy;
     int proxy_port;
+    int is_local; /* this process itself has not enough of something */
     stls_curl_fetched *fetched;
 } transfer;
 
@@ -77,7 +82,37 @@ static curl_socket_t open_socket(void *data, curlsocktype purpose, struct curl_s
             return CURL_SOCKET_BAD;
         }
     }
-    return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+    int fd = socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+    /* A family that this machine does not have is no lack: there is another address. */
+    of->is_local |= fd < 0 && errno != EAFNOSUPPORT && errno != EPROTONOSUPPORT;
+    return fd;
+}
+
+void stls_curl_flight_of(const stls_fetch *want, unsigned char flight[STLS_ID_LEN])
+{
+    static const char *const names[] = {"http_proxy", "all_proxy", "ALL_PROXY", "no_proxy",
+                                        "NO_PROXY"};
+    EVP_MD_CTX *md = NULL;
+    int ok = 1;
+
+    memcpy(flight, want->flight, STLS_ID_LEN);
+    for (unsigned char i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const char *value = getenv(names[i]);
+        if (value == NULL || value[0] == '\0') {
+            continue;
+        }
+        if (md == NULL) {
+            md = EVP_MD_CTX_new();
+            ok = md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL)
+                 && EVP_DigestUpdate(md, want->flight, STLS_ID_LEN);
+        }
+        ok = ok && EVP_DigestUpdate(md, &i, 1) && EVP_DigestUpdate(md, value, strlen(value) + 1);
+    }
+    if (md != NULL && !(ok && EVP_DigestFinal_ex(md, flight, NULL))) {
+        memset(flight, 0, STLS_ID_LEN);
+        (void)RAND_bytes(flight, STLS_ID_LEN); /* nobody else's */
+    }
+    EVP_MD_CTX_free(md);
 }
 
 /* ---- what comes back ------------------------------------------------------------------ */
@@ -97,6 +132,7 @@ static size_t receive(char *bytes, size_t size, size_t num, void *data)
                                                             : fetched->bytes_len + len;
         unsigned char *grown = realloc(fetched->bytes, cap);
         if (grown == NULL) {
+            of->is_local = 1;
             return 0;
         }
         fetched->bytes = grown;
@@ -151,29 +187,50 @@ static void fail(stls_curl_fetched *fetched, stls_fetch_outcome outcome, const c
     }
 }
 
+/*
+ * What libcurl tells as a name that is not found, or a host that is not there,
+ * may be a lack of descriptors or threads here: it does not tell those apart.
+ */
+static int is_lack(CURLcode code, const transfer *of)
+{
+    if (of->is_local || code == CURLE_OUT_OF_MEMORY || code == CURLE_FAILED_INIT
+        || code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL
+        || strstr(of->fetched->detail, "thread failed to start") != NULL) {
+        return 1;
+    }
+    if (code != CURLE_COULDNT_RESOLVE_HOST && code != CURLE_COULDNT_RESOLVE_PROXY
+        && code != CURLE_COULDNT_CONNECT) {
+        return 0;
+    }
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int is_lacking = fd < 0 && errno != EAFNOSUPPORT;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return is_lacking;
+}
+
 static void conclude(CURL *curl, CURLcode code, const transfer *of)
 {
     stls_curl_fetched *fetched = of->fetched;
-    long http_status = 0, num_connects = 0;
+    long http_status = 0;
     char text[64];
 
     if (fetched->detail[0] == '\0' && code != CURLE_OK) {
         snprintf(fetched->detail, sizeof(fetched->detail), "%s", curl_easy_strerror(code));
     }
-    (void)curl_easy_getinfo(curl, CURLINFO_NUM_CONNECTS, &num_connects);
     if (of->denied != NULL) {
         snprintf(text, sizeof(text), "the address is %s", of->denied);
         fail(fetched, STLS_FETCH_DENIED, text);
     } else if (of->is_too_large || code == CURLE_FILESIZE_EXCEEDED) {
         fail(fetched, STLS_FETCH_TOO_LARGE, "more bytes than the policy allows");
+    } else if (code != CURLE_OK && is_lack(code, of)) {
+        fail(fetched, STLS_FETCH_LOCAL, NULL);
     } else if (code == CURLE_OPERATION_TIMEDOUT) {
         fail(fetched, STLS_FETCH_TIMEOUT, NULL);
     } else if (code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_RESOLVE_PROXY
                || code == CURLE_COULDNT_CONNECT) {
         fail(fetched, STLS_FETCH_NETWORK, NULL);
-    } else if (num_connects == 0
-               && (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT)) {
-        fail(fetched, STLS_FETCH_DENIED, NULL);
     } else if (code != CURLE_OK) {
         fail(fetched, STLS_FETCH_HTTP, NULL);
     } else if (curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http_status) != CURLE_OK
@@ -253,7 +310,7 @@ void stls_curl_fetch(const stls_fetch *want, const stls_policy *policy, stls_cur
     headers = header_list(want);
     find_proxy(&of);
     if (curl == NULL || !set_up(curl, want, limit_ms, headers, &of)) {
-        fail(fetched, STLS_FETCH_NETWORK, "the request could not be made");
+        fail(fetched, STLS_FETCH_LOCAL, "the request could not be made: out of memory");
     } else {
         conclude(curl, curl_easy_perform(curl), &of);
     }

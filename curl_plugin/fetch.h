@@ -22,6 +22,9 @@ typedef enum { STLS_CURL_BODY_DER, STLS_CURL_BODY_ANY } stls_curl_body;
 void stls_curl_fetch(const stls_fetch *want, const stls_policy *policy, stls_curl_body body,
                      long limit_ms, stls_curl_fetched *fetched);
 
+/* The core's flight and the HTTP proxy that is asked through: what failed there may work elsewhere. */
+void stls_curl_flight_of(const stls_fetch *want, unsigned char flight[STLS_ID_LEN]);
+
 void stls_curl_fetched_free(stls_curl_fetched *fetched);
 
 #endif

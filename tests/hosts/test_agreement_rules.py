@@ -22,11 +22,8 @@ LEAF = {"revocation_scope": "leaf", "short_lived_s": "0", "clock_skew_s": "0",
 
 # Not yet true; a host that mends one takes it off this list.
 PENDING = {
-    "test_a_fetch_cut_short_is_remembered_for_nobody_else[curl]",
-    "test_an_answer_that_settles_nothing_is_remembered[curl]",
     "test_too_many_fetches_are_nobodys_fault[soft-nginx]",
     "test_too_many_fetches_are_nobodys_fault[soft-stream]",
-    "test_what_was_left_of_the_total_is_remembered_for_nobody[curl]",
 }
 
 

@@ -128,6 +128,7 @@ PEERS = {
     "silent": {"ocsp": "silent"},
     "late": {"ocsp": "late"},
     "held": {"ocsp": "hold"},
+    "busy": {"ocsp": "try_later"},
     "good_ip": {"sans": ("127.0.0.1",)},
     "bad_ip": {"sans": ("127.0.0.1",), "serve": "leaf"},
     "other_ip": {"sans": ("127.0.0.2",)},

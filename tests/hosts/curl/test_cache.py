@@ -83,6 +83,44 @@ def test_nobody_waits_for_one_that_is_gone(peers, curls):
     assert responder.count(peer.place) == 3
 
 
+def test_what_failed_in_a_proxy_is_not_remembered_without(peers, curls):
+    for _ in range(2):
+        code, reason, _ = ask(curls, peers.good, env={"http_proxy": f"http://{net.HOST}:1"})
+        assert (code, reason) == (60, "fetch.network")
+    assert ask(curls, peers.good)[:2] == (0, "none")
+
+
+def test_an_answer_that_settles_nothing_is_waited_for(peers, curls):
+    """By many at once: one of them asks."""
+    peers.responder.forget()
+    with ThreadPoolExecutor(10) as pool:
+        done = list(pool.map(lambda _: curls.run(
+            [STRICT_CURL, *curls.curl_words(peers.busy)],
+            environment(curls.folder, STRICT_TLS_POLICY=policy_text())), range(10)))
+    assert {one.returncode for one in done} == {60}
+    assert all("reason=ocsp.error_status " in one.stderr for one in done)
+    assert peers.responder.count(peers.busy.place) == 1
+
+
+@pytest.mark.parametrize("policy", [{"revocation": "soft"}, {"ocsp_network_error": "tolerate"}])
+def test_want_of_descriptors_is_no_network_failure(policy, peers, curls):
+    """However few there are, nobody is accepted without having asked, and nothing is remembered."""
+    accepted = refused = 0
+    policy = {**policy, "revocation_scope": "leaf"}
+    for limit in range(4, 24):
+        shutil.rmtree(cache_of(curls), ignore_errors=True)
+        peers.responder.forget()
+        code, _, _ = ask(curls, peers.good, prefix=["prlimit", f"--nofile={limit}"],
+                         policy=policy_text(policy))
+        asked = peers.responder.count(peers.good.place)
+        accepted += code == 0
+        refused += code == 60
+        assert code != 0 or asked == 1, limit
+        if code == 60:
+            assert ask(curls, peers.good, policy=policy_text(policy))[:2] == (0, "none")
+    assert accepted and refused
+
+
 @pytest.mark.parametrize("damage", ["empty", "garbage", "short", "swapped", "huge", "folder",
                                     "link", "bit"])
 def test_poisoned(damage, peers, curls):
