@@ -174,6 +174,8 @@ json_t *doctor_check(const doctor_context *context, const char *host, const char
                                   .staples = capture.staples,
                                   .staples_len = capture.staples_len};
         doctor_diagnosis_judge(diagnosis, &context->trust, &peer, context->online);
+        doctor_leaf_problem(diagnosis, capture.certs, doctor_find_leaf(capture.certs, NULL),
+                            "peer");
         name_repair(diagnosis, context->options, &target, name);
         describe_client(diagnosis, context, &capture);
     }

@@ -59,6 +59,19 @@ STACK_OF(X509) *doctor_read_certs(const char *path);
 /* The private key in a PEM file; NULL after a sentence on stderr. */
 EVP_PKEY *doctor_read_key(const char *path);
 
+/* ---- leaf.c: which certificate is the leaf ------------------------------------ */
+
+/*
+ * The one that belongs to `key` (may be NULL); else the first, unless it is a
+ * CA's: then the only end-entity certificate behind it, if there is one.  -1:
+ * there are several.
+ */
+int doctor_find_leaf(const STACK_OF(X509) *certs, EVP_PKEY *key);
+/* The same certificates with that one first; the caller frees them. NULL: out of memory. */
+STACK_OF(X509) *doctor_leaf_first(const STACK_OF(X509) *certs, int leaf);
+/* Tells where the leaf does not stand first (leaf.not_first) or is not known (leaf.unclear). */
+void doctor_leaf_problem(json_t *diagnosis, const STACK_OF(X509) *certs, int leaf, const char *who);
+
 /* ---- text.c: values for people, printable ASCII ------------------------------ */
 
 #define DOCTOR_TEXT_LEN 512

@@ -21,7 +21,7 @@
     X(connect_to, "--connect-to", "ADDR[:PORT]", "cf", "", "connect there instead of to HOST") \
     X(starttls, "--starttls", "PROTOCOL", "cf", "smtp imap pop3 ldap ftp", "begin in clear and switch to TLS: smtp, imap, pop3, ldap or ftp") \
     X(cert, "--cert", "FILE", "c", "FILE", "client certificate with its chain, PEM: do a mutual handshake and judge this chain, too") \
-    X(key, "--key", "FILE", "ci", "FILE", "private key, PEM, of --cert (default: in the same file), or of the judged file") \
+    X(key, "--key", "FILE", "cif", "FILE", "private key, PEM, of --cert (default: in the same file), or of the file that is judged or repaired") \
     X(tls, "--tls", "VERSION", "cf", "1.2 1.3", "only this TLS version, 1.2 or 1.3; some servers present different chains") \
     X(cafile, "--cafile", "FILE", "cif", "FILE", "trusted roots, PEM; default: the system's") \
     X(client_cafile, "--client-cafile", "FILE", "c", "FILE", "trusted roots for the chain in --cert; default: --cafile") \

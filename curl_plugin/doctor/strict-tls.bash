@@ -25,7 +25,7 @@ _strict_tls() {
         case ${COMP_WORDS[1]:-} in
         check) words="--name --connect-to --starttls --cert --key --tls --cafile --client-cafile --preset --policy --offline --timeout --hosts --parallel --watch --interval --rounds --json --html --quiet --color --help --version" ;;
         file) words="--name --key --cafile --preset --policy --online --json --html --quiet --color --help --version" ;;
-        fix) words="--name --connect-to --starttls --tls --cafile --preset --policy --timeout --quiet --color --help --version" ;;
+        fix) words="--name --connect-to --starttls --key --tls --cafile --preset --policy --timeout --quiet --color --help --version" ;;
         *) words="check file fix help --help --version" ;;
         esac
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
