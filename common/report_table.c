@@ -182,6 +182,33 @@ size_t stls_report_table_count(const stls_report_table *table)
     return num;
 }
 
+void stls_report_table_copy(stls_report_table *table, const stls_report_table *from)
+{
+    const place *places = places_of(from);
+    uint64_t dropped = 0; /* what was last used then, or before */
+    size_t num = stls_report_table_count(from), next = 0;
+
+    table->clock = from->clock;
+    memcpy(table->num_words, from->num_words, sizeof(table->num_words));
+    memcpy(table->num_reasons, from->num_reasons, sizeof(table->num_reasons));
+    for (size_t left = num; left > table->max; left--) {
+        uint64_t oldest = UINT64_MAX;
+        for (size_t i = 0; i < num; i++) {
+            if (places[i].used > dropped && places[i].used < oldest) {
+                oldest = places[i].used;
+            }
+        }
+        dropped = oldest;
+    }
+    for (size_t i = 0; i < num && next < table->max; i++) {
+        if (places[i].used > dropped) {
+            places_of(table)[next] = places[i];
+            *slot_of(table, next) = *slot_of(from, i);
+            next++;
+        }
+    }
+}
+
 /* "" where it has lost its end. */
 static const char *text_of(const char text[TEXT_LEN])
 {

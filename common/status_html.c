@@ -133,6 +133,7 @@ static void own_one(stls_text *out, const json_t *own, int64_t now_s)
 {
     const char *state = stls_json_text(own, "state");
     int is_bad = strcmp(state, "bad") == 0, is_good = strcmp(state, "good") == 0;
+    int is_pending = stls_json_is(json_object_get(own, "report"), "verdict", "pending");
     const json_t *days = json_object_get(own, "days_left");
     char span[40], date[STLS_DATE_LEN];
     size_t i;
@@ -147,6 +148,7 @@ static void own_one(stls_text *out, const json_t *own, int64_t now_s)
           is_bad                          ? "refused by strict peers"
           : is_good                       ? "good"
           : strcmp(state, "warning") == 0 ? "good, but"
+          : is_pending                    ? "revocation not asked yet"
                                           : "not checked");
     stls_text_html(out, stls_json_text(own, "file"));
     stls_text_put(out, " <span class=\"dim\">");

@@ -127,6 +127,9 @@ static const char *state_of(const json_t *report)
     if (has_severity(report, "error") || strcmp(stls_json_text(report, "reason"), "none") != 0) {
         return "bad";
     }
+    if (strcmp(stls_json_text(report, "verdict"), "pending") == 0) {
+        return "unknown"; /* nobody has asked about revocation */
+    }
     return has_severity(report, "warning") ? "warning" : "good";
 }
 

@@ -12,6 +12,7 @@
 /* Room for a few peers at least. */
 #define NGX_STRICT_TLS_STATUS_MIN     ((size_t) 256 * 1024)
 #define NGX_STRICT_TLS_STATUS_SIZE    ((size_t) 4 * 1024 * 1024)
+#define NGX_STRICT_TLS_STATUS_OWNS    128     /* for each such size */
 
 
 typedef struct {
@@ -36,10 +37,23 @@ typedef struct {
 } ngx_strict_tls_status_copy_t;
 
 
+static ngx_uint_t ngx_strict_tls_status_num_owns(
+    ngx_strict_tls_main_conf_t *mcf);
 static ngx_int_t ngx_strict_tls_status_init(ngx_shm_zone_t *zone, void *data);
 static uint32_t ngx_strict_tls_status_layout(void);
 static ngx_int_t ngx_strict_tls_status_init_owns(ngx_shm_zone_t *zone,
     ngx_strict_tls_main_conf_t *mcf);
+static ngx_int_t ngx_strict_tls_status_rearrange(ngx_shm_zone_t *zone,
+    ngx_strict_tls_status_t *sh, ngx_uint_t n,
+    ngx_strict_tls_status_copy_t *old);
+static void ngx_strict_tls_status_drop(ngx_slab_pool_t *shpool,
+    ngx_strict_tls_status_t *sh);
+static void ngx_strict_tls_status_init_peers(ngx_shm_zone_t *zone,
+    ngx_strict_tls_status_t *sh);
+static ngx_int_t ngx_strict_tls_status_copy_tables(ngx_strict_tls_status_t *sh,
+    ngx_strict_tls_status_copy_t *copy);
+static void ngx_strict_tls_status_free_copy(
+    ngx_strict_tls_status_copy_t *copy);
 static stls_report_table *ngx_strict_tls_status_table(ngx_slab_pool_t *shpool,
     ngx_uint_t n);
 static ngx_int_t ngx_strict_tls_status_copy(ngx_strict_tls_main_conf_t *mcf,
@@ -92,13 +106,17 @@ ngx_strict_tls_status_add_zone(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
 }
 
 
-/* Where there is a page and nobody has said how much it may hold. */
+/*
+ * Where there is a page and nobody has said how much it may hold.  With each so
+ * many own chains it grows: nginx makes a new zone where the size is another.
+ */
 
 ngx_int_t
 ngx_strict_tls_status_default_zone(ngx_conf_t *cf,
     ngx_strict_tls_main_conf_t *mcf)
 {
-    ngx_str_t  name;
+    ngx_str_t   name;
+    ngx_uint_t  n;
 
     if (mcf->status_zone) {
         return NGX_OK;
@@ -106,15 +124,25 @@ ngx_strict_tls_status_default_zone(ngx_conf_t *cf,
 
     ngx_str_set(&name, "strict_tls_status");
 
+    n = ngx_strict_tls_status_num_owns(mcf) / NGX_STRICT_TLS_STATUS_OWNS;
+
     return ngx_strict_tls_status_add_zone(cf, mcf, &name,
-                                          NGX_STRICT_TLS_STATUS_SIZE);
+                                          (1 + n) * NGX_STRICT_TLS_STATUS_SIZE);
+}
+
+
+/* Those of http and of stream. */
+
+static ngx_uint_t
+ngx_strict_tls_status_num_owns(ngx_strict_tls_main_conf_t *mcf)
+{
+    return mcf->owns.nelts + (mcf->sibling ? mcf->sibling->owns.nelts : 0);
 }
 
 
 static ngx_int_t
 ngx_strict_tls_status_init(ngx_shm_zone_t *zone, void *data)
 {
-    ngx_uint_t                   n;
     ngx_slab_pool_t             *shpool;
     ngx_strict_tls_status_t     *sh;
     ngx_strict_tls_main_conf_t  *mcf;
@@ -155,12 +183,7 @@ ngx_strict_tls_status_init(ngx_shm_zone_t *zone, void *data)
         return NGX_ERROR;
     }
 
-    n = zone->shm.size / (stls_report_table_len(2) - stls_report_table_len(1));
-
-    while (n && sh->peers == NULL) {
-        sh->npeers = n--;
-        sh->peers = ngx_strict_tls_status_table(shpool, sh->npeers);
-    }
+    ngx_strict_tls_status_init_peers(zone, sh);
 
     if (sh->peers == NULL) {
         ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
@@ -173,6 +196,24 @@ ngx_strict_tls_status_init(ngx_shm_zone_t *zone, void *data)
 }
 
 
+/* All the room that is left. */
+
+static void
+ngx_strict_tls_status_init_peers(ngx_shm_zone_t *zone,
+    ngx_strict_tls_status_t *sh)
+{
+    ngx_uint_t  n;
+
+    n = zone->shm.size / (stls_report_table_len(2) - stls_report_table_len(1));
+
+    while (n && sh->peers == NULL) {
+        sh->npeers = n--;
+        sh->peers = ngx_strict_tls_status_table(
+                         (ngx_slab_pool_t *) zone->shm.addr, sh->npeers);
+    }
+}
+
+
 /* Another version may count more reasons and figures: the sizes tell. */
 
 static uint32_t
@@ -182,51 +223,139 @@ ngx_strict_tls_status_layout(void)
 }
 
 
-/* A reload may bring more of them; the peers' table keeps its room. */
+/*
+ * A reload may bring more of them than there is room for: the least recently
+ * seen peers make room then.
+ */
 
 static ngx_int_t
 ngx_strict_tls_status_init_owns(ngx_shm_zone_t *zone,
     ngx_strict_tls_main_conf_t *mcf)
 {
-    ngx_uint_t                n;
-    ngx_slab_pool_t          *shpool;
-    stls_report_table        *table, *old;
-    ngx_strict_tls_status_t  *sh;
+    ngx_int_t                     rc;
+    ngx_uint_t                    n;
+    ngx_slab_pool_t              *shpool;
+    ngx_strict_tls_status_t      *sh;
+    ngx_strict_tls_status_copy_t  old;
 
     shpool = (ngx_slab_pool_t *) zone->shm.addr;
     sh = shpool->data;
 
-    n = mcf->owns.nelts + (mcf->sibling ? mcf->sibling->owns.nelts : 0);
+    n = ngx_strict_tls_status_num_owns(mcf);
 
     if (n <= sh->nowns) {
         return NGX_OK;
     }
 
-    table = ngx_strict_tls_status_table(shpool, n);
-
-    if (table == NULL) {
-        ngx_log_error(NGX_LOG_WARN, zone->shm.log, 0,
-                      "zone \"%V\" has no room for %ui chains of our own: "
-                      "the status page knows what \"nginx -t\" knows of them",
-                      &zone->shm.name, n);
-        return NGX_OK;
-    }
+    ngx_memzero(&old, sizeof(ngx_strict_tls_status_copy_t));
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    old = sh->owns;
-    sh->owns = table;
-    sh->nowns = n;
+    rc = ngx_strict_tls_status_copy_tables(sh, &old);
 
-    if (old) {
-        ngx_slab_free_locked(shpool, old);
+    if (rc == NGX_OK) {
+        rc = ngx_strict_tls_status_rearrange(zone, sh, n, &old);
     }
 
     ngx_shmtx_unlock(&shpool->mutex);
 
-    return NGX_OK;
+    ngx_strict_tls_status_free_copy(&old);
+
+    if (rc == NGX_DECLINED) {
+
+        /* own chains that nobody can tell about are shown as not asked about */
+
+        ngx_log_error(NGX_LOG_WARN, zone->shm.log, 0,
+                      "zone \"%V\" has no room for %ui chains of our own: "
+                      "the status page does not know about their revocation; "
+                      "make \"strict_tls_status_zone\" larger and restart",
+                      &zone->shm.name, n);
+        return NGX_OK;
+    }
+
+    return rc;
 }
 
+
+/*
+ * Under the lock: new tables in place of the `old` ones, which are copies.
+ * NGX_DECLINED: no room for so many chains beside at least one peer.
+ */
+
+static ngx_int_t
+ngx_strict_tls_status_rearrange(ngx_shm_zone_t *zone,
+    ngx_strict_tls_status_t *sh, ngx_uint_t n,
+    ngx_strict_tls_status_copy_t *old)
+{
+    ngx_uint_t        had_peers, nowns;
+    ngx_slab_pool_t  *shpool;
+
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+    had_peers = (sh->peers != NULL);
+    nowns = sh->nowns;
+
+    ngx_strict_tls_status_drop(shpool, sh);
+
+    sh->owns = ngx_strict_tls_status_table(shpool, n);
+    sh->nowns = sh->owns ? n : 0;
+
+    if (had_peers && sh->owns) {
+        ngx_strict_tls_status_init_peers(zone, sh);
+    }
+
+    if (sh->owns == NULL || (had_peers && sh->peers == NULL)) {
+
+        /* as it was, for which there was room */
+
+        ngx_strict_tls_status_drop(shpool, sh);
+
+        if (nowns) {
+            sh->owns = ngx_strict_tls_status_table(shpool, nowns);
+            sh->nowns = sh->owns ? nowns : 0;
+        }
+
+        if (had_peers) {
+            ngx_strict_tls_status_init_peers(zone, sh);
+        }
+
+        n = 0;
+    }
+
+    if (sh->owns && old->owns) {
+        stls_report_table_copy(sh->owns, old->owns);
+    }
+
+    if (sh->peers && old->peers) {
+        stls_report_table_copy(sh->peers, old->peers);
+    }
+
+    if (had_peers && sh->peers == NULL) {
+        return NGX_ERROR;
+    }
+
+    return n ? NGX_OK : NGX_DECLINED;
+}
+
+
+static void
+ngx_strict_tls_status_drop(ngx_slab_pool_t *shpool,
+    ngx_strict_tls_status_t *sh)
+{
+    if (sh->owns) {
+        ngx_slab_free_locked(shpool, sh->owns);
+        sh->owns = NULL;
+        sh->nowns = 0;
+    }
+
+    if (sh->peers) {
+        ngx_slab_free_locked(shpool, sh->peers);
+        sh->peers = NULL;
+        sh->npeers = 0;
+    }
+}
+
+
+/* Under the lock, or before there is anybody else. */
 
 static stls_report_table *
 ngx_strict_tls_status_table(ngx_slab_pool_t *shpool, ngx_uint_t n)
@@ -236,7 +365,7 @@ ngx_strict_tls_status_table(ngx_slab_pool_t *shpool, ngx_uint_t n)
 
     len = stls_report_table_len(n);
 
-    mem = ngx_slab_alloc(shpool, len);
+    mem = ngx_slab_alloc_locked(shpool, len);
 
     return mem ? stls_report_table_init(mem, len, n) : NULL;
 }
@@ -340,13 +469,7 @@ ngx_strict_tls_status_page(ngx_strict_tls_main_conf_t *mcf)
         rc = ngx_strict_tls_status_fill(mcf, page, &copy);
     }
 
-    if (copy.peers) {
-        ngx_free(copy.peers);
-    }
-
-    if (copy.owns) {
-        ngx_free(copy.owns);
-    }
+    ngx_strict_tls_status_free_copy(&copy);
 
     if (rc != NGX_OK) {
         stls_status_page_free(page);
@@ -368,20 +491,10 @@ ngx_strict_tls_status_copy(ngx_strict_tls_main_conf_t *mcf,
 
     shpool = (ngx_slab_pool_t *) mcf->status_zone->shm.addr;
     sh = shpool->data;
-    rc = NGX_OK;
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    copy->peers = ngx_strict_tls_status_copy_table(sh->peers,
-                                         stls_report_table_len(sh->npeers));
-
-    if (sh->owns) {
-        copy->owns = ngx_strict_tls_status_copy_table(sh->owns,
-                                          stls_report_table_len(sh->nowns));
-        if (copy->owns == NULL) {
-            rc = NGX_ERROR;
-        }
-    }
+    rc = ngx_strict_tls_status_copy_tables(sh, copy);
 
     ngx_shmtx_unlock(&shpool->mutex);
 
@@ -389,7 +502,44 @@ ngx_strict_tls_status_copy(ngx_strict_tls_main_conf_t *mcf,
         copy->figures[i] = sh->figures[i];
     }
 
-    return copy->peers ? rc : NGX_ERROR;
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_strict_tls_status_copy_tables(ngx_strict_tls_status_t *sh,
+    ngx_strict_tls_status_copy_t *copy)
+{
+    if (sh->peers) {
+        copy->peers = ngx_strict_tls_status_copy_table(sh->peers,
+                                         stls_report_table_len(sh->npeers));
+        if (copy->peers == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (sh->owns) {
+        copy->owns = ngx_strict_tls_status_copy_table(sh->owns,
+                                          stls_report_table_len(sh->nowns));
+        if (copy->owns == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_strict_tls_status_free_copy(ngx_strict_tls_status_copy_t *copy)
+{
+    if (copy->peers) {
+        ngx_free(copy->peers);
+    }
+
+    if (copy->owns) {
+        ngx_free(copy->owns);
+    }
 }
 
 

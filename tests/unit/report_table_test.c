@@ -89,6 +89,38 @@ static void least_recently_noted_makes_room(void **state)
     assert_int_equal(stls_report_table_num_verdicts(table, STLS_INBOUND, "accept"), 5);
 }
 
+static void a_copy_keeps_the_latest(void **state)
+{
+    stls_report_table *from = new_table(5), *same = new_table(8), *small = new_table(2);
+    stls_report_entry entry;
+    (void)state;
+
+    stls_report_table_copy(small, from);
+    assert_int_equal(stls_report_table_count(small), 0);
+    for (int i = 0; i < 4; i++) {
+        const char name[] = {(char)('a' + i), '\0'};
+        stls_report_table_note(from, STLS_OUTBOUND, name, "192.0.2.1:443", rejected(), NOW_S + i);
+    }
+    stls_report_table_note(from, STLS_OUTBOUND, "a", "192.0.2.1:443", accepted(), NOW_S + 9);
+    stls_report_table_copy(same, from);
+    stls_report_table_copy(small, from);
+    assert_int_equal(stls_report_table_count(same), 4);
+    assert_int_equal(stls_report_table_count(small), 2);
+    assert_true(find(small, "a", &entry));
+    assert_int_equal(entry.count, 2);
+    assert_string_equal(entry.verdict, "accept");
+    assert_int_equal(entry.last_s, NOW_S + 9);
+    assert_true(find(small, "d", &entry));
+    assert_false(find(small, "b", &entry));
+    assert_int_equal(stls_report_table_num_verdicts(small, STLS_OUTBOUND, "reject"), 4);
+    assert_int_equal(stls_report_table_num_reasons(small, STLS_OUTBOUND, STLS_REASON_NAME_MISMATCH),
+                     4);
+    /* its clock goes on: the oldest of the copied makes room */
+    stls_report_table_note(small, STLS_OUTBOUND, "e", "192.0.2.1:443", accepted(), NOW_S + 10);
+    assert_true(find(small, "a", &entry));
+    assert_false(find(small, "d", &entry));
+}
+
 static void counts(void **state)
 {
     stls_report_table *table = new_table(1);
@@ -207,6 +239,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(latest_report_is_kept),
         cmocka_unit_test(least_recently_noted_makes_room),
+        cmocka_unit_test(a_copy_keeps_the_latest),
         cmocka_unit_test(counts),
         cmocka_unit_test(bounded),
         cmocka_unit_test(names_come_from_the_peer),

@@ -79,9 +79,10 @@ static stls_status_page *usual_page(void)
     stls_report_table *table = new_table();
     aid_case good = {0}, gap = {.certs = aid_stack(pki->leaf, NULL)};
 
-    add_own(page, own_result(aid_stack(pki->leaf, pki->inter, NULL)));
+    add_own(page, aid_judge(&good));
     add_own(page, own_result(aid_stack(pki->leaf, NULL)));
     add_own(page, NULL);
+    add_own(page, own_result(aid_stack(pki->leaf, pki->inter, NULL))); /* nobody was asked */
     stls_report_table_note(table, STLS_OUTBOUND, LEAF_NAME, "203.0.113.5:443", aid_judge(&good),
                            NOW_S - 60);
     stls_report_table_note(table, STLS_INBOUND, "CN=client", "203.0.113.9", aid_judge(&gap),
@@ -110,12 +111,14 @@ static void json(void **state)
     assert_non_null(document);
     assert_string_equal(json_string_value(json_object_get(document, "strict_tls_version")),
                         STLS_VERSION);
-    assert_int_equal(json_array_size(own), 3);
+    assert_int_equal(json_array_size(own), 4);
     assert_string_equal(text_at(own, 0, "state"), "good");
     assert_int_equal(json_integer_value(json_object_get(json_array_get(own, 0), "days_left")), 90);
     assert_string_equal(text_at(own, 1, "state"), "bad");
     assert_string_equal(text_at(own, 1, "reason"), "chain.incomplete");
     assert_string_equal(text_at(own, 2, "state"), "unknown");
+    assert_string_equal(text_at(own, 3, "state"), "unknown");
+    assert_string_equal(text_at(own, 3, "reason"), "none");
     assert_int_equal(json_array_size(peers), 2);                 /* own chains are no peers */
     assert_string_equal(text_at(peers, 0, "verdict"), "reject"); /* trouble first */
     assert_string_equal(text_at(peers, 0, "direction"), "inbound");
@@ -138,7 +141,7 @@ static void html(void **state)
 
     assert_memory_equal(text, "<!DOCTYPE html>", 15);
     assert_int_equal(count_of(text, "<li class=\"missing"), 2); /* of an own chain and of a peer */
-    assert_int_equal(count_of(text, "<li class=\"root last\">"), 2);
+    assert_int_equal(count_of(text, "<li class=\"root last\">"), 3);
     assert_int_equal(count_of(text, "There is no readable report"), 1);
     assert_non_null(strstr(text, ">90 days left<"));
     assert_non_null(strstr(text, "*.example.com"));

@@ -54,6 +54,12 @@ typedef struct {
     int64_t first_s, last_s;
 } stls_report_entry;
 
+/*
+ * Into a new table, of another size perhaps: the counts, and as many entries as
+ * there is room for, the latest ones.
+ */
+void stls_report_table_copy(stls_report_table *table, const stls_report_table *from);
+
 size_t stls_report_table_count(const stls_report_table *table);
 
 /* The `index`-th entry, in no order; 0 when there is none. */
