@@ -228,8 +228,9 @@ def test_a_lease_ends_with_its_holder(stage):
     with ThreadPoolExecutor(16) as pool:
         pending = [pool.submit(asked) for _ in range(16)]
         net.wait_until(lambda: waiting_handshakes(peer) >= 16, "all to wait", 20)
-        killed = asking_worker(front, stage.responder)
-        os.kill(killed, signal.SIGKILL)
+        net.wait_until(lambda: stage.responder.count(peer.place), "the question")
+        os.kill(net.wait_until(lambda: asking_worker(front, stage.responder), "who asks"),
+                signal.SIGKILL)
         stage.responder.release(peer.place)
         # Sooner than the lease of a minute, and than what a client here waits.
         answers = [one.result(net.PATIENCE_S) for one in pending]
