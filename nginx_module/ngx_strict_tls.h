@@ -382,6 +382,7 @@ struct ngx_strict_tls_fetch_s {
     ngx_peer_connection_t           peer;
     ngx_log_t                       log;
     size_t                          sent;
+    size_t                          received;
 
     ngx_sockaddr_t                  addrs[NGX_STRICT_TLS_MAX_ADDRS];
     socklen_t                       socklens[NGX_STRICT_TLS_MAX_ADDRS];
@@ -411,6 +412,7 @@ struct ngx_strict_tls_fetch_s {
     unsigned                        refresh:1;
     unsigned                        is_crl:1;
     unsigned                        from_disk:1;
+    unsigned                        from_zone:1;
     unsigned                        refused:1; /* by a check */
     unsigned                        lacks_descriptor:1;
     unsigned                        has_turn:1;  /* was queued long enough */
@@ -423,7 +425,9 @@ typedef enum {
     ngx_strict_tls_cache_answer = 1,  /* outcome, bytes: conclusive */
     ngx_strict_tls_cache_failure,     /* outcome, bytes or detail */
     ngx_strict_tls_cache_busy,        /* another worker asks */
-    ngx_strict_tls_cache_yours        /* nothing known: go and ask */
+    ngx_strict_tls_cache_yours,       /* nothing known: go and ask */
+    ngx_strict_tls_cache_alone        /* likewise, without a lease: what comes
+                                         cannot be shared */
 } ngx_strict_tls_cache_e;
 
 
@@ -434,6 +438,7 @@ typedef struct {
     ngx_msec_t                      since;     /* answers stored after that */
     unsigned                        any_age:1; /* ... or whenever */
     unsigned                        refresh:1; /* none that is due for one */
+    unsigned                        is_crl:1;
 } ngx_strict_tls_lookup_t;
 
 
@@ -442,6 +447,7 @@ typedef struct {
     u_char                         *bytes;     /* a copy: ngx_free() it */
     size_t                          len;
     uint32_t                        lease;
+    unsigned                        alone:1;
 } ngx_strict_tls_found_t;
 
 
@@ -636,6 +642,7 @@ void ngx_strict_tls_leave_line(ngx_strict_tls_job_t *job);
 void ngx_strict_tls_fetch(ngx_strict_tls_job_t *job, stls_fetch *want);
 void ngx_strict_tls_fetch_proceed(ngx_strict_tls_fetch_t *fetch);
 void ngx_strict_tls_fetch_unlist(ngx_strict_tls_fetch_t *fetch);
+void ngx_strict_tls_fetch_release(ngx_strict_tls_fetch_t *fetch);
 void ngx_strict_tls_wait_free(ngx_strict_tls_wait_t *wait);
 ngx_uint_t ngx_strict_tls_wait_is_last(ngx_strict_tls_wait_t *wait);
 ngx_uint_t ngx_strict_tls_fetch_is_cut_short(ngx_strict_tls_fetch_t *fetch);
@@ -701,7 +708,12 @@ void ngx_strict_tls_cache_revoked(ngx_shm_zone_t *zone,
     const u_char *question, time_t until);
 ngx_atomic_uint_t ngx_strict_tls_cache_epoch(ngx_shm_zone_t *zone);
 ngx_atomic_uint_t ngx_strict_tls_cache_crl(ngx_shm_zone_t *zone,
-    const u_char *question, const u_char *id);
+    const u_char *question, const u_char *id, time_t produced);
+time_t ngx_strict_tls_cache_crl_produced(ngx_shm_zone_t *zone,
+    const u_char *question);
+ngx_uint_t ngx_strict_tls_cache_takes(ngx_shm_zone_t *zone, size_t len);
+void ngx_strict_tls_cache_unshared(ngx_shm_zone_t *zone,
+    const u_char *question);
 ngx_uint_t ngx_strict_tls_cache_revoked_since(ngx_shm_zone_t *zone,
     ngx_atomic_uint_t epoch, stls_result *result);
 ngx_uint_t ngx_strict_tls_cache_count(ngx_shm_zone_t *zone,

@@ -12,13 +12,17 @@
 
 #define NGX_STRICT_TLS_NEWS      128
 
+/* A CRL that has grown too large for the zone may shrink again. */
+#define NGX_STRICT_TLS_UNSHARED  3600
+
 
 typedef enum {
     ngx_strict_tls_entry_answer = 1,
     ngx_strict_tls_entry_failure,
     ngx_strict_tls_entry_lease,
     ngx_strict_tls_entry_crl,     /* the id of the one in use */
-    ngx_strict_tls_entry_revoked  /* announced: not again before `until` */
+    ngx_strict_tls_entry_revoked, /* announced: not again before `until` */
+    ngx_strict_tls_entry_unshared /* a CRL too large for here */
 } ngx_strict_tls_entry_e;
 
 
@@ -183,6 +187,16 @@ ngx_strict_tls_cache_look_locked(ngx_slab_pool_t *shpool,
         && ngx_strict_tls_cache_copy(entry, found) == NGX_OK)
     {
         return ngx_strict_tls_cache_failure;
+    }
+
+    if (lookup->is_crl) {
+        entry = ngx_strict_tls_cache_find(sh, ngx_strict_tls_entry_unshared,
+                                          lookup->question);
+
+        if (entry && entry->until > now) {
+            found->alone = 1;
+            return ngx_strict_tls_cache_alone;
+        }
     }
 
     entry = ngx_strict_tls_cache_find(sh,
@@ -458,7 +472,7 @@ ngx_strict_tls_cache_forget_locked(ngx_slab_pool_t *shpool, ngx_uint_t kind,
 
 ngx_atomic_uint_t
 ngx_strict_tls_cache_crl(ngx_shm_zone_t *zone, const u_char *question,
-    const u_char *id)
+    const u_char *id, time_t produced)
 {
     ngx_slab_pool_t         *shpool;
     ngx_atomic_uint_t        epoch;
@@ -484,6 +498,7 @@ ngx_strict_tls_cache_crl(ngx_shm_zone_t *zone, const u_char *question,
                                          question, id, STLS_ID_LEN);
         if (entry) {
             entry->until = NGX_MAX_TIME_T_VALUE;
+            entry->produced = produced;
         }
 
         ngx_strict_tls_cache_publish_locked(sh, question);
@@ -494,6 +509,68 @@ ngx_strict_tls_cache_crl(ngx_shm_zone_t *zone, const u_char *question,
     ngx_shmtx_unlock(&shpool->mutex);
 
     return epoch;
+}
+
+
+/* When the CRL was made that is in use, in whichever worker; 0: none is. */
+
+time_t
+ngx_strict_tls_cache_crl_produced(ngx_shm_zone_t *zone,
+    const u_char *question)
+{
+    time_t                   produced;
+    ngx_slab_pool_t         *shpool;
+    ngx_strict_tls_entry_t  *entry;
+
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    entry = ngx_strict_tls_cache_find(shpool->data, ngx_strict_tls_entry_crl,
+                                      question);
+    produced = entry ? entry->produced : 0;
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    return produced;
+}
+
+
+/* One answer must not drive out all others. */
+
+ngx_uint_t
+ngx_strict_tls_cache_takes(ngx_shm_zone_t *zone, size_t len)
+{
+    ngx_slab_pool_t  *shpool;
+
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    return len <= (size_t) (shpool->end - shpool->start) / 4;
+}
+
+
+/* No worker waits for another one's download of this CRL. */
+
+void
+ngx_strict_tls_cache_unshared(ngx_shm_zone_t *zone, const u_char *question)
+{
+    ngx_slab_pool_t         *shpool;
+    ngx_strict_tls_entry_t  *entry;
+
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    ngx_strict_tls_cache_forget_locked(shpool, ngx_strict_tls_entry_unshared,
+                                       question);
+
+    entry = ngx_strict_tls_cache_add(shpool, ngx_strict_tls_entry_unshared,
+                                     question, NULL, 0);
+    if (entry) {
+        entry->until = ngx_time() + NGX_STRICT_TLS_UNSHARED;
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
 }
 
 
@@ -654,8 +731,6 @@ ngx_strict_tls_cache_add(ngx_slab_pool_t *shpool, ngx_uint_t kind,
     ngx_strict_tls_entry_t  *entry, *last;
 
     sh = shpool->data;
-
-    /* one answer must not drive out all others */
 
     if (len > (size_t) (shpool->end - shpool->start) / 4) {
         return NULL;

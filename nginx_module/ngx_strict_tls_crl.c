@@ -58,6 +58,8 @@ static void ngx_strict_tls_crl_work_free(
     ngx_strict_tls_crl_work_t *work);
 static void ngx_strict_tls_crl_read_handler(ngx_event_t *ev);
 static void ngx_strict_tls_crl_index_handler(ngx_event_t *ev);
+static ngx_uint_t ngx_strict_tls_crl_is_outdated(
+    ngx_strict_tls_fetch_t *fetch);
 static void ngx_strict_tls_crl_write_handler(ngx_event_t *ev);
 
 
@@ -133,8 +135,10 @@ ngx_int_t
 ngx_strict_tls_crl_put(ngx_strict_tls_fetch_t *fetch,
     stls_answer *answer)
 {
-    size_t                    len, max;
+    size_t                    len, max, der_len;
     u_char                    id[STLS_ID_LEN];
+    stls_answer               shared;
+    const u_char             *der;
     time_t                    now;
     uint32_t                  hash;
     ngx_queue_t              *q;
@@ -166,8 +170,22 @@ ngx_strict_tls_crl_put(ngx_strict_tls_fetch_t *fetch,
     epoch = worker->epoch;
 
     if (answer->conclusive && stls_crl_id(fetch->crl, id) == STLS_OK) {
-        epoch = ngx_strict_tls_cache_crl(worker->conf->zone,
-                                         fetch->question, id);
+
+        /* whoever hears of this one must not find the one before here */
+
+        if (worker->conf->crl_path == NULL && !fetch->from_zone) {
+            shared = *answer;
+            shared.revoked = 0;
+            der = stls_crl_get0_der(fetch->crl, &der_len);
+
+            ngx_strict_tls_cache_put_answer(worker->conf->zone,
+                                            fetch->question, &shared, der,
+                                            der_len);
+        }
+
+        epoch = ngx_strict_tls_cache_crl(worker->conf->zone, fetch->question,
+                                         id,
+                                         stls_crl_this_update_s(fetch->crl));
     }
 
     if (entry) {
@@ -369,6 +387,18 @@ ngx_strict_tls_crl_index_handler(ngx_event_t *ev)
         return;
     }
 
+    if (fetch->from_disk && ngx_strict_tls_crl_is_outdated(fetch)) {
+
+        /* another worker is about to replace it */
+
+        stls_crl_free(fetch->crl);
+        fetch->crl = NULL;
+        fetch->from_disk = 0;
+        fetch->state = ngx_strict_tls_resolving;
+        ngx_strict_tls_exchange(fetch);
+        return;
+    }
+
     if (fetch->crl == NULL && fetch->from_disk) {
         ngx_strict_tls_crl_discard(fetch);
         fetch->from_disk = 0;
@@ -378,6 +408,18 @@ ngx_strict_tls_crl_index_handler(ngx_event_t *ev)
     }
 
     ngx_strict_tls_fetch_over(fetch, STLS_FETCH_OK, "");
+}
+
+
+/* Whether a newer one than this is, or was, in use somewhere. */
+
+static ngx_uint_t
+ngx_strict_tls_crl_is_outdated(ngx_strict_tls_fetch_t *fetch)
+{
+    return fetch->crl
+           && stls_crl_this_update_s(fetch->crl)
+              < ngx_strict_tls_cache_crl_produced(fetch->worker->conf->zone,
+                                                  fetch->question);
 }
 
 

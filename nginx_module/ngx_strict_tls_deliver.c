@@ -101,7 +101,8 @@ ngx_strict_tls_fetch_feed(ngx_strict_tls_fetch_t *fetch,
 
     if (fetch->crl) {
         (void) stls_check_feed_crl(wait->job->check, wait->id, fetch->crl,
-                                   fetch->from_disk && wait->may_use_cache,
+                                   (fetch->from_disk || fetch->from_zone)
+                                   && wait->may_use_cache,
                                    ngx_time());
     } else {
         ngx_memzero(&reply, sizeof(stls_reply));
@@ -223,6 +224,10 @@ static void
 ngx_strict_tls_fetch_remember_crl(ngx_strict_tls_fetch_t *fetch,
     stls_answer *answer)
 {
+    if (!answer->conclusive && fetch->from_zone) {
+        return;
+    }
+
     if (!answer->conclusive && fetch->from_disk) {
 
         if (answer->retry_at_s != 0 || fetch->refused) {

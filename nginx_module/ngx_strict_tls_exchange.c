@@ -543,6 +543,20 @@ ngx_strict_tls_read_handler(ngx_event_t *rev)
             return;
         }
 
+        fetch->received += n;
+
+        if (fetch->is_crl && fetch->lease
+            && fetch->worker->conf->crl_path == NULL
+            && !ngx_strict_tls_cache_takes(fetch->worker->conf->zone,
+                                           fetch->received))
+        {
+            /* others had better download it as well, without waiting */
+
+            ngx_strict_tls_cache_unshared(fetch->worker->conf->zone,
+                                          fetch->question);
+            ngx_strict_tls_fetch_release(fetch);
+        }
+
         state = n ? stls_http_feed(fetch->http, buf, n)
                   : stls_http_eof(fetch->http);
 

@@ -18,7 +18,6 @@ static ngx_int_t ngx_strict_tls_fetch_known(
 static void ngx_strict_tls_fetch_begin(
     ngx_strict_tls_fetch_t *fetch);
 static void ngx_strict_tls_fetch_timer(ngx_event_t *ev);
-static void ngx_strict_tls_fetch_release(ngx_strict_tls_fetch_t *fetch);
 static ngx_msec_t ngx_strict_tls_fetch_timeout(
     ngx_strict_tls_scope_t *scope, stls_fetch *want);
 static void ngx_strict_tls_flight(ngx_strict_tls_scope_t *scope,
@@ -98,6 +97,8 @@ ngx_strict_tls_fetch(ngx_strict_tls_job_t *job, stls_fetch *want)
             ngx_free(wait);
         }
 
+        free(found.bytes);
+
         ngx_memzero(&reply, sizeof(stls_reply));
         reply.outcome = STLS_FETCH_LOCAL;
         reply.detail = "this process is out of memory";
@@ -117,12 +118,20 @@ ngx_strict_tls_fetch(ngx_strict_tls_job_t *job, stls_fetch *want)
     if (fetch->started) {
         ngx_log_debug2(NGX_LOG_DEBUG_EVENT, ngx_cycle->log, 0,
                        "strict tls job %p joins fetch %p", job, fetch);
+
+        free(found.bytes);
         return;
     }
 
     fetch->started = ngx_current_msec ? ngx_current_msec : 1;
 
-    if (is_private || fetch->lease) {
+    if (found.bytes) {
+        fetch->from_zone = 1;
+        ngx_strict_tls_crl_index(fetch, found.bytes, found.len);
+        return;
+    }
+
+    if (is_private || fetch->lease || found.alone) {
         ngx_strict_tls_fetch_begin(fetch);
         return;
     }
@@ -135,8 +144,9 @@ ngx_strict_tls_fetch(ngx_strict_tls_job_t *job, stls_fetch *want)
 
 
 /*
- * NGX_OK: the job was fed from the zone.  NGX_DECLINED with found->lease: this
- * worker asks.  NGX_DECLINED without: another one does, or this one already.
+ * NGX_OK: the job was fed from the zone.  NGX_DECLINED with found->lease, or
+ * found->alone: this worker asks; with found->bytes: it has a CRL to index.
+ * NGX_DECLINED without: another one asks, or this one already.
  */
 
 static ngx_int_t
@@ -154,6 +164,7 @@ ngx_strict_tls_fetch_known(ngx_strict_tls_job_t *job,
     lookup.since = ngx_current_msec;
     lookup.any_age = want->may_use_cache;
     lookup.refresh = job->refresh;
+    lookup.is_crl = want->is_crl;
 
     ngx_memzero(&reply, sizeof(stls_reply));
 
@@ -163,6 +174,10 @@ ngx_strict_tls_fetch_known(ngx_strict_tls_job_t *job,
     case ngx_strict_tls_cache_answer:
         ngx_strict_tls_status_count(job->worker->conf,
                                     STLS_FIGURE_ANSWER_CACHE_HITS);
+
+        if (want->is_crl) {
+            return NGX_DECLINED;
+        }
 
         reply.outcome = STLS_FETCH_CACHED;
         reply.bytes = found->bytes;
@@ -358,6 +373,7 @@ ngx_strict_tls_fetch_proceed(ngx_strict_tls_fetch_t *fetch)
     lookup.since = fetch->started - 1;
     lookup.any_age = fetch->may_use_cache;
     lookup.refresh = fetch->refresh;
+    lookup.is_crl = fetch->is_crl;
 
     switch (ngx_strict_tls_cache_look(fetch->worker->conf->zone, &lookup,
                                       &found))
@@ -365,6 +381,12 @@ ngx_strict_tls_fetch_proceed(ngx_strict_tls_fetch_t *fetch)
     case ngx_strict_tls_cache_answer:
         ngx_strict_tls_status_count(fetch->worker->conf,
                                     STLS_FIGURE_ANSWER_CACHE_HITS);
+
+        if (fetch->is_crl) {
+            fetch->from_zone = 1;
+            ngx_strict_tls_crl_index(fetch, found.bytes, found.len);
+            break;
+        }
 
         fetch->is_second_hand = 1;
         fetch->bytes = found.bytes;
@@ -394,6 +416,7 @@ ngx_strict_tls_fetch_proceed(ngx_strict_tls_fetch_t *fetch)
         break;
 
     case ngx_strict_tls_cache_yours:
+    case ngx_strict_tls_cache_alone:
         fetch->lease = found.lease;
         ngx_strict_tls_fetch_begin(fetch);
         break;
@@ -583,7 +606,7 @@ ngx_strict_tls_fetch_free(ngx_strict_tls_fetch_t *fetch)
 }
 
 
-static void
+void
 ngx_strict_tls_fetch_release(ngx_strict_tls_fetch_t *fetch)
 {
     if (fetch->lease) {

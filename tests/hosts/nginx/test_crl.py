@@ -125,6 +125,44 @@ def test_workers_share_through_the_disk(stage, crls, tmp_path):
     assert crls.counts["a.crl"] <= 4
 
 
+@pytest.mark.parametrize("entries, downloads", [(2000, 1), (60000, 4)], ids=["small", "large"])
+def test_workers_without_a_folder(entries, downloads, stage, crls):
+    """A small CRL goes through the zone. For a large one nobody waits for another's download."""
+    peer = crl_peer(stage, crls)
+    stage.open()
+    crls.files["a.crl"] = crl.build(stage.lab.pki["issuing"], entries=crl.many(entries))
+    _, port = stage.front([fronts.location(
+        "/", peer, strict=True, policy={**LEAF, "fetch_total_ms": "20000"},
+        extra="    add_header X-Worker $pid always;\n" + fronts.STRICT_HEADERS)],
+        http="strict_tls_cache_zone small 1m;\n", workers=4, listen="reuseport")
+    with ThreadPoolExecutor(48) as pool:
+        answers = list(pool.map(lambda _: net.get(port), range(96)))
+    assert {verdict(answer) for answer in answers} == {ACCEPT}
+    assert len({answer.headers["x-worker"] for answer in answers}) == 4
+    assert crls.counts["a.crl"] == downloads
+
+
+def test_a_newer_crl_reaches_workers_through_the_zone(stage, crls):
+    """Who hears that there is a newer one finds it, and never the one before."""
+    peer, other = crl_peer(stage, crls), crl_peer(stage, crls, "other")
+    stage.open()
+    issuer = stage.lab.pki["issuing"]
+    crls.files["a.crl"] = crl.build(issuer, this_update_s=-600, next_update_s=606)
+    _, port = stage.front(
+        [fronts.location(f"/{id}", scene, strict=True, policy=RENEWED,
+                         extra="    add_header X-Worker $pid always;\n" + fronts.STRICT_HEADERS)
+         for id, scene in (("leaf", peer), ("other", other))], workers=4, listen="reuseport")
+    assert {verdict(net.get(port, "/leaf")) for _ in range(24)} == {ACCEPT}
+    crls.files["a.crl"] = crl.build(issuer, [peer.leaf.serial], this_update_s=-1)
+    net.wait_until(lambda: verdict(net.get(port, "/other")) == ACCEPT
+                   and crls.counts["a.crl"] == 2, "the refresh", step_s=0.1)
+    time.sleep(1)
+    answers = [net.get(port, "/leaf") for _ in range(48)]
+    assert {verdict(answer) for answer in answers} == {("reject", "crl.revoked")}
+    assert len({answer.headers["x-worker"] for answer in answers}) == 4
+    assert crls.counts["a.crl"] == 2
+
+
 def test_a_large_crl_holds_nobody_up(stage, crls, tmp_path):
     """While ten megabytes arrive and are indexed and kept, the worker answers others."""
     peer = crl_peer(stage, crls)

@@ -447,8 +447,7 @@ def test_grace_asks_the_network_first(later, expected, source, kind, stage):
     with crl.CrlServer() as server:
         peer, policy, turn, count = in_grace(source, later, stage, server)
         stage.open()
-        # Of one that another worker has downloaded, this one has nothing.
-        _, ask = stage.either(kind, {"peer": (peer, policy)}, workers=1 if source == "crl" else 2)
+        _, ask = stage.either(kind, {"peer": (peer, policy)}, workers=2)
         assert ask("peer") == ACCEPT
         turn()
         time.sleep(4.5)  # past its time, and past a failure that is remembered
