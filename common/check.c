@@ -444,6 +444,8 @@ static stls_verdict settle(stls_check *check, stls_status status)
         return STLS_PENDING;
     }
     if (stls_ladder_is_done(&check->ladder)) {
+        stls_ladder_input in = ladder_input(check);
+        stls_ladder_look_back(&check->ladder, &in);
         check->passed |= STLS_PASSED_REVOCATION;
     }
     return finish(check);

@@ -104,7 +104,7 @@ static int is_named_by_its_own_point(X509 *cert)
  * certificate in question, under whatever certificate: what that key has issued
  * does not speak for it.
  */
-static STACK_OF(X509) *build_own_path(const judgement *j, X509 *signer)
+static STACK_OF(X509) *build_own_path(const judgement *j, X509 *signer, int *has_run)
 {
     const stls_policy *policy = j->in->policy;
     X509 *anchor = sk_X509_value(j->in->path, sk_X509_num(j->in->path) - 1);
@@ -130,9 +130,11 @@ static STACK_OF(X509) *build_own_path(const judgement *j, X509 *signer)
     X509_VERIFY_PARAM_set_depth(param, (int)policy->num[STLS_KEY_MAX_CHAIN_LEN]);
     X509_VERIFY_PARAM_set_auth_level(param, (int)policy->num[STLS_KEY_SECURITY_LEVEL]);
     stls_work_guard(j->in->work, ctx);
-    if (X509_verify_cert(ctx) == 1) {
+    int verified = X509_verify_cert(ctx);
+    if (verified == 1) {
         chain = X509_STORE_CTX_get1_chain(ctx);
     }
+    *has_run = verified == 0 || chain != NULL;
 done:
     X509_STORE_CTX_free(ctx);
     X509_STORE_free(store);
@@ -148,7 +150,8 @@ static int judge_member(const judgement *j, const STACK_OF(X509) *chain, int at,
     stls_ocsp_answer answer;
     int64_t not_after_s;
 
-    if (shared >= issuer_at && issuer_at >= 0) {
+    if (shared >= issuer_at && issuer_at >= 0
+        && j->in->policy->num[STLS_KEY_REVOCATION_SCOPE] == STLS_SCOPE_CHAIN) {
         return 1; /* one of the certificate's own path, asked about in its own turn */
     }
     if (!stls_time_s(X509_get0_notAfter(member), &not_after_s)) {
@@ -173,12 +176,24 @@ static int has_own_path(judgement *j, crl_signer *signer)
     if (j->depth >= MAX_DEPTH || has_same_key(signer->cert, j->cert)) {
         return 0;
     }
-    STACK_OF(X509) *chain = build_own_path(j, signer->cert);
+    const stls_crl_path *known = stls_crl_memory_find_path(j->in->memory, signer->cert, j->cert);
+    STACK_OF(X509) *mine = NULL;
+    if (known == NULL) {
+        int has_run = 0;
+        mine = build_own_path(j, signer->cert, &has_run);
+        if (has_run
+            && stls_crl_memory_keep_path(j->in->memory, &j->in->policy->allocator, signer->cert,
+                                         j->cert, mine)) {
+            mine = NULL;
+            known = stls_crl_memory_find_path(j->in->memory, signer->cert, j->cert);
+        }
+    }
+    const STACK_OF(X509) *chain = known != NULL ? known->chain : mine;
     int ok = chain != NULL;
     for (int i = 0; ok && i + 1 < sk_X509_num(chain); i++) {
         ok = judge_member(j, chain, i, signer);
     }
-    sk_X509_pop_free(chain, X509_free);
+    sk_X509_pop_free(mine, X509_free);
     return ok;
 }
 

@@ -3,6 +3,7 @@
 #define STLS_CRL_JUDGE_H
 
 #include "crl.h"
+#include "crl_memory.h"
 #include "ocsp_response.h"
 #include "policy.h"
 #include "work.h"
@@ -16,6 +17,7 @@ typedef struct {
     const STACK_OF(X509)
         *others; /* who may have signed a CRL besides the issuer: presented or given */
     int64_t now_s;
+    stls_crl_memory *memory; /* of the check; may be NULL */
 } stls_crl_input;
 
 /* What the judgement rests on, for whoever fetches and keeps CRLs. */

@@ -67,11 +67,17 @@ static int verify(const stls_crl_input *in, const stls_crl *crl, X509 *signer)
     if (has_digest && is_remembered(crl, digest)) {
         return 1;
     }
+    if (has_digest && stls_crl_memory_refuses(in->memory, crl, digest)) {
+        return 0;
+    }
     if (is_hashed_whole && !stls_work_take(in->work, (int)(crl->tbs_len / BYTES_PER_SIGNATURE))) {
         return 0;
     }
     if (!stls_signature_verify(in->work, crl->algorithm, X509_get0_pubkey(signer), crl->sig,
                                crl->sig_len, crl->digest, crl->der + crl->tbs, crl->tbs_len)) {
+        if (has_digest) {
+            stls_crl_memory_refuse(in->memory, &in->policy->allocator, crl, digest);
+        }
         return 0;
     }
     if (has_digest) {

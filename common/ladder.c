@@ -56,6 +56,7 @@ void stls_ladder_clear(stls_ladder *ladder, const stls_allocator *a)
         stls_crl_free(ladder->crls[i]);
     }
     stls_dealloc(a, ladder->crls);
+    stls_crl_memory_clear(&ladder->memory, a);
     for (size_t i = 0; i < ladder->num_slots; i++) {
         stls_ocsp_answer_clear(&ladder->slots[i].aside);
         if (ladder->slots[i].asked_by >= 0) {
@@ -144,6 +145,7 @@ static void climb_staple(stls_ladder *ladder, stls_slot *slot, const stls_ladder
             return;
         }
     }
+    slot->has_seen_staples = 1;
     slot->rung++;
 }
 
@@ -229,15 +231,18 @@ static stls_status climb_ocsp(stls_ladder *ladder, stls_slot *slot, const stls_l
 }
 
 void stls_rung_ocsp_refuse(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
-                           int fetch_index)
+                           int fetch_index, int may_be_outdone)
 {
     stls_answer *answer = &ladder->fetches[fetch_index].answer;
+    int is_from_cache = ladder->fetches[fetch_index].is_from_cache;
 
     memset(answer, 0, sizeof(*answer));
-    if (ladder->fetches[fetch_index].is_from_cache) {
-        slot->skips_cache = 1; /* the cache failed, not the responder */
-    } else {
+    if (!is_from_cache) {
         answer->retry_at_s = in->now_s + in->policy->num[STLS_KEY_NEGATIVE_TTL_S];
+    }
+    if (is_from_cache && may_be_outdone) {
+        slot->skips_cache = 1;
+    } else {
         slot->url_index++;
     }
 }
@@ -603,7 +608,7 @@ static stls_status feed_ocsp(stls_ladder *ladder, stls_open_fetch *fetch,
             }
             stls_ocsp_answer_clear(&answer);
             ladder->num_asked += !fetch->may_use_cache; /* a host that will not learn */
-            stls_rung_ocsp_refuse(ladder, slot, in, index);
+            stls_rung_ocsp_refuse(ladder, slot, in, index, 1); /* the cache failed */
             return climb(ladder, slot, in);
         }
     }
@@ -614,7 +619,7 @@ static stls_status feed_ocsp(stls_ladder *ladder, stls_open_fetch *fetch,
     }
     slot->answer_fetch = index;
     if (!stls_rung_take_ocsp(ladder, slot, in, &answer, STLS_SOURCE_OCSP)) {
-        stls_rung_ocsp_refuse(ladder, slot, in, index);
+        stls_rung_ocsp_refuse(ladder, slot, in, index, 1);
     }
     return climb(ladder, slot, in);
 }
@@ -723,6 +728,13 @@ stls_status stls_ladder_add_crl(stls_ladder *ladder, const stls_allocator *a, st
     }
     ladder->crls[ladder->num_crls++] = stls_crl_up_ref(crl);
     return STLS_OK;
+}
+
+void stls_ladder_drop_crl(stls_ladder *ladder)
+{
+    stls_crl *crl = ladder->crls[--ladder->num_crls];
+    stls_crl_memory_forget(&ladder->memory, crl);
+    stls_crl_free(crl);
 }
 
 stls_status stls_ladder_expire(stls_ladder *ladder, const stls_ladder_input *in)

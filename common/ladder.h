@@ -37,6 +37,7 @@ typedef struct {
     int asks_delta;          /* the CRL rung waits for, or has had, the delta that its base names */
     stls_ocsp_answer answer; /* conclusive; while ON_RESPONDER it may become so */
     int answer_fetch;        /* index of the fetch that gave it; or -1 */
+    int has_seen_staples;    /* all that are about it, and none settled it */
     int skips_cache;         /* what a cache held was worthless: the network is asked instead */
     stls_ocsp_answer aside;  /* good, but within its grace: what counts if no source has more */
     int has_aside, aside_source;
@@ -73,6 +74,7 @@ typedef struct {
     int is_expired;   /* nothing more is fetched */
     stls_crl **crls;  /* given and fetched */
     size_t num_crls, cap_crls;
+    stls_crl_memory memory;
 } stls_ladder;
 
 /* What the ladder works with; borrowed for each call. */
@@ -103,6 +105,13 @@ stls_status stls_ladder_feed_crl(stls_ladder *ladder, const stls_ladder_input *i
                                  stls_crl *crl, int is_cached);
 /* Makes a CRL known to every slot; takes a reference. */
 stls_status stls_ladder_add_crl(stls_ladder *ladder, const stls_allocator *a, stls_crl *crl);
+/* The one that was added last is of no use. */
+void stls_ladder_drop_crl(stls_ladder *ladder);
+/*
+ * All slots have ended.  "revoked" at hand refuses, whichever source settled a
+ * certificate before it was looked at, or came only afterwards.
+ */
+void stls_ladder_look_back(stls_ladder *ladder, const stls_ladder_input *in);
 /* Every open fetch has timed out and nothing more is asked. */
 stls_status stls_ladder_expire(stls_ladder *ladder, const stls_ladder_input *in);
 

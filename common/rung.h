@@ -26,10 +26,11 @@ int stls_rung_take_ocsp(stls_ladder *ladder, stls_slot *slot, const stls_ladder_
 
 /*
  * The OCSP answer to this fetch is of no use, which may turn out later: it is
- * not conclusive.  Asks again where it came from a cache, else of the next URL.
+ * not conclusive.  The next to be asked is the next URL, or, where it came from
+ * a cache that the network may outdo, the same.
  */
 void stls_rung_ocsp_refuse(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
-                           int fetch_index);
+                           int fetch_index, int may_be_outdone);
 
 /* The slot about the responder has ended: what that means for the one that asked. */
 void stls_rung_responder_ended(stls_ladder *ladder, const stls_slot *responder,
@@ -44,6 +45,11 @@ stls_status stls_rung_fetch(stls_ladder *ladder, stls_slot *slot, const stls_lad
 void stls_rung_file_climb(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in);
 
 /* ---- rung_crl.c ---- */
+
+/* What these CRLs prove about a slot's certificate. */
+void stls_rung_judge_crls(stls_ladder *ladder, const stls_slot *slot, const stls_ladder_input *in,
+                          stls_crl *const *crls, size_t num_crls, stls_ocsp_answer *answer,
+                          stls_crl_use *use);
 
 stls_status stls_rung_crl_climb(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in);
 /* The fetch failed: on to the next URL. */

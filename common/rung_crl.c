@@ -7,12 +7,19 @@
 
 #include "x509_text.h"
 
-static void judge(const stls_ladder *ladder, const stls_slot *slot, const stls_ladder_input *in,
+void stls_rung_judge_crls(stls_ladder *ladder, const stls_slot *slot, const stls_ladder_input *in,
+                          stls_crl *const *crls, size_t num_crls, stls_ocsp_answer *answer,
+                          stls_crl_use *use)
+{
+    stls_crl_input input = {in->policy, in->work,        crls,      num_crls,
+                            in->path,   in->crl_issuers, in->now_s, &ladder->memory};
+    stls_crl_judge(answer, &input, slot->cert, slot->issuer, use);
+}
+
+static void judge(stls_ladder *ladder, const stls_slot *slot, const stls_ladder_input *in,
                   stls_ocsp_answer *answer, stls_crl_use *use)
 {
-    stls_crl_input input = {in->policy, in->work,        ladder->crls, ladder->num_crls,
-                            in->path,   in->crl_issuers, in->now_s};
-    stls_crl_judge(answer, &input, slot->cert, slot->issuer, use);
+    stls_rung_judge_crls(ladder, slot, in, ladder->crls, ladder->num_crls, answer, use);
 }
 
 static int is_settling(const stls_ocsp_answer *answer)
@@ -128,7 +135,7 @@ stls_status stls_rung_crl_take(stls_ladder *ladder, stls_slot *slot, const stls_
         out->refresh_at_s = stls_half_life_s(crl->this_update_s, until_s);
         out->retry_at_s = 0;
     } else if (is_cached || slot->asks_delta) {
-        stls_crl_free(ladder->crls[--ladder->num_crls]);
+        stls_ladder_drop_crl(ladder);
         return stls_rung_crl_refuse(ladder, slot, in, url, is_cached);
     }
     if (!is_settled && !is_graced) {

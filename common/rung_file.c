@@ -24,9 +24,8 @@ void stls_rung_file_climb(stls_ladder *ladder, stls_slot *slot, const stls_ladde
     if (in->policy->text[STLS_KEY_CRL_FILE][0] == '\0' || in->crl_file == NULL) {
         return; /* none is demanded, or stls_ladder_advance() has said that it is missing */
     }
-    stls_crl_input input = {in->policy, in->work,        in->crl_file->crls, in->crl_file->num_crls,
-                            in->path,   in->crl_issuers, in->now_s};
-    stls_crl_judge(&answer, &input, slot->cert, slot->issuer, NULL);
+    stls_rung_judge_crls(ladder, slot, in, in->crl_file->crls, in->crl_file->num_crls, &answer,
+                         NULL);
     if (answer.reason == STLS_REASON_NONE || answer.reason == STLS_REASON_CRL_REVOKED) {
         slot->names_source = 1;
         stls_rung_take(ladder, slot, in, &answer, STLS_SOURCE_FILE);

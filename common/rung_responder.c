@@ -147,6 +147,8 @@ void stls_rung_responder_ended(stls_ladder *ladder, const stls_slot *responder,
     if (slot->source == STLS_SOURCE_STAPLE) {
         slot->rung++;
     } else if (slot->answer_fetch >= 0) {
-        stls_rung_ocsp_refuse(ladder, slot, in, slot->answer_fetch);
+        /* While one's own status is merely open the network would say the same. */
+        stls_rung_ocsp_refuse(ladder, slot, in, slot->answer_fetch,
+                              responder->state == STLS_SLOT_REVOKED);
     }
 }

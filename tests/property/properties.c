@@ -65,6 +65,20 @@ static int knows_a_hold(const world *w)
     return 0;
 }
 
+/* Without asking anybody: a statement at hand may end the search for others. */
+static int is_revoked_at_hand(const world *w, const world_view *view)
+{
+    world_view at_hand = *view;
+    world_outcome out = {.num_stored = 0};
+    for (int i = at_hand.num_statements - 1; i >= 0; i--) {
+        if (w->statements[at_hand.statements[i]].way == WORLD_SERVED) {
+            drop(at_hand.statements, &at_hand.num_statements, i);
+        }
+    }
+    world_check(w, &at_hand, &out);
+    return out.verdict == STLS_REJECT && is_revoked(out.reason);
+}
+
 /* What was refused as revoked without a statement is refused with it. */
 static int a_statement_more_clears_nobody(world *w, const world_view *view,
                                           const world_outcome *out)
@@ -78,7 +92,8 @@ static int a_statement_more_clears_nobody(world *w, const world_view *view,
         drop(less.statements, &less.num_statements,
              (int)world_random(w, (unsigned int)less.num_statements));
         world_check(w, &less, &before);
-        if (before.verdict == STLS_REJECT && is_revoked(before.reason)) {
+        if (before.verdict == STLS_REJECT && is_revoked(before.reason)
+            && is_revoked_at_hand(w, &less)) {
             return 0;
         }
     }

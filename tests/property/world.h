@@ -93,6 +93,7 @@ typedef struct {
     size_t cert_index; /* about which it was conclusive */
     stls_answer answer;
     aid_bytes bytes;
+    uint32_t id; /* of the fetch, while its check goes on */
 } world_stored;
 
 typedef struct {

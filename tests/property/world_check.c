@@ -128,8 +128,25 @@ static void answer(const world *w, const world_view *view, world_outcome *out, s
         memcpy(made->question, fetch->question, STLS_ID_LEN);
         made->cert_index = fetch->cert_index;
         made->bytes = bytes;
+        made->id = fetch->id;
         out->num_stored++;
     }
+}
+
+/* An OCSP answer may turn out to be worthless once more is known about its responder. */
+static void forget_refused(world_outcome *out, const stls_check *check)
+{
+    int num = 0;
+    for (int i = 0; i < out->num_stored; i++) {
+        stls_answer now;
+        if (out->stored[i].id == 0
+            || (stls_check_get_answer(check, out->stored[i].id, &now) == STLS_OK
+                && now.conclusive)) {
+            out->stored[num] = out->stored[i];
+            out->stored[num++].id = 0;
+        }
+    }
+    out->num_stored = num;
 }
 
 void world_check(const world *w, const world_view *view, world_outcome *out)
@@ -142,6 +159,7 @@ void world_check(const world *w, const world_view *view, world_outcome *out)
     while (stls_check_next_fetch(check, &fetch)) {
         answer(w, view, out, check, &fetch);
     }
+    forget_refused(out, check);
     out->verdict = stls_check_verdict(check);
     stls_result *result = stls_check_get1_result(check);
     AID_NEED(result != NULL);

@@ -404,6 +404,100 @@ static void trap_13_revoked_is_never_outvoted(void **state)
     assert_world(&unread);
 }
 
+/* What has been said already counts, whichever source is asked first and says "good". */
+static void trap_13_no_source_outvotes_what_is_at_hand(void **state)
+{
+    const aid_pki *pki = aid_usual_pki();
+    X509 *leaf = pki->leaf;
+    aid_bytes good = aid_ocsp_about(leaf, pki->inter, 1, V_OCSP_CERTSTATUS_GOOD);
+    aid_bytes revoked = aid_ocsp_about(leaf, pki->inter, 1, V_OCSP_CERTSTATUS_REVOKED);
+    const aid_crl listing = {.revoked = {leaf}}, empty = {0};
+    const aid_crl forged = {.issuer = pki->inter, .issuer_key = 6, .revoked = {leaf}};
+    const struct {
+        const char *what, *policy;
+        aid_bytes staple;
+        const aid_crl *given, *file;
+        stls_reason wanted;
+    } rows[] = {
+        {"a CRL", "revocation_sources=ocsp,crl", {NULL, 0}, &listing, NULL,
+         STLS_REASON_CRL_REVOKED},
+        {"a CRL, soft", "revocation_sources=ocsp,crl revocation=soft", {NULL, 0}, &listing, NULL,
+         STLS_REASON_CRL_REVOKED},
+        {"a CRL that says good", "revocation_sources=ocsp,crl", {NULL, 0}, &empty, NULL, 0},
+        {"one that nobody signed", "revocation_sources=ocsp,crl", {NULL, 0}, &forged, NULL, 0},
+        {"not among the sources", "revocation_sources=ocsp", {NULL, 0}, &listing, NULL, 0},
+        {"the file", "revocation_sources=ocsp,file crl_file=/crls", {NULL, 0}, NULL, &listing,
+         STLS_REASON_CRL_REVOKED},
+        {"behind a staple", "revocation_sources=staple,file crl_file=/crls", good, NULL, &listing,
+         STLS_REASON_CRL_REVOKED},
+        {"the file behind a CRL", "revocation_sources=crl,file crl_file=/crls", {NULL, 0}, &empty,
+         &listing, STLS_REASON_CRL_REVOKED},
+        {"a staple", "revocation_sources=ocsp,staple", revoked, NULL, NULL,
+         STLS_REASON_OCSP_REVOKED},
+        {"a staple behind a CRL", "revocation_sources=crl,staple", revoked, &empty, NULL,
+         STLS_REASON_OCSP_REVOKED},
+        {"a staple that says good", "revocation_sources=ocsp,staple", good, NULL, NULL, 0},
+        {"a staple, not among the sources", "revocation_sources=ocsp", revoked, NULL, NULL, 0},
+        {"a short-lived one", "revocation_sources=ocsp,crl short_lived_s=31536000 clock_skew_s=1",
+         {NULL, 0}, &listing, NULL, STLS_REASON_CRL_REVOKED},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char policy[256];
+        snprintf(policy, sizeof(policy), "revocation_scope=leaf %s", rows[i].policy);
+        aid_case whole = {.policy = policy, .staple = rows[i].staple};
+        stls_check *check = aid_new_check(&whole, NULL);
+        size_t num_fetches;
+        if (rows[i].given != NULL) {
+            stls_check_add_crl(check, indexed(aid_make_crl(rows[i].given)));
+        }
+        if (rows[i].file != NULL) {
+            stls_check_set_crl_file(check, aid_crl_file(aid_make_crl(rows[i].file), 65536, NULL));
+        }
+        aid_finish(&whole, check, &num_fetches);
+        stls_reason got = aid_conclude(check);
+        if (got != rows[i].wanted) {
+            fail_msg("%s: wanted %s, got %s", rows[i].what, stls_reason_id(rows[i].wanted),
+                     stls_reason_id(got));
+        }
+    }
+}
+
+/* However often CRLs are judged, each signature, and each path of a signer, is paid for once. */
+static void each_signature_is_verified_once(void **state)
+{
+    const aid_pki *pki = aid_usual_pki();
+    X509 *twin = aid_make_cert(&(aid_cert){.subject = "CN=Intermediate,O=Lab",
+                                           .key = 6,
+                                           .key_usage = "critical,cRLSign",
+                                           .issuer = pki->root,
+                                           .issuer_key = 0});
+    const aid_crl good = {0}, of_root = {.issuer = pki->root, .issuer_key = 0};
+    const aid_crl by_twin = {.issuer = twin, .issuer_key = 6};
+    const aid_crl forged = {.issuer = pki->inter, .issuer_key = 7};
+    const struct {
+        const aid_crl *crls[MAX_CRLS];
+        int num_signatures;
+    } rows[] = {
+        {{&good, &of_root}, 2 + 1 + 1},
+        {{&forged, &good, &of_root}, 2 + 2 + 1 + 1},
+        /* One by the twin is tried with the issuer's key first; the twin's own path is one more. */
+        {{&by_twin, &of_root}, 2 + 2 + 1 + 1},
+        {{&forged, &by_twin, &of_root}, 2 + 2 + 2 + 1 + 1},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        for (int less = 0; less < 2; less++) {
+            char policy[64];
+            snprintf(policy, sizeof(policy), "max_signatures=%d", rows[i].num_signatures - less);
+            world w = {"signatures", policy, {pki->leaf, pki->inter}, {twin}, NULL, {0},
+                       less ? STLS_REASON_CHAIN_TOO_COSTLY : STLS_REASON_NONE};
+            memcpy(w.crls, rows[i].crls, sizeof(w.crls));
+            assert_world(&w);
+        }
+    }
+}
+
 /* ---- deltas -------------------------------------------------------------------------------- */
 
 static void delta_6_on_5(X509_CRL *crl)
@@ -482,6 +576,8 @@ int main(void)
         cmocka_unit_test(trap_13_what_the_key_issued_does_not_speak_for_it),
         cmocka_unit_test(key_identifiers),
         cmocka_unit_test(trap_13_revoked_is_never_outvoted),
+        cmocka_unit_test(trap_13_no_source_outvotes_what_is_at_hand),
+        cmocka_unit_test(each_signature_is_verified_once),
         cmocka_unit_test(trap_13_what_a_delta_lifts),
     };
     return cmocka_run_group_tests_name("crl_several", tests, NULL, aid_end);
