@@ -54,6 +54,7 @@ void stls_check_free(stls_check *check)
     stls_dealloc(&allocator, check->crls);
     sk_X509_pop_free(check->crl_issuers, X509_free);
     stls_crl_file_free(check->crl_file);
+    stls_memo_free(check->memo);
     stls_dealloc(&allocator, check->places);
     stls_dealloc(&allocator, check->order.links);
     stls_findings_clear(&check->findings);
@@ -174,6 +175,18 @@ stls_status stls_check_add_crl(stls_check *check, stls_crl *crl)
         return lose(check, STLS_ERR_MEMORY);
     }
     check->crls[check->num_crls++] = stls_crl_up_ref(crl);
+    return STLS_OK;
+}
+
+stls_status stls_check_set_memo(stls_check *check, stls_memo *memo)
+{
+    if (check->phase != STLS_PHASE_COLLECT) {
+        return STLS_ERR_STATE;
+    }
+    stls_memo *old = check->memo;
+    check->memo = stls_memo_up_ref(memo);
+    check->work.memo = check->memo;
+    stls_memo_free(old);
     return STLS_OK;
 }
 

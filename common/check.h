@@ -36,6 +36,7 @@ struct stls_check_st {
     char name[STLS_MAX_NAME_LEN + 1];
     stls_findings findings;
     stls_work work;
+    stls_memo *memo; /* or NULL */
     stls_path path;
     stls_place *places;
     stls_order order;

@@ -8,6 +8,7 @@
 #include <openssl/x509v3.h>
 
 #include "error.h"
+#include "memo.h"
 #include "path.h"
 #include "signature.h"
 #include "x509_text.h"
@@ -55,12 +56,7 @@ static int is_named(const OCSP_BASICRESP *basic, const X509 *cert)
 
 static int is_signed_by(stls_work *work, const OCSP_BASICRESP *basic, const X509 *cert)
 {
-    EVP_PKEY *key = X509_get0_pubkey(cert);
-    return key != NULL && stls_work_take(work, 1)
-           && ASN1_item_verify(ASN1_ITEM_rptr(OCSP_RESPDATA), OCSP_resp_get0_tbs_sigalg(basic),
-                               OCSP_resp_get0_signature(basic),
-                               (void *)OCSP_resp_get0_respdata(basic), key)
-                  == 1;
+    return stls_work_take(work, 1) && stls_memo_verify_answer(work->memo, basic, cert);
 }
 
 /*
@@ -120,7 +116,8 @@ static int is_strong(stls_ocsp_answer *answer, const stls_policy *policy,
     int level = (int)policy->num[STLS_KEY_SECURITY_LEVEL];
 
     if (stls_key_is_too_costly(key)) {
-        set(answer, STLS_REASON_CHAIN_WEAK, "the responder's key is larger than any that is in use");
+        set(answer, STLS_REASON_CHAIN_WEAK,
+            "the responder's key is larger than any that is in use");
         return 0;
     }
     if (!stls_signature_is_strong(OCSP_resp_get0_tbs_sigalg(basic), key, level)) {

@@ -6,6 +6,7 @@
 #include <openssl/x509v3.h>
 
 #include "cert_stack.h"
+#include "memo.h"
 #include "path_search.h"
 #include "x509_text.h"
 
@@ -142,27 +143,65 @@ static int report_error(X509_STORE_CTX *ctx, int error, int depth)
     return collect(0, ctx);
 }
 
+/* A certificate's time in the one form that RFC 5280 section 4.1.2.5 allows: to the second, in Z. */
+static int read_time(const ASN1_TIME *time, int64_t *time_s)
+{
+    size_t len = (size_t)ASN1_STRING_length(time);
+    size_t wanted = ASN1_STRING_type(time) == V_ASN1_UTCTIME ? sizeof("YYMMDDHHMMSSZ") - 1
+                                                             : sizeof("YYYYMMDDHHMMSSZ") - 1;
+    return len == wanted && ASN1_STRING_get0_data(time)[len - 1] == 'Z'
+           && stls_time_s(time, time_s);
+}
+
+static int judge_date(X509_STORE_CTX *ctx, int at, int64_t now_s)
+{
+    const X509 *cert = sk_X509_value(X509_STORE_CTX_get0_chain(ctx), at);
+    int64_t from_s, to_s;
+    int ok = 1;
+
+    if (!read_time(X509_get0_notBefore(cert), &from_s)) {
+        ok = report_error(ctx, X509_V_ERR_ERROR_IN_CERT_NOT_BEFORE_FIELD, at);
+    } else if (from_s > now_s) {
+        ok = report_error(ctx, X509_V_ERR_CERT_NOT_YET_VALID, at);
+    }
+    if (ok && !read_time(X509_get0_notAfter(cert), &to_s)) {
+        ok = report_error(ctx, X509_V_ERR_ERROR_IN_CERT_NOT_AFTER_FIELD, at);
+    } else if (ok && to_s <= now_s) {
+        ok = report_error(ctx, X509_V_ERR_CERT_HAS_EXPIRED, at);
+    }
+    return ok;
+}
+
 /* The dates alone, of a chain that no anchor vouches for. */
 static int judge_dates(X509_STORE_CTX *ctx, int64_t now_s)
 {
-    const STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(ctx);
     int ok = 1;
-
-    for (int i = sk_X509_num(chain) - 1; ok && i >= 0; i--) {
-        const X509 *cert = sk_X509_value(chain, i);
-        int64_t from_s, to_s;
-        if (!stls_time_s(X509_get0_notBefore(cert), &from_s)) {
-            ok = report_error(ctx, X509_V_ERR_ERROR_IN_CERT_NOT_BEFORE_FIELD, i);
-        } else if (from_s > now_s) {
-            ok = report_error(ctx, X509_V_ERR_CERT_NOT_YET_VALID, i);
-        }
-        if (ok && !stls_time_s(X509_get0_notAfter(cert), &to_s)) {
-            ok = report_error(ctx, X509_V_ERR_ERROR_IN_CERT_NOT_AFTER_FIELD, i);
-        } else if (ok && to_s <= now_s) {
-            ok = report_error(ctx, X509_V_ERR_CERT_HAS_EXPIRED, i);
-        }
+    for (int i = sk_X509_num(X509_STORE_CTX_get0_chain(ctx)) - 1; ok && i >= 0; i--) {
+        ok = judge_date(ctx, i, now_s);
     }
     return ok;
+}
+
+/* What OpenSSL's own verification does, but for signatures that verified before. */
+static int verify_with_memo(X509_STORE_CTX *ctx, const collector *c)
+{
+    const STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(ctx);
+    int top = sk_X509_num(chain) - 1;
+    int ok = judge_date(ctx, top, c->in->now_s);
+
+    for (int i = top - 1; ok && i >= 0; i--) {
+        X509 *cert = sk_X509_value(chain, i), *issuer = sk_X509_value(chain, i + 1);
+        if ((X509_get_key_usage(issuer) & KU_KEY_CERT_SIGN) == 0) {
+            ok = report_error(ctx, X509_V_ERR_KEYUSAGE_NO_CERTSIGN, i + 1);
+        }
+        if (ok && X509_get0_pubkey(issuer) == NULL) {
+            ok = report_error(ctx, X509_V_ERR_UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY, i + 1);
+        } else if (ok && !stls_memo_verify_cert(c->in->work->memo, cert, issuer)) {
+            ok = report_error(ctx, X509_V_ERR_CERT_SIGNATURE_FAILURE, i);
+        }
+        ok = ok && judge_date(ctx, i, c->in->now_s);
+    }
+    return ok && !c->is_unproven;
 }
 
 /* Called by OpenSSL where it would verify the chain's signatures; 0 ends the validation. */
@@ -191,7 +230,7 @@ static int verify(X509_STORE_CTX *ctx)
         c->num_errors++;
         return 0;
     }
-    return c->verify(ctx);
+    return c->in->work->memo != NULL ? verify_with_memo(ctx, c) : c->verify(ctx);
 }
 
 /* ---- one attempt ------------------------------------------------------------------------ */

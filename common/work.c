@@ -11,6 +11,7 @@ void stls_work_init(stls_work *work, const stls_policy *policy)
 {
     work->left = policy->num[STLS_KEY_MAX_SIGNATURES];
     work->is_exceeded = 0;
+    work->memo = NULL;
     work->verify = NULL;
 }
 

@@ -15,6 +15,7 @@
 typedef struct {
     int64_t left;                    /* public-key operations */
     int is_exceeded;                 /* one was refused: the check must not accept */
+    stls_memo *memo;                 /* borrowed; or NULL. What it saves is counted all the same */
     X509_STORE_CTX_verify_fn verify; /* OpenSSL's own, behind stls_work_guard() */
 } stls_work;
 

@@ -26,6 +26,9 @@
 /* A session is not offered when its verdict may end before the handshake. */
 #define NGX_STRICT_TLS_SESSION_MARGIN  2
 
+/* Signatures that a worker remembers to have verified, 32 bytes each. */
+#define NGX_STRICT_TLS_MEMO_ENTRIES  4096
+
 #define NGX_STRICT_TLS_MAX_ADDRS       8
 #define NGX_STRICT_TLS_DETAIL_LEN      256
 
@@ -137,6 +140,7 @@ struct ngx_strict_tls_worker_s {
 
     stls_verdict_cache             *verdicts;
     stls_verdict_cache             *trusts;    /* "trusted so far" */
+    stls_memo                      *memo;      /* signatures that verified */
 
     ngx_rbtree_t                    sessions;
     ngx_rbtree_node_t               sessions_sentinel;

@@ -73,6 +73,8 @@ ngx_strict_tls_judge_trust(ngx_strict_tls_conn_t *conn,
         return STLS_REJECT;
     }
 
+    (void) stls_check_set_memo(check, worker->memo);
+
     verdict = stls_check_trust(check, ngx_time());
     result = stls_check_get1_result(check);
 
@@ -278,6 +280,8 @@ ngx_strict_tls_judge_full(ngx_strict_tls_conn_t *conn)
             OPENSSL_free(staples);
             return STLS_REJECT;
         }
+
+        (void) stls_check_set_memo(check, worker->memo);
     }
 
     /* a staple that could not be added has driven the check to its end */
@@ -639,6 +643,8 @@ ngx_strict_tls_refresh(ngx_strict_tls_conn_t *conn)
     if (check == NULL) {
         return;
     }
+
+    (void) stls_check_set_memo(check, worker->memo);
 
     /*
      * The verdict's key holds the staple.  A resumed connection has none at

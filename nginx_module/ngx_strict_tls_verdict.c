@@ -21,6 +21,7 @@ ngx_strict_tls_get_worker(ngx_strict_tls_main_conf_t *mcf)
         /* without memory for it every handshake is judged anew */
         worker->verdicts = stls_verdict_cache_new(mcf->max_verdicts, NULL);
         worker->trusts = stls_verdict_cache_new(mcf->max_verdicts, NULL);
+        worker->memo = stls_memo_new(NGX_STRICT_TLS_MEMO_ENTRIES, NULL);
 
         ngx_rbtree_init(&worker->sessions, &worker->sessions_sentinel,
                         ngx_str_rbtree_insert_value);
@@ -94,6 +95,9 @@ ngx_strict_tls_stop(void *data)
 
     stls_verdict_cache_free(worker->trusts);
     worker->trusts = NULL;
+
+    stls_memo_free(worker->memo);
+    worker->memo = NULL;
 }
 
 

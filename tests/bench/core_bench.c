@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include <openssl/pem.h>
+#include <valgrind/callgrind.h>
 
 #include "crl.h"
 
@@ -112,11 +113,12 @@ static void bare(scene *s)
     X509_STORE_CTX_free(ctx);
 }
 
-/* Everything that a first handshake costs, the network apart. */
-static stls_result *cold(scene *s)
+/* Everything that a first handshake costs, the network apart; `memo` may be NULL. */
+static stls_result *judge(scene *s, stls_memo *memo)
 {
     stls_check *check = stls_check_new(s->policy, s->anchors, STLS_ROLE_SERVER);
     stls_fetch fetch;
+    stls_check_set_memo(check, memo);
     stls_check_add_certs(check, s->certs);
     stls_check_set_name(check, NAME, sizeof(NAME) - 1);
     stls_verdict verdict = stls_check_start(check, now_s);
@@ -129,6 +131,11 @@ static stls_result *cold(scene *s)
     stls_result *result = stls_check_get1_result(check);
     stls_check_free(check);
     return result;
+}
+
+static stls_result *cold(scene *s)
+{
+    return judge(s, NULL);
 }
 
 /* The key and the look-up: what a later handshake costs. */
@@ -261,13 +268,53 @@ static void bench_crl(const char *dir, const X509 *cert)
     stls_crl_free(crl);
 }
 
+/*
+ * Under callgrind: a dump of what has been executed for each line of the table,
+ * named after it.  `other` is another leaf under the same intermediates.
+ */
+static void count_instructions(const char *label, scene *s, scene *other)
+{
+    char name[80];
+    stls_memo *memo = stls_memo_new(64, NULL);
+
+    must(memo != NULL, "memory");
+    /* What OpenSSL keeps in certificates, and fetches once, is there from here on. */
+    bare(s);
+    stls_result_free(cold(s));
+    stls_result_free(judge(other, memo));
+    CALLGRIND_ZERO_STATS;
+    bare(s);
+    snprintf(name, sizeof(name), "%s bare", label);
+    CALLGRIND_DUMP_STATS_AT(name);
+    stls_result_free(cold(s));
+    snprintf(name, sizeof(name), "%s cold", label);
+    CALLGRIND_DUMP_STATS_AT(name);
+    stls_result_free(judge(s, memo));
+    snprintf(name, sizeof(name), "%s known", label);
+    CALLGRIND_DUMP_STATS_AT(name);
+    stls_memo_free(memo);
+}
+
 int main(int argc, char **argv)
 {
     static const char *const labels[] = {"p256-2", "p256-3", "p256-4", "rsa-2", "rsa-3", "rsa-4"};
     scene s;
 
-    must(argc == 2, "usage: core_bench DIR");
+    must(argc == 2 || (argc == 3 && strcmp(argv[2], "instructions") == 0),
+         "usage: core_bench DIR [instructions]");
     now_s = (int64_t)time(NULL);
+    for (size_t i = 0; argc == 3 && i < sizeof(labels) / sizeof(labels[0]); i++) {
+        char dir[1024];
+        scene other;
+        snprintf(dir, sizeof(dir), "%s/%s", argv[1], labels[i]);
+        must(load(&s, dir), labels[i]);
+        snprintf(dir, sizeof(dir), "%s/%s-other", argv[1], labels[i]);
+        must(load(&other, dir), labels[i]);
+        count_instructions(labels[i], &s, &other);
+    }
+    if (argc == 3) {
+        return 0;
+    }
     puts("| chain | bare X509_verify_cert us | cold check us | warm check us |\n|---|---|---|---|");
     for (size_t i = 0; i < sizeof(labels) / sizeof(labels[0]); i++) {
         char dir[1024];

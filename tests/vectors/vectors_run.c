@@ -328,7 +328,10 @@ static stls_check *own_check(const vector *v, stls_policy *policy, stls_anchors 
     return check;
 }
 
-static void run(const vector *v)
+/* Shared by all cases: what any of them has verified must change no verdict of another. */
+static stls_memo *memo;
+
+static void run(const vector *v, int with_memo, char *said, size_t said_len)
 {
     char warning[64] = "";
     left = -1;
@@ -342,6 +345,9 @@ static void run(const vector *v)
     left = v->alloc;
     if (v->own == NULL) {
         add_everything(check, v);
+    }
+    if (with_memo) {
+        stls_check_set_memo(check, memo);
     }
     add_crl_file(check, v);
     judge(check, v);
@@ -357,15 +363,27 @@ static void run(const vector *v)
     const char *how = strcmp(stls_result_word(result), "would_reject") == 0 ? "would_reject:"
                       : accepts && warning[0] != '\0'                       ? "warns:"
                                                                             : "";
-    printf("%s\t%s%s\t%s\n", v->name, how,
-           !accepts             ? stls_reason_id(stls_result_reason(result))
-           : warning[0] != '\0' ? warning
-                                : "accept",
-           line);
+    snprintf(said, said_len, "%s\t%s%s\t%s\n", v->name, how,
+             !accepts             ? stls_reason_id(stls_result_reason(result))
+             : warning[0] != '\0' ? warning
+                                  : "accept",
+             line);
     stls_result_free(result);
     stls_check_free(check);
     stls_anchors_free(anchors);
     stls_policy_free(policy);
+}
+
+static void run_both(const vector *v)
+{
+    char without[3000], first[3000], again[3000];
+    run(v, 0, without, sizeof(without));
+    run(v, 1, first, sizeof(first));
+    run(v, 1, again, sizeof(again));
+    if (strcmp(without, first) != 0 || strcmp(without, again) != 0) {
+        die("remembered signatures change the verdict", without);
+    }
+    fputs(without, stdout);
 }
 
 /* ---- cases.txt --------------------------------------------------------------------------- */
@@ -492,6 +510,7 @@ int main(int argc, char **argv)
     snprintf(path, sizeof(path), "%s/cases.txt", folder);
     FILE *file = need(fopen(path, "r"), path);
     clear(&v);
+    memo = need(stls_memo_new(256, NULL), "memo");
     while (fgets(line, sizeof(line), file) != NULL) {
         line[strcspn(line, "\n")] = '\0';
         char *value = strchr(line, ' ');
@@ -499,12 +518,13 @@ int main(int argc, char **argv)
             *value++ = '\0';
         }
         if (strcmp(line, "end") == 0) {
-            run(&v);
+            run_both(&v);
             clear(&v);
         } else {
             read_line(&v, line, value != NULL ? value : line + strlen(line));
         }
     }
+    stls_memo_free(memo);
     fclose(file);
     return 0;
 }

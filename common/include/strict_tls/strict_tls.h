@@ -71,6 +71,7 @@ typedef struct stls_anchors_st stls_anchors;
 typedef struct stls_check_st stls_check;
 typedef struct stls_result_st stls_result;
 typedef struct stls_verdict_cache_st stls_verdict_cache;
+typedef struct stls_memo_st stls_memo;
 typedef struct stls_http_st stls_http;
 typedef struct stls_crl_st stls_crl;
 typedef struct stls_crl_file_st stls_crl_file;
@@ -308,6 +309,12 @@ stls_status stls_check_set_crl_file(stls_check *check, stls_crl_file *file);
 
 /* A certificate that may have signed a CRL, for indirect CRLs. Takes a reference. Before start. */
 stls_status stls_check_add_crl_issuer(stls_check *check, X509 *cert);
+
+/*
+ * Signatures that other checks have verified (stls_memo_new()), which this one
+ * need not verify again.  Takes a reference.  Before stls_check_trust().
+ */
+stls_status stls_check_set_memo(stls_check *check, stls_memo *memo);
 
 /*
  * Phase two: revocation.  Runs phase one first if that was not done.
@@ -557,6 +564,23 @@ size_t stls_verdict_cache_drop_question(stls_verdict_cache *cache,
                                         const unsigned char question[STLS_ID_LEN]);
 void stls_verdict_cache_clear(stls_verdict_cache *cache);
 size_t stls_verdict_cache_count(const stls_verdict_cache *cache);
+
+/* ---- memo.c: signatures that verified before ------------------------------ */
+
+/*
+ * Remembers that signatures of certificates and OCSP answers verified: an
+ * intermediate and its answer are then verified once, not for each leaf under
+ * it.  What follows from key, text, algorithm and signature alone stays right
+ * for ever, so that no verdict changes by it; max_signatures counts what it
+ * saves, too.  CRLs remember for themselves.  Takes 32 bytes an entry, in all
+ * `max_entries` (4 at least), the first to come the first to go.
+ *
+ * It and every check that uses it belong to one thread at a time.  NULL when
+ * out of memory: checks do without.
+ */
+stls_memo *stls_memo_new(size_t max_entries, const stls_allocator *allocator);
+stls_memo *stls_memo_up_ref(stls_memo *memo);
+void stls_memo_free(stls_memo *memo);
 
 /* ---- http_message.c: HTTP for fetches, without a socket ------------------- */
 
