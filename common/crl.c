@@ -347,6 +347,13 @@ static int has_oid(const unsigned char *der, const element *e, const unsigned ch
     return e->end - e->content == 3 && memcmp(der + e->content, oid, 3) == 0;
 }
 
+/* The only element in an octet string, once. */
+static int read_inner(const unsigned char *der, const element *octets, element *inner)
+{
+    return inner->tag == 0 && read_element(der, octets->content, octets->end, inner)
+           && inner->end == octets->end;
+}
+
 static int read_entry_extension(const unsigned char *der, const element *extension,
                                 entry_view *view)
 {
@@ -364,17 +371,17 @@ static int read_entry_extension(const unsigned char *der, const element *extensi
             return 0;
         }
     }
-    element inner;
-    if (value.tag != V_ASN1_OCTET_STRING || value.end != extension->end
-        || !read_element(der, value.content, value.end, &inner) || inner.end != value.end) {
+    if (value.tag != V_ASN1_OCTET_STRING || value.end != extension->end) {
         return 0;
     }
+    /* What others hold need not even be DER. */
     if (has_oid(der, &oid, oid_reason)) {
-        view->reason = inner;
-    } else if (has_oid(der, &oid, oid_certificate_issuer)) {
-        view->issuer_names = inner;
-    } else if (!has_oid(der, &oid, oid_invalidity_date)
-               && !has_oid(der, &oid, oid_hold_instruction)) {
+        return read_inner(der, &value, &view->reason);
+    }
+    if (has_oid(der, &oid, oid_certificate_issuer)) {
+        return read_inner(der, &value, &view->issuer_names);
+    }
+    if (!has_oid(der, &oid, oid_invalidity_date) && !has_oid(der, &oid, oid_hold_instruction)) {
         view->is_unusable |= is_critical; /* RFC 5280 section 5.3 */
     }
     return 1;
@@ -631,16 +638,15 @@ static int is_of_issuer(const stls_crl *crl, uint32_t entry, const X509_NAME *na
 
 static int read_found(const stls_crl *crl, const entry_view *view, stls_crl_entry *entry)
 {
-    entry->reason = -1;
+    const element *reason = &view->reason;
+
+    /* Listed is revoked, even where date or reason cannot be read. */
     if (!read_time(crl->der, &view->date, &entry->revoked_at_s)) {
-        return -1;
+        entry->revoked_at_s = 0;
     }
-    if (view->reason.tag != 0) {
-        if (view->reason.tag != V_ASN1_ENUMERATED || view->reason.end - view->reason.content != 1) {
-            return -1;
-        }
-        entry->reason = crl->der[view->reason.content];
-    }
+    entry->reason = reason->tag == V_ASN1_ENUMERATED && reason->end - reason->content == 1
+                        ? crl->der[reason->content]
+                        : -1;
     return 1;
 }
 

@@ -74,7 +74,7 @@ typedef struct {
 
 /*
  * 1 and `*entry` when the CRL lists this serial for this issuer; 0 when not;
- * -1 when its entry cannot be decoded.
+ * -1 when it cannot be looked up: not walked through, or out of memory.
  */
 int stls_crl_find(const stls_crl *crl, const X509 *cert, stls_crl_entry *entry);
 

@@ -185,6 +185,95 @@ static void unknown_extensions(void **state)
     assert_false(walked(aid_make_crl(&(aid_crl){.extension = "DER:0500"}))->is_unusable);
 }
 
+/* ---- extensions of entries ------------------------------------------------------------------ */
+
+typedef struct {
+    const char *oid, *value; /* hexadecimal */
+    int is_critical;
+} entry_extension;
+
+static entry_extension shape_extensions[2];
+
+static void shape_entry(X509_CRL *crl)
+{
+    X509_REVOKED *entry = X509_REVOKED_new();
+    ASN1_TIME *date = ASN1_TIME_set(NULL, (time_t)(NOW_S - HOUR_S));
+    AID_NEED(entry && date
+             && X509_REVOKED_set_serialNumber(
+                 entry, (ASN1_INTEGER *)X509_get0_serialNumber(aid_usual_pki()->leaf))
+             && X509_REVOKED_set_revocationDate(entry, date));
+    for (size_t i = 0; i < 2 && shape_extensions[i].oid != NULL; i++) {
+        long len = 0;
+        int is_empty = shape_extensions[i].value[0] == '\0';
+        unsigned char *value = is_empty ? OPENSSL_zalloc(1)
+                                        : OPENSSL_hexstr2buf(shape_extensions[i].value, &len);
+        ASN1_OBJECT *oid = OBJ_txt2obj(shape_extensions[i].oid, 1);
+        ASN1_OCTET_STRING *octets = ASN1_OCTET_STRING_new();
+        AID_NEED(value && oid && octets && ASN1_OCTET_STRING_set(octets, value, (int)len));
+        X509_EXTENSION *extension = X509_EXTENSION_create_by_OBJ(
+            NULL, oid, shape_extensions[i].is_critical, octets);
+        AID_NEED(extension && X509_REVOKED_add_ext(entry, extension, -1));
+        X509_EXTENSION_free(extension);
+        ASN1_OCTET_STRING_free(octets);
+        ASN1_OBJECT_free(oid);
+        OPENSSL_free(value);
+    }
+    AID_NEED(X509_CRL_add0_revoked(crl, entry));
+    ASN1_TIME_free(date);
+}
+
+/* Only what is known is looked into; an unknown one counts where it is critical. */
+static void trap_13_extensions_of_entries(void **state)
+{
+#define UNKNOWN "1.2.3.4.5"
+#define REASON "2.5.29.21"
+#define ISSUER "2.5.29.29"
+#define DATE "2.5.29.24"
+    static const struct {
+        const char *what;
+        entry_extension extensions[2];
+        int is_taken, is_unusable, reason;
+    } rows[] = {
+        {"none", {{NULL, NULL, 0}}, 1, 0, -1},
+        {"unknown", {{UNKNOWN, "0500", 0}}, 1, 0, -1},
+        {"unknown, critical", {{UNKNOWN, "0500", 1}}, 1, 1, -1},
+        {"unknown, empty", {{UNKNOWN, "", 0}}, 1, 0, -1},
+        {"unknown, an application tag", {{UNKNOWN, "4100", 0}}, 1, 0, -1},
+        {"unknown, a private tag", {{UNKNOWN, "C100", 0}}, 1, 0, -1},
+        {"unknown, a high tag", {{UNKNOWN, "1F8101", 0}}, 1, 0, -1},
+        {"unknown, an indefinite length", {{UNKNOWN, "30800000", 0}}, 1, 0, -1},
+        {"unknown, two elements", {{UNKNOWN, "05000500", 0}}, 1, 0, -1},
+        {"unknown, cut off", {{UNKNOWN, "3005", 0}}, 1, 0, -1},
+        {"unknown, text", {{UNKNOWN, "68656C6C6F", 0}}, 1, 0, -1},
+        {"unknown, twice", {{UNKNOWN, "0500", 0}, {UNKNOWN, "41", 0}}, 1, 0, -1},
+        {"invalidity date, of anything", {{DATE, "41", 0}}, 1, 0, -1},
+        {"reason", {{REASON, "0A0101", 0}}, 1, 0, 1},
+        {"reason, critical", {{REASON, "0A0101", 1}}, 1, 0, 1},
+        {"reason, of two bytes", {{REASON, "0A020101", 0}}, 1, 0, -1},
+        {"reason, no enumeration", {{REASON, "020101", 0}}, 1, 0, -1},
+        {"reason behind an unknown one", {{UNKNOWN, "4100", 0}, {REASON, "0A0104", 0}}, 1, 0, 4},
+        {"reason, two elements", {{REASON, "0A01010A0101", 0}}, 0, 0, 0},
+        {"reason, twice", {{REASON, "0A0101", 0}, {REASON, "0A0106", 0}}, 0, 0, 0},
+        {"issuer, cut off", {{ISSUER, "3005", 1}}, 0, 0, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        stls_crl_entry entry;
+        memcpy(shape_extensions, rows[i].extensions, sizeof(shape_extensions));
+        stls_crl *crl = new_crl(aid_make_crl(&(aid_crl){.shape = shape_entry}), NULL);
+        int is_taken = walk(crl, 64, NULL) == STLS_CRL_DONE;
+        if (is_taken != rows[i].is_taken) {
+            fail_msg("%s: taken %d", rows[i].what, is_taken);
+        }
+        if (is_taken) {
+            assert_int_equal(crl->is_unusable, rows[i].is_unusable);
+            assert_int_equal(stls_crl_find(crl, aid_usual_pki()->leaf, &entry), 1);
+            assert_int_equal(entry.reason, rows[i].reason);
+        }
+        stls_crl_free(crl);
+    }
+}
+
 /* Tens of megabytes: no step does more than its share, memory is as documented, look-ups are exact.
  */
 static void trap_14_large_crls(void **state)
@@ -253,6 +342,7 @@ int main(void)
         cmocka_unit_test(whatever_is_cut_off_or_hung_on_is_refused),
         cmocka_unit_test(no_flipped_bit_goes_unnoticed),
         cmocka_unit_test(unknown_extensions),
+        cmocka_unit_test(trap_13_extensions_of_entries),
         cmocka_unit_test(trap_14_large_crls),
         cmocka_unit_test(references_are_counted),
         cmocka_unit_test(out_of_memory),
