@@ -43,7 +43,7 @@ help() {
                     parts, by default those whose program is on this machine (default prefix /usr)
   uninstall [--prefix DIR] [--destdir DIR]
                     what install put there
-  bench [--quick]   strict beside stock beside unverified; bench core|curl|crl: that alone
+  bench [--quick]   strict beside stock beside unverified; bench core|curl|crl|instructions: that alone
   lint              clang-format and cppcheck, where installed
   coverage          lines and branches of the core that its tests reach, per file
   fuzz [SECONDS]    each fuzz target for so long (default 60)
@@ -472,6 +472,11 @@ bench() {
     fi
     if [ "${1:-}" = crl ]; then
         exec "$PYTHON" -m tests.bench.crl_bench
+    fi
+    if [ "${1:-}" = instructions ]; then
+        shift
+        install_packages valgrind
+        exec "$PYTHON" -m tests.bench.instructions "$@"
     fi
     "$PYTHON" -m tests.bench.nginx_bench "$@"
     "$PYTHON" -m tests.bench.crl_bench

@@ -349,7 +349,8 @@ int mst_judge_reusable(mst_conn *conn, const mst_runtime *rt, const char *name)
     if (!mst_same_policy(conn->rt, rt)) {
         return 0;
     }
-    if (conn->name == NULL || name == NULL || ap_cstr_casecmp(conn->name, name)) {
+    if (conn->name == NULL || name == NULL
+        || (strcmp(conn->name, name) && ap_cstr_casecmp(conn->name, name))) {
         return 0;
     }
     current = mst_judge_current(conn);
@@ -386,6 +387,7 @@ void mst_set_env(request_rec *r, stls_role role, stls_result *result)
     };
     const char *const *name = names[role == STLS_ROLE_CLIENT];
     apr_table_t *env = r->subprocess_env;
+    mst_request *rq;
     const char *report;
     size_t len;
 
@@ -395,10 +397,18 @@ void mst_set_env(request_rec *r, stls_role role, stls_result *result)
         apr_table_unset(env, name[2]);
         return;
     }
+    rq = role == STLS_ROLE_SERVER ? mst_get_request(r) : NULL;
     report = stls_result_get0_report(result, &len);
+    if (rq != NULL) { /* which keeps it, longer than the connection may */
+        stls_result_free(rq->told);
+        rq->told = stls_result_up_ref(result);
+    }
+    else {
+        report = apr_pstrmemdup(r->pool, report, len);
+    }
     apr_table_setn(env, name[0], stls_result_word(result));
     apr_table_setn(env, name[1], stls_reason_id(stls_result_reason(result)));
-    apr_table_setn(env, name[2], apr_pstrmemdup(r->pool, report, len));
+    apr_table_setn(env, name[2], report);
 }
 
 void mst_set_env_reason(request_rec *r, stls_reason reason)

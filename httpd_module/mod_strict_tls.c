@@ -22,6 +22,7 @@
 #pragma weak proxy_run_scheme_handler
 
 static _Thread_local mst_request *current;
+static _Atomic(apr_uint64_t) attempts;
 
 static mst_request *request_of(request_rec *r)
 {
@@ -42,7 +43,13 @@ static apr_status_t forget_request(void *data)
     if (current == rq) {
         current = NULL;
     }
+    stls_result_free(rq->told);
     return APR_SUCCESS;
+}
+
+mst_request *mst_get_request(request_rec *r)
+{
+    return request_of(r);
 }
 
 static mst_request *make_request(request_rec *r)
@@ -64,6 +71,7 @@ static int run_handlers(mst_request *rq, proxy_worker *worker, proxy_server_conf
 {
     int rc;
 
+    rq->attempt = atomic_fetch_add_explicit(&attempts, 1, memory_order_relaxed) + 1;
     rq->rejected = 0;
     rq->running = 1;
     rq->outer = current;
@@ -194,6 +202,25 @@ static int may_ride(mst_conn *conn, mst_runtime *rt, const char *name)
     return rt == NULL || mst_judge_reusable(conn, rt, name);
 }
 
+/* Nothing looks at what a request and its answer are made of. */
+static void unwatch(mst_conn *conn)
+{
+    if (conn->is_watched) {
+        conn->is_watched = 0;
+        ap_remove_input_filter(conn->filter);
+    }
+}
+
+/* The filter stays the same one: with a new one the connection would grow with each request. */
+static void watch(mst_conn *conn)
+{
+    if (conn->filter != NULL && !conn->is_watched) {
+        conn->is_watched = 1;
+        conn->filter->next = conn->c->input_filters;
+        conn->c->input_filters = conn->filter;
+    }
+}
+
 /*
  * mod_proxy looks into a pooled connection before it uses it: one whose verdict
  * does not fit the request that looks is found dead, and a fresh one is made.
@@ -202,9 +229,10 @@ static apr_status_t look(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t
                          apr_read_type_e block, apr_off_t len)
 {
     mst_conn *conn = f->ctx;
+    ap_filter_t *next = f->next;
 
     if (mode == AP_MODE_SPECULATIVE && block == APR_NONBLOCK_READ && current != NULL
-        && conn->user != current) {
+        && conn->user != current->attempt) {
         if (!may_ride(conn, current->rt, current->name)) {
             mst_count(MST_POOLED_CLOSED);
             ap_log_cerror(APLOG_MARK, APLOG_DEBUG, 0, f->c, STLSLOGNO(4)
@@ -212,8 +240,10 @@ static apr_status_t look(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t
             f->c->aborted = 1;
             return APR_ECONNABORTED;
         }
+        conn->user = current->attempt;
+        unwatch(conn);
     }
-    return ap_get_brigade(f->next, bb, mode, block, len);
+    return ap_get_brigade(next, bb, mode, block, len);
 }
 
 static apr_status_t forget_conn(void *data)
@@ -241,21 +271,22 @@ static int bind_outgoing(conn_rec *c, ap_conf_vector_t *dir_conf, int enable_ssl
         conn->rt = rt;
         ap_set_module_config(c->conn_config, &strict_tls_module, conn);
         apr_pool_cleanup_register(c->pool, conn, forget_conn, apr_pool_cleanup_null);
-        conn->user = current;
+        conn->user = current ? current->attempt : 0;
         return DECLINED;
     }
     if (conn->state == MST_NEW) { /* handshake to come */
         if (conn->rt == NULL || rt != NULL) {
             conn->rt = rt;
         }
-        conn->user = current;
+        conn->user = current ? current->attempt : 0;
         return DECLINED;
     }
     if (current == NULL || dir_conf != current->r->per_dir_config) { /* back into the pool */
-        conn->user = NULL;
+        conn->user = 0;
+        watch(conn);
         return DECLINED;
     }
-    if (!may_ride(conn, rt, current->name)) {
+    if (conn->user != current->attempt && !may_ride(conn, rt, current->name)) {
         /* nobody looked before: this request fails, the next one gets a fresh connection */
         ap_log_cerror(APLOG_MARK, APLOG_ERR, 0, c, STLSLOGNO(5)
                       "strict-tls: pooled connection refused: its verdict does not fit");
@@ -266,7 +297,8 @@ static int bind_outgoing(conn_rec *c, ap_conf_vector_t *dir_conf, int enable_ssl
         current->reason = STLS_REASON_SESSION_UNVERIFIED;
         return DECLINED;
     }
-    conn->user = current;
+    conn->user = current->attempt;
+    unwatch(conn);
     if (rt != NULL) {
         mst_set_env(current->r, STLS_ROLE_SERVER, conn->result);
     }
@@ -405,7 +437,9 @@ static int pre_handshake(conn_rec *c, SSL *ssl, int is_proxy)
     conn->is_prepared = 1;
     conn->ssl = ssl;
     conn->wants_stock = SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE;
-    ap_add_input_filter(FILTER, conn, NULL, c);
+    conn->filter = ap_add_input_filter(FILTER, conn, NULL, c);
+    conn->is_watched = conn->filter != NULL;
+    unwatch(conn); /* until it is pooled */
     conn->name = current ? current->name : apr_table_get(c->notes, "proxy-request-hostname");
     if (conn->name != NULL) {
         conn->name = apr_pstrdup(c->pool, conn->name);

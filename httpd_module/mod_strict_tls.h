@@ -365,6 +365,8 @@ typedef enum { MST_NEW = 0, MST_ACCEPTED_PEER = 1, MST_REJECTED_PEER = 2 } mst_s
 /* One request on its way through mod_proxy. */
 typedef struct mst_request {
     request_rec *r;
+    apr_uint64_t attempt;      /* a number that no other attempt of this process has */
+    stls_result *told;         /* its report is in the request's environment */
     struct mst_request *outer; /* of this thread */
     const char *name;          /* the backend's */
     mst_runtime *rt;           /* it is to be judged by this; NULL: by nothing */
@@ -400,7 +402,9 @@ typedef struct {
     STACK_OF(X509) *certs;   /* as presented, for a later refresh */
     unsigned char *staples; /* as stls_staples_get1() gives them */
     apr_size_t staples_len;
-    const mst_request *user; /* who rides it now; compared, never looked into */
+    apr_uint64_t user;       /* the attempt that it was found fit for; 0: none */
+    struct ap_filter_t *filter; /* in the connection's chain while it is pooled */
+    int is_watched;          /* it is there */
 } mst_conn;
 
 void mst_judge_child_init(apr_pool_t *p);
@@ -437,6 +441,9 @@ void mst_set_env(request_rec *r, stls_role role, stls_result *result);
 void mst_set_env_reason(request_rec *r, stls_reason reason);
 
 /* ---- mod_strict_tls.c --------------------------------------------------------- */
+
+/* NULL: mod_proxy has not begun with it. */
+mst_request *mst_get_request(request_rec *r);
 
 /* Makes its TLS as its policy and name want it, before the handshake. */
 void mst_prepare(mst_conn *conn);
