@@ -142,16 +142,19 @@ static int digest_cert(unsigned char digest[STLS_ID_LEN], X509 *cert, const X509
 static int digest_answer(unsigned char digest[STLS_ID_LEN], const OCSP_BASICRESP *basic,
                          const X509 *signer)
 {
-    unsigned char *data = NULL, *algorithm = NULL;
-    const ASN1_OCTET_STRING *sig = OCSP_resp_get0_signature(basic);
+    unsigned char *data = NULL, *algorithm = NULL, *sig = NULL;
     EVP_MD_CTX *hash = hash_begin("answer", signer);
     int data_len = hash != NULL ? i2d_OCSP_RESPDATA(OCSP_resp_get0_respdata(basic), &data) : 0;
     int algorithm_len = hash != NULL ? i2d_X509_ALGOR(OCSP_resp_get0_tbs_sigalg(basic), &algorithm)
                                      : 0;
+    /* As a bit string: one with unused bits is refused, though its bytes are the same. */
+    int sig_len = hash != NULL ? i2d_ASN1_BIT_STRING(
+                      (ASN1_BIT_STRING *)OCSP_resp_get0_signature(basic), &sig)
+                               : 0;
     int ok = hash_der(hash, data, data_len);
     ok &= hash_der(hash, algorithm, algorithm_len);
-    ok = ok && hash_field(hash, ASN1_STRING_get0_data(sig), (size_t)ASN1_STRING_length(sig))
-         && EVP_DigestFinal_ex(hash, digest, NULL);
+    ok &= hash_der(hash, sig, sig_len);
+    ok = ok && EVP_DigestFinal_ex(hash, digest, NULL);
     EVP_MD_CTX_free(hash);
     return ok;
 }
