@@ -7,8 +7,10 @@ import pytest
 from tests.lab import fronts, inbound_fronts, net, stream_fronts
 from tests.lab.faults import Faults
 from tests.lab.lab import Lab
-from tests.lab.nginx import MODULE, Nginx
+from tests.lab.nginx import CONFIGURED_WITH, MODULE, Nginx
 from tests.lab.verdicts import verdict
+
+collect_ignore = [] if "--with-http_v3_module" in CONFIGURED_WITH else ["test_http3.py"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.lab import fronts, net
 from tests.lab.fronts import ALIVE, OTHER_POLICIES, keepalive_pool, pool_of
+from tests.lab.nginx import VERSION
 from tests.lab.renegotiation import RenegotiatingServer
 from tests.lab.responder import BEHAVIOURS
 from tests.lab.scenarios import NAME
@@ -19,7 +20,10 @@ from tests.lab.verdicts import ACCEPT, resumed, verdict
 
 VERSIONS = {"tls12": "TLSv1.2", "tls13": "TLSv1.3"}
 
-POOLS = {**fronts.POOLS, "hash": "upstream pool {{ hash $uri; server {address}; }}\n"}
+# Explicit upstreams keep connections alive from 1.29.7 on, where here sessions are to be resumed.
+NOT_KEPT = " keepalive 0;" if VERSION >= (1, 29, 7) else ""
+POOLS = {kind: text and text.replace(" }}", NOT_KEPT + " }}") for kind, text in {
+    **fronts.POOLS, "hash": "upstream pool {{ hash $uri; server {address}; }}\n"}.items()}
 
 
 # ---- resumed sessions -------------------------------------------------------
