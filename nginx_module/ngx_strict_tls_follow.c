@@ -7,7 +7,7 @@
 #include "ngx_strict_tls.h"
 
 
-#define NGX_STRICT_TLS_TOLD  16        /* in one turn */
+#define NGX_STRICT_TLS_TOLD  8         /* in one turn */
 
 
 static ngx_strict_tls_job_t *ngx_strict_tls_leader(

@@ -1,6 +1,7 @@
 """Clients' certificates over QUIC are judged as over TCP.
 
-Where nginx has HTTP/3, with a curl that has it, as from Debian 13 on; conftest.py leaves this out elsewhere.
+Where nginx has HTTP/3, with a curl that has it, as from Debian 13 on; conftest.py leaves this out
+elsewhere.
 STRICT_TLS_HTTP3_CURL=FILE names another curl.
 """
 import os
