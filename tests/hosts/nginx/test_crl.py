@@ -147,11 +147,12 @@ def test_a_newer_crl_reaches_workers_through_the_zone(stage, crls):
     peer, other = crl_peer(stage, crls), crl_peer(stage, crls, "other")
     stage.open()
     issuer = stage.lab.pki["issuing"]
-    crls.files["a.crl"] = crl.build(issuer, this_update_s=-600, next_update_s=606)
     _, port = stage.front(
         [fronts.location(f"/{id}", scene, strict=True, policy=RENEWED,
                          extra="    add_header X-Worker $pid always;\n" + fronts.STRICT_HEADERS)
          for id, scene in (("leaf", peer), ("other", other))], workers=4, listen="reuseport")
+    # Due for a refresh after eight seconds, from when all workers know it.
+    crls.files["a.crl"] = crl.build(issuer, this_update_s=-600, next_update_s=616)
     assert {verdict(net.get(port, "/leaf")) for _ in range(24)} == {ACCEPT}
     crls.files["a.crl"] = crl.build(issuer, [peer.leaf.serial], this_update_s=-1)
     net.wait_until(lambda: verdict(net.get(port, "/other")) == ACCEPT
