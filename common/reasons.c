@@ -31,3 +31,8 @@ const char *stls_reason_id(stls_reason reason)
     const stls_reason_info *info = stls_reason_get0(reason);
     return info != NULL ? info->id : "internal.error";
 }
+
+const char *strict_tls_version(void)
+{
+    return STLS_VERSION;
+}

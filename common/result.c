@@ -149,6 +149,21 @@ stls_reason stls_result_reason(const stls_result *result)
     return result->reason;
 }
 
+const char *stls_result_get0_detail(const stls_result *result)
+{
+    return result->detail != NULL ? result->detail : "";
+}
+
+const char *stls_result_get0_remedy(const stls_result *result)
+{
+    return result->remedy != NULL ? result->remedy : "";
+}
+
+int stls_result_cert_index(const stls_result *result)
+{
+    return result->cert_index;
+}
+
 int stls_result_is_pinned(const stls_result *result)
 {
     return result->is_pinned;

@@ -74,6 +74,32 @@ static const char *proxy_of_environment(const char *scheme)
     return NULL;
 }
 
+/* 1: openssl.cnf sets the mark in every context ("Options = Bugs"), so that it tells nothing. */
+static int is_mark_useless(void)
+{
+    SSL_CTX *any = SSL_CTX_new(TLS_client_method());
+    int is_set = any == NULL || (SSL_CTX_get_options(any) & STLS_CURL_PROXY_MARK) != 0;
+
+    SSL_CTX_free(any);
+    return is_set;
+}
+
+/*
+ * Then the tunnel tells: a peer behind an HTTPS proxy is met once the proxy has
+ * agreed to CONNECT.  To take one for the other can only refuse it.
+ */
+static int is_proxy_by_tunnel(CURL *curl)
+{
+    char proxy[STLS_CURL_IP_LEN];
+    long agreed = 0;
+
+    stls_curl_get_proxy_ip(curl, proxy);
+    if (proxy[0] == '\0') {
+        return 0;
+    }
+    return curl_easy_getinfo(curl, CURLINFO_HTTP_CONNECTCODE, &agreed) != CURLE_OK || agreed == 0;
+}
+
 void stls_curl_wanted_name(CURL *curl, const SSL *ssl, int is_proxy, char *name, size_t len)
 {
     const char *sni = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
@@ -87,6 +113,9 @@ void stls_curl_wanted_name(CURL *curl, const SSL *ssl, int is_proxy, char *name,
         return;
     }
     /* Only addresses go without. */
+    if (is_proxy && is_mark_useless()) {
+        is_proxy = is_proxy_by_tunnel(curl);
+    }
     if (curl_easy_getinfo(curl, CURLINFO_EFFECTIVE_URL, &text) == CURLE_OK && text != NULL) {
         url = parse(text);
     }

@@ -403,7 +403,7 @@ static void trap_10_free_at_any_state(void **state)
         aid_heap heap = {0};
         stls_allocator allocator = aid_allocator(&heap);
         stls_policy *policy = stls_policy_new(&allocator);
-        stls_policy_freeze(policy, NULL);
+        assert_int_equal(stls_policy_freeze(policy, NULL), STLS_OK);
         stls_check *check = stls_check_new(policy, aid_usual_anchors(), STLS_ROLE_SERVER);
         stls_fetch fetch;
         stls_result *result = NULL;

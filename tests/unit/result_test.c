@@ -24,6 +24,26 @@ static void words(void **state)
     }
 }
 
+/* As the log line has them, without its quotes and escapes. */
+static void detail_and_remedy(void **state)
+{
+    char line[4096];
+    aid_case wrong = {.name = "other.example.com"}, right = {0};
+    stls_result *result = aid_judge(&wrong);
+
+    (void)state;
+    (void)stls_result_log_line(result, NULL, line, sizeof(line));
+    assert_true(stls_result_get0_detail(result)[0] != '\0');
+    assert_non_null(strstr(line, stls_result_get0_remedy(result)));
+    assert_true(strlen(stls_result_get0_remedy(result)) > 10);
+    assert_int_equal(stls_result_cert_index(result), 0);
+    result = aid_judge(&right);
+    assert_string_equal(stls_result_get0_detail(result), "");
+    assert_string_equal(stls_result_get0_remedy(result), "");
+    assert_int_equal(stls_result_cert_index(result), -1);
+    assert_string_equal(strict_tls_version(), STLS_VERSION);
+}
+
 /* A picture taken after trust does not change with what comes later. */
 static void snapshot_is_immutable(void **state)
 {
@@ -68,7 +88,7 @@ static void references_are_counted(void **state)
     stls_allocator allocator = aid_allocator(&heap);
     stls_policy *policy = stls_policy_new(&allocator);
     (void)state;
-    stls_policy_freeze(policy, NULL);
+    assert_int_equal(stls_policy_freeze(policy, NULL), STLS_OK);
     stls_check *check = stls_check_new(policy, aid_usual_anchors(), STLS_ROLE_SERVER);
     stls_policy_free(policy);
     stls_check_start(check, NOW_S);
@@ -112,6 +132,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words),
+        cmocka_unit_test(detail_and_remedy),
         cmocka_unit_test(snapshot_is_immutable),
         cmocka_unit_test(no_result_while_answers_are_open),
         cmocka_unit_test(references_are_counted),

@@ -15,6 +15,10 @@
 
 #include "strict_tls/strict_tls.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef enum { STLS_NOTE = 0, STLS_WARNING = 1, STLS_ERROR = 2 } stls_severity;
 
 /* One chain of our own. Everything is borrowed for the call only. */
@@ -85,5 +89,9 @@ stls_status stls_own_chain_news_id(const stls_result *result, unsigned char id[S
 
 /* Whether a name can be compared with a certificate at all; see `names` above. */
 int stls_own_chain_takes_name(const char *name);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

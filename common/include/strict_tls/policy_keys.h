@@ -15,6 +15,10 @@
 #ifndef STRICT_TLS_POLICY_KEYS_H
 #define STRICT_TLS_POLICY_KEYS_H
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* clang-format off */
 #define STLS_POLICY_KEYS(X)                                                                        \
     X(MODE, "mode", ENUM, "enforce", "enforce,report,off", "enforce rejects; report does the same work and keeps the same record but never rejects; off does nothing") \
@@ -81,5 +85,9 @@ typedef struct {
     const char *values;
     const char *doc;
 } stls_key_info;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -26,6 +26,10 @@
 
 #include <openssl/x509_vfy.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* clang-format off */
 #define STLS_REASONS(X)                                                                            \
     X(CHAIN_INCOMPLETE, 100, "chain.incomplete", "an intermediate certificate is missing from the presented chain", X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, 30, "RFC 8446 4.4.2, RFC 5280 6.1", "peer", "append the missing issuer to the served chain") \
@@ -106,5 +110,9 @@ const stls_reason_info *stls_reasons(size_t *num);
 
 /* "chain.incomplete" and so on; "none" for STLS_REASON_NONE, "internal.error" for unknown numbers. */
 const char *stls_reason_id(stls_reason reason);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -10,6 +10,10 @@
 
 #include "strict_tls/strict_tls.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef enum {
     STLS_OUTBOUND = 0, /* a server that this host connected to */
     STLS_INBOUND = 1,  /* a client that connected to this host */
@@ -70,5 +74,9 @@ uint64_t stls_report_table_num_verdicts(const stls_report_table *table, stls_dir
                                         const char *verdict);
 uint64_t stls_report_table_num_reasons(const stls_report_table *table, stls_direction direction,
                                        stls_reason reason);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -12,6 +12,10 @@
 #include "strict_tls/report_table.h"
 #include "strict_tls/strict_tls.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct stls_status_page_st stls_status_page;
 
 typedef enum {
@@ -103,5 +107,9 @@ const char *stls_status_page_content_type(stls_status_format format);
 #define STLS_STATUS_PAGE_CSP                                                                       \
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "         \
     "frame-ancestors 'none'"
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -33,7 +33,14 @@
 #include "strict_tls/policy_keys.h"
 #include "strict_tls/reasons.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define STLS_VERSION "0.2.0" /* as in the file VERSION */
+
+/* STLS_VERSION of the library that is in use. Static lifetime. */
+const char *strict_tls_version(void);
 
 /* What such a function returns must be looked at. */
 #if defined(__GNUC__)
@@ -96,14 +103,14 @@ stls_policy *stls_policy_new(const stls_allocator *allocator);
  * set, so set it first.  On STLS_ERR_ARGUMENT `err` (may be NULL) names the
  * alternatives.  STLS_ERR_STATE once frozen.
  */
-stls_status stls_policy_set(stls_policy *policy, const char *key, const char *value,
+STLS_MUST_USE stls_status stls_policy_set(stls_policy *policy, const char *key, const char *value,
                             stls_error *err);
 
 /* "revocation=soft chain_root=require": key=value words separated by white space or ';'. */
-stls_status stls_policy_set_text(stls_policy *policy, const char *text, stls_error *err);
+STLS_MUST_USE stls_status stls_policy_set_text(stls_policy *policy, const char *text, stls_error *err);
 
 /* Checks keys against each other and makes the policy immutable. Repeating it is harmless. */
-stls_status stls_policy_freeze(stls_policy *policy, stls_error *err);
+STLS_MUST_USE stls_status stls_policy_freeze(stls_policy *policy, stls_error *err);
 
 /*
  * How the configuration writes the keys: remedies in log lines and reports name them that way.  It
@@ -159,13 +166,13 @@ stls_anchors *stls_anchors_new(const stls_allocator *allocator);
  * incomplete chain.  An undecodable PEM block, or none at all, is
  * STLS_ERR_ARGUMENT.
  */
-stls_status stls_anchors_load(stls_anchors *anchors, BIO *bio, stls_error *err);
+STLS_MUST_USE stls_status stls_anchors_load(stls_anchors *anchors, BIO *bio, stls_error *err);
 
 /* The same for a certificate that is decoded already. Takes a reference. */
 stls_status stls_anchors_add_cert(stls_anchors *anchors, X509 *cert);
 
 /* Makes the set immutable. STLS_ERR_ARGUMENT if it holds no anchor. */
-stls_status stls_anchors_freeze(stls_anchors *anchors, stls_error *err);
+STLS_MUST_USE stls_status stls_anchors_freeze(stls_anchors *anchors, stls_error *err);
 
 stls_anchors *stls_anchors_up_ref(stls_anchors *anchors);
 void stls_anchors_free(stls_anchors *anchors);
@@ -436,6 +443,18 @@ const char *stls_result_word(const stls_result *result);
 /* Primary reason; STLS_REASON_NONE when there is nothing to reject for. */
 stls_reason stls_result_reason(const stls_result *result);
 
+/*
+ * What is wrong in this very case, and how this very case is put right: the
+ * detail and the remedy of the primary reason, as the log line has them.  "" if
+ * there is nothing to reject for.  Peers have a say in the detail: escape it as
+ * the place where it is shown demands.  They live as long as `result`.
+ */
+const char *stls_result_get0_detail(const stls_result *result);
+const char *stls_result_get0_remedy(const stls_result *result);
+
+/* Its index among those presented; -1 if the reason is about none of them. */
+int stls_result_cert_index(const stls_result *result);
+
 /* 1 when the leaf is itself a self-signed trust anchor: no revocation was asked. */
 int stls_result_is_pinned(const stls_result *result);
 
@@ -630,5 +649,9 @@ unsigned char *stls_http_take_crl(stls_http *http, size_t *len);
  * Headers of their own: own_chain.h (the chains that this host presents),
  * report_table.h (reports that processes share), status_page.h (the page).
  */
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -304,6 +304,36 @@ def test_https_proxy_and_url_by_address(proxy, origin, reasons, how, peers, curl
     assert [report["name"] for report in got] == ["127.0.0.1", OTHER_IP][:len(reasons)][-len(got):]
 
 
+@pytest.fixture
+def bugs(tmp_path):
+    """An openssl.cnf that sets SSL_OP_ALL in every context."""
+    path = tmp_path / "bugs.cnf"
+    path.write_text("openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n"
+                    "[c]\nOptions = Bugs\n")
+    return {"OPENSSL_CONF": str(path)}
+
+
+@pytest.mark.parametrize("name, host, reason", [
+    ("good_ip", "127.0.0.1", "none"), ("other_ip", "127.0.0.1", "name.mismatch"),
+    ("good", NAME, "none"), ("wrong", NAME, "name.mismatch")])
+def test_options_of_openssl_cnf(name, host, reason, bugs, peers, curls):
+    peer = getattr(peers, name)
+    done, (report,) = curls.strict_curl(*curls.curl_words(peer, host), env=bugs)
+    assert (report["reason"], report["name"]) == (reason, host), done.stderr
+
+
+@pytest.mark.parametrize("proxy, origin, reasons", [
+    ("good_ip", "other_ip", ["none", "none"]), ("good_ip", "good_ip", ["none", "name.mismatch"]),
+    ("other_ip", "other_ip", ["name.mismatch"])])
+def test_options_of_openssl_cnf_and_a_proxy(proxy, origin, reasons, bugs, peers, curls):
+    proxy, origin = getattr(peers, proxy), getattr(peers, origin)
+    with HttpsProxy(proxy.backend.chain, proxy.backend.key, origin.backend.port) as running:
+        _, reports = curls.strict_curl(
+            "-sS", "-o", "/dev/null", "--cacert", origin.trust, "--proxy-cacert", origin.trust,
+            "--proxy", f"https://127.0.0.1:{running.port}", url_of(origin, OTHER_IP), env=bugs)
+    assert [report["reason"] for report in reports] == reasons
+
+
 def test_no_proxy_and_url_by_address(peers, curls):
     """Past the proxy, so it is the URL's address that counts."""
     done, (report,) = curls.strict_curl(

@@ -178,7 +178,10 @@ def test_it_is_curl(peers, curls):
         "--connect-to", f"{url_of(peers.bad)[8:-1]}:{connect_to(peers.bad)[2:]}",
         url_of(peers.good), url_of(peers.bad))
     assert {report["reason"] for report in reports} == {"none", "chain.incomplete"}
-    assert done.returncode == REJECTED
+    version = curls.run(["curl", "--version"]).stdout.split()[1]
+    # curl 8.14's own --parallel may lose an error behind a transfer that went well.
+    assert done.returncode == REJECTED or version.startswith("8.14.")
+    assert "reason=chain.incomplete " in done.stderr
 
 
 def test_modes(peers, curls):
