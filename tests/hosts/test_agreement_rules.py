@@ -6,6 +6,7 @@ its nature is why: curl has no processes that share news, and refreshes nothing 
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -208,6 +209,71 @@ def test_a_crl_fetched_for_a_good_peer_is_news_too(world, crls):
     assert world.ask("bad") == CRL_REVOKED
 
 
+def by_staple(world, crls, tmp_path):
+    """(peer that is asked about by OCSP, the same certificate with another proof and policy)"""
+    peer = world.peer("turned")
+    stapling = world.lab.add_backend(
+        "stapling", peer.leaf, world.lab.bundle("serve", [peer.place, "issuing", "intermediate"]),
+        staple="revoked")
+    return peer, (replace(peer, backend=stapling), {"revocation_sources": "staple"})
+
+
+def by_crl(world, crls, tmp_path):
+    peer = world.peer("turned", extra=[crl.point(crls.url("a.crl"))])
+    crls.files["a.crl"] = crl.build(world.lab.pki["issuing"], [peer.leaf.serial])
+    return peer, (peer, {"revocation_sources": "crl"})
+
+
+def by_crl_file(world, crls, tmp_path):
+    peer = world.peer("turned")
+    file = crl.CrlFile(world.lab, tmp_path / "crls.pem")
+    file.write(peer.leaf)
+    return peer, (peer, file.policy(revocation_sources="file"))
+
+
+PROOFS = {"staple": (by_staple, OCSP_REVOKED), "crl": (by_crl, CRL_REVOKED),
+          "crl_file": (by_crl_file, CRL_REVOKED)}
+
+
+@everywhere(*SERVERS)
+@pytest.mark.parametrize("proof", PROOFS)
+def test_a_proof_of_any_kind_ends_verdicts_that_rest_on_ocsp(proof, world, crls, tmp_path):
+    make, reason = PROOFS[proof]
+    peer, (proving, policy) = make(world, crls, tmp_path)
+    world.open()
+    world.start({"ocsp": (peer, {**LEAF, "revocation_sources": "ocsp"}),
+                 "proof": (proving, {**LEAF, **policy})}, workers=2)
+    assert {world.ask("ocsp") for _ in range(ROUNDS)} == {ACCEPT}
+    world.responder.place(peer.place, "revoked")
+    assert world.ask("proof") == reason
+    assert {world.ask("ocsp") for _ in range(ROUNDS)} == {OCSP_REVOKED}
+
+
+@everywhere(*SERVERS)
+def test_the_crl_file_changes_during_a_check(world):
+    """The first request, too, is judged by what the file holds when the check ends."""
+    with crl.readable_folder() as folder:
+        peer = world.peer("peer", issuer="silent_issuing",
+                          serve="leaf silent_issuing intermediate", ocsp="none")
+        world.responder.place("silent_issuing", "hold")
+        world.open()
+        issuer = world.lab.pki["silent_issuing"]
+        path = folder / "crls.pem"
+        path.write_text(crl.pem(crl.build(issuer)))
+        world.start({"peer": (peer, {
+            "crl_file": str(path), "short_lived_s": "0", "fetch_timeout_ms": "20000",
+            "fetch_total_ms": "20000"})})
+        with ThreadPoolExecutor(1) as pool:
+            pending = pool.submit(world.ask, "peer")
+            net.wait_until(lambda: world.responder.count("silent_issuing"), "the question")
+            new = folder / "new.pem"
+            new.write_text(crl.pem(crl.build(issuer, [peer.leaf.serial])))
+            new.rename(path)
+            time.sleep(2)
+            world.responder.release("silent_issuing")
+            assert pending.result(net.PATIENCE_S) == CRL_REVOKED
+
+
 @everywhere(*SERVERS)
 def test_good_and_revoked_at_the_same_time(world, crls):
     """Both wait for the same CRL: the good one is not refused for the other's sake."""
@@ -290,16 +356,17 @@ def test_a_fetch_cut_short_is_remembered_for_nobody_else(world):
 
 @everywhere()
 def test_what_was_left_of_the_total_is_remembered_for_nobody(world):
-    """The second question of a check had hardly any time left: another check asks it anew."""
-    slow = world.peer("slow", issuer="silent_issuing", serve="leaf silent_issuing intermediate")
-    world.responder.place("silent_issuing", said().but(delay_s=1.2))
-    world.responder.place(slow.place, said().but(delay_s=1.2))
+    """The second responder had hardly any time left: the next check has more for it."""
+    for place, behaviour in (("first", said().but(delay_s=1, status=500)),
+                             ("second", said().but(delay_s=1))):
+        world.responder.place(place, behaviour)
+    peer = world.peer("slow", ocsp=" ".join(
+        f"url:{world.responder.url(place)}" for place in ("first", "second")))
     world.open()
-    policy = {"short_lived_s": "0", "fetch_timeout_ms": "8000"}
-    world.start({"hasty": (slow, {**policy, "fetch_total_ms": "1500"}),
-                 "patient": (slow, {**policy, "fetch_total_ms": "8000"})})
-    world.ask("hasty")
-    assert world.ask("patient") == ACCEPT
+    world.start({"peer": (peer, {**LEAF, "fetch_total_ms": "1600"}),
+                 "again": (peer, {**LEAF, "fetch_total_ms": "1600", "chain_extra": "deny"})})
+    assert world.ask("peer")[0] == "reject"
+    assert world.ask("again") == ACCEPT
 
 
 @everywhere()

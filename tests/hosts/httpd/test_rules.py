@@ -1,0 +1,83 @@
+"""Rules about questions that only httpd's processes, pools and connections can break.
+
+Those that every host shares are in ../test_agreement_rules.py.
+"""
+import time
+
+import pytest
+
+from tests.hosts.httpd.conftest import where
+from tests.lab import crl, net
+from tests.lab.process import limit_files
+from tests.lab.responder import said
+from tests.lab.verdicts import ACCEPT, verdict
+
+
+def test_a_revocation_that_is_known_is_no_news(stage):
+    """Each handshake asks, since nonces are wanted, and each finds the same: others hear of it
+    once, so that what they keep about other peers stays."""
+    revoked, good = stage.peer("revoked", ocsp="revoked"), stage.peer("good")
+    stage.open()
+    nonces = {"ocsp_nonce": "on", "revocation_scope": "leaf"}
+    _, port = stage.front([where(revoked, "/revoked", policy=nonces), where(good, "/good")],
+                          threads=8)
+    first = net.get(port, "/good")
+    assert verdict(first) == ACCEPT
+    for _ in range(140):
+        assert verdict(net.get(port, "/revoked")) == ("reject", "ocsp.revoked")
+    assert stage.responder.count(revoked.place) == 140
+    after = net.get(port, "/good")
+    assert after.headers["x-connection"] == first.headers["x-connection"]
+
+
+def test_a_late_answer_serves_the_next_check(stage):
+    """It came when the check that had asked had given up: nobody asks again."""
+    stage.responder.place("first", said().but(delay_s=0.9, status=500))
+    stage.responder.place("second", said().but(delay_s=0.9))
+    peer = stage.peer("slow", ocsp=" ".join(
+        f"url:{stage.responder.url(place)}" for place in ("first", "second")))
+    stage.open()
+    policy = {"fetch_timeout_ms": "8000", "fetch_total_ms": "1400", "revocation_scope": "leaf"}
+    _, port = stage.front([where(peer, "/a", policy=policy),
+                           where(peer, "/b", policy={**policy, "chain_extra": "deny"})])
+    assert verdict(net.get(port, "/a"))[0] == "reject"
+    time.sleep(1.2)
+    assert verdict(net.get(port, "/b")) == ACCEPT
+    assert stage.responder.count("second") == 1
+
+
+def test_a_renewed_verdict_takes_the_place_of_the_old_one(door):
+    """On a client's kept connection: it is judged again once, not at each request for ever."""
+    visitor = door.lab.visitor("kept")
+    with crl.readable_folder() as folder:
+        file = crl.CrlFile(door.lab, folder / "crls.pem")
+        policy = {"ocsp_nonce": "on", "revocation_scope": "leaf",
+                  **file.policy(revocation_sources="ocsp,file")}
+        door.open(door.vhost("kept", policy=policy), threads=8)
+        with door.client(visitor).connect(door.port, "kept.inbound.lab.test") as connection:
+            assert [connection.get().status for _ in range(2)] == [200, 200]
+            assert door.lab.responder.count(visitor.place) == 1
+            file.write(next_update_s=7200)  # another content that says the same
+            time.sleep(1.2)
+            assert {connection.get().status for _ in range(6)} == {200}
+    assert door.lab.responder.count(visitor.place) == 2
+
+
+@pytest.mark.parametrize("policy", [{}, {"revocation": "soft"},
+                                    {"ocsp_network_error": "tolerate"}],
+                         ids=["", "soft", "tolerate"])
+def test_no_descriptor_is_no_answer(policy, door):
+    """What this process could not ask is neither passed over nor remembered."""
+    visitor = door.lab.visitor("client")
+    door.open(door.vhost("strict", policy={"revocation_scope": "leaf", "ocsp_nonce": "on",
+                                           "verdict_max_age_s": "1", **policy}), threads=4)
+    with door.client(visitor).connect(door.port, "strict.inbound.lab.test") as connection:
+        assert connection.get().status == 200
+        time.sleep(2.1)
+        limit_files(door.front.child_pids(), 3)
+        answer = connection.get()
+        limit_files(door.front.child_pids(), 1000)
+    assert answer.status == 403
+    assert [line.reason for line in door.front.verdicts()] == ["fetch.denied"]
+    assert door.lab.responder.count(visitor.place) == 1
+    assert door.get(visitor, "strict").status == 200
