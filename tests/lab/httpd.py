@@ -32,7 +32,9 @@ def asan_runtime():
 def asan_options(folder):
     """Environment for complaints to go into files there."""
     reports = folder / "asan"
-    return {"ASAN_OPTIONS": f"detect_leaks=0:log_path={reports}:abort_on_error=0",
+    # handle_...=2: over httpd's own handlers, which would hide the report.
+    return {"ASAN_OPTIONS": f"detect_leaks=0:log_path={reports}:abort_on_error=0:"
+                            "handle_segv=2:handle_abort=2:handle_sigbus=2",
             "UBSAN_OPTIONS": f"log_path={reports}:print_stacktrace=1"}
 
 
