@@ -7,7 +7,7 @@
 #include <apr_file_info.h>
 #include <http_main.h>
 
-#define NUM_OWN 7
+#define NUM_OWN 8
 
 /* Filled before httpd looks at it: names cannot be made by the preprocessor. */
 command_rec mst_commands[STLS_NUM_KEYS + NUM_OWN + MST_NUM_CLIENT_COMMANDS + 1];
@@ -238,6 +238,8 @@ __attribute__((constructor)) static void make_commands(void)
                 "off, warn or fail: what becomes of chains of our own that strict peers refuse");
     mst_add_command(cmd++, "StrictTLSStatus", mst_set_status, NULL, RSRC_CONF | ACCESS_CONF,
                 "local or public: whom handler strict-tls-status answers");
+    mst_add_command(cmd++, "StrictTLSMaxVerdicts", mst_set_max_verdicts, NULL, RSRC_CONF,
+                    "how many verdicts each process remembers");
     mst_add_command(cmd++, "StrictTLSStatusPeers", mst_set_status_peers, NULL, RSRC_CONF,
                 "how many peers the status page remembers");
     for (i = 0; i < STLS_NUM_KEYS; i++) {

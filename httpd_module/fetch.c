@@ -425,21 +425,22 @@ static void *run(void *data)
 }
 
 /*
- * Under the mutex: may it start now?  One responder does not get every place:
- * those of others could wait for a silent one until their time is over.
+ * Under the mutex: may it start now?  One responder does not get every place,
+ * or those of others would wait for a silent one until their time is over: it
+ * gets another while half as many as it has are free.
  */
 static int may_start(const mst_flight *f)
 {
-    int share = f->max_in_flight - f->max_in_flight / 4, num = 0;
+    int num_free = f->max_in_flight - num_flying, num = 0;
     const mst_flight *other;
 
-    if (num_flying >= f->max_in_flight) {
+    if (num_free <= 0) {
         return 0;
     }
     for (other = flying; other; other = other->next) {
         num += !strcmp(other->responder, f->responder);
     }
-    return num < share;
+    return 2 * num_free >= num;
 }
 
 /* Under the mutex: who has waited longest comes first. */

@@ -310,6 +310,7 @@ int mst_crl_file_is_current(const mst_runtime *rt, const stls_crl_file *file);
 
 /* ---- verdict.c: what was decided before, what all processes must know ------- */
 
+const char *mst_set_max_verdicts(cmd_parms *cmd, void *dconf, const char *arg);
 void mst_verdict_pre_config(void);
 int mst_verdict_post_config(apr_pool_t *pconf, server_rec *s);
 void mst_verdict_child_init(apr_pool_t *p);

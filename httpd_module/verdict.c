@@ -6,7 +6,8 @@
 
 #include <apr_shm.h>
 
-#define MAX_VERDICTS 4096
+#define DEFAULT_VERDICTS 4096
+#define MAX_VERDICTS 10000000
 /* Zeroed shared memory; every member is written atomically. */
 typedef struct {
     volatile apr_uint32_t counters[MST_NUM_COUNTERS];
@@ -17,10 +18,31 @@ static shared *all = &nowhere;
 
 static apr_thread_mutex_t *mutex;
 static stls_verdict_cache *verdicts;
+static size_t max_verdicts = DEFAULT_VERDICTS; /* StrictTLSMaxVerdicts */
 static apr_uint32_t seen; /* news that the cache knows of */
+
+const char *mst_set_max_verdicts(cmd_parms *cmd, void *dconf, const char *arg)
+{
+    const char *said = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    apr_int64_t num;
+    char *end;
+
+    (void) dconf;
+    if (said != NULL) {
+        return said;
+    }
+    num = apr_strtoi64(arg, &end, 10);
+    if (*arg == '\0' || *end != '\0' || num < 1 || num > MAX_VERDICTS) {
+        return apr_psprintf(cmd->pool, "StrictTLSMaxVerdicts must be a number from 1 to %d, not "
+                            "'%s'", MAX_VERDICTS, arg);
+    }
+    max_verdicts = (size_t) num;
+    return NULL;
+}
 
 void mst_verdict_pre_config(void)
 {
+    max_verdicts = DEFAULT_VERDICTS;
     all = &nowhere;
 }
 
@@ -43,7 +65,7 @@ void mst_verdict_child_init(apr_pool_t *p)
 {
     apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, p);
     /* without memory for it every handshake is judged anew */
-    verdicts = stls_verdict_cache_new(MAX_VERDICTS, NULL);
+    verdicts = stls_verdict_cache_new(max_verdicts, NULL);
     seen = mst_epoch();
 }
 

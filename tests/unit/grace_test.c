@@ -41,7 +41,7 @@ typedef struct {
 } grace_row;
 
 /* A cached answer past its time settles nothing: the network is asked, and only then it serves. */
-static void the_network_is_asked_first(void **state)
+static void trap_35_the_network_is_asked_first(void **state)
 {
     const aid_bytes good = ocsp(V_OCSP_CERTSTATUS_GOOD, NOW_S + DAY_S);
     const aid_bytes revoked = ocsp(V_OCSP_CERTSTATUS_REVOKED, NOW_S + DAY_S);
@@ -310,7 +310,7 @@ static void a_crl_serves_to_the_end_of_its_grace(void **state)
 
 /* ---- what this process could not ask --------------------------------------------------------- */
 
-static void a_local_failure_is_never_passed_over(void **state)
+static void trap_34_a_local_failure_is_never_passed_over(void **state)
 {
     static const char *const policies[] = {"", "revocation=soft",
                                            "ocsp_network_error=tolerate",
@@ -417,7 +417,7 @@ static void a_local_failure_about_a_responder(void **state)
 /* ---- URLs that a host could not ask ---------------------------------------------------------- */
 
 /* What is handed out can be asked by every host; user information is taken off. */
-static void only_urls_that_can_be_asked_are_handed_out(void **state)
+static void trap_37_only_urls_that_can_be_asked_are_handed_out(void **state)
 {
     static const struct {
         const char *url;
@@ -480,17 +480,17 @@ static void only_urls_that_can_be_asked_are_handed_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_network_is_asked_first),
+        cmocka_unit_test(trap_35_the_network_is_asked_first),
         cmocka_unit_test(a_graced_answer_is_not_conclusive),
         cmocka_unit_test(a_graced_staple_is_the_last_resort),
         cmocka_unit_test(a_graced_answer_of_a_delegated_responder),
         cmocka_unit_test(a_graced_crl_is_the_last_resort),
         cmocka_unit_test(a_crl_serves_to_the_end_of_its_grace),
-        cmocka_unit_test(a_local_failure_is_never_passed_over),
+        cmocka_unit_test(trap_34_a_local_failure_is_never_passed_over),
         cmocka_unit_test(a_local_failure_is_not_remembered),
         cmocka_unit_test(a_local_failure_and_another_source),
         cmocka_unit_test(a_local_failure_about_a_responder),
-        cmocka_unit_test(only_urls_that_can_be_asked_are_handed_out),
+        cmocka_unit_test(trap_37_only_urls_that_can_be_asked_are_handed_out),
     };
     return cmocka_run_group_tests_name("grace", tests, NULL, aid_end);
 }

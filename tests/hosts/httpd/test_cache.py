@@ -172,6 +172,19 @@ def test_warm_verdicts_ask_nobody(stage):
     assert stage.responder.count(peer.place) == 1
 
 
+@pytest.mark.parametrize("number, asked", [(1, 2), (100, 1)])
+def test_remembered_verdicts_are_bounded(number, asked, stage):
+    """Where answers are not kept, what is forgotten is asked for again."""
+    first, second = stage.peer("first", ocsp="revoked"), stage.peer("second", ocsp="revoked")
+    stage.open()
+    policy = {"revocation_scope": "leaf"}
+    _, port = stage.front([where(first, "/a", policy=policy), where(second, "/b", policy=policy)],
+                          main=f"StrictTLSCache none\nStrictTLSMaxVerdicts {number}\n")
+    for path in ("/a", "/b", "/a"):
+        assert verdict(net.get(port, path)) == ("reject", "ocsp.revoked")
+    assert stage.responder.count(first.place) == asked
+
+
 @pytest.mark.parametrize("parameters", [ONE_EACH, ""], ids=["handshakes", "pooled"])
 def test_refresh_ahead_of_expiry(parameters, stage):
     """Nobody waits for the newer answer, and nobody is refused."""

@@ -92,6 +92,8 @@ def test_wrong_lines(lines, words, try_conf):
 
 
 @pytest.mark.parametrize("main, words", [
+    ("StrictTLSMaxVerdicts none", ["StrictTLSMaxVerdicts", "none"]),
+    ("StrictTLSMaxVerdicts 0", ["StrictTLSMaxVerdicts", "0"]),
     ("StrictTLSCache nonsense:x", ["nonsense", "shmcb"]),
     ("StrictTLSCache redis:127.0.0.1:6379", ["redis", "mod_socache_redis"]),
     ("StrictTLSCache none\nStrictTLSCache shmcb", ["twice"]),
