@@ -32,12 +32,14 @@ char *
 ngx_http_strict_tls_merge_client(ngx_conf_t *cf,
     ngx_http_strict_tls_srv_conf_t *prev, ngx_http_strict_tls_srv_conf_t *conf)
 {
-    ngx_http_ssl_srv_conf_t  *sscf;
+    ngx_http_ssl_srv_conf_t          *sscf;
+    ngx_http_strict_tls_main_conf_t  *mcf;
 
     sscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_ssl_module);
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_strict_tls_module);
 
-    return ngx_strict_tls_inherit_client(cf, &prev->client, &conf->client,
-                                         sscf->verify)
+    return ngx_strict_tls_inherit_client(cf, &mcf->main, &prev->client,
+                                         &conf->client, sscf->verify)
            == NGX_OK ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
@@ -128,6 +130,8 @@ ngx_http_strict_tls_client_build(ngx_conf_t *cf,
     }
 
     scf->client.loaded = sscf->ssl.ctx;
+
+    ngx_strict_tls_warn_log(cf, &mcf->main, &scf->client, clcf->error_log);
 
     return ngx_strict_tls_build_client(cf, &mcf->main, &scf->client,
                                        &lcf->upstream,

@@ -17,7 +17,10 @@ ngx_http_strict_tls_merge(ngx_conf_t *cf, ngx_http_strict_tls_loc_conf_t *prev,
     ngx_uint_t                        i;
     ngx_http_strict_tls_main_conf_t  *mcf;
 
-    if (ngx_strict_tls_inherit(cf, &prev->upstream, &conf->upstream)
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_strict_tls_module);
+
+    if (ngx_strict_tls_inherit(cf, &mcf->main, &prev->upstream,
+                               &conf->upstream)
         != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -36,7 +39,6 @@ ngx_http_strict_tls_merge(ngx_conf_t *cf, ngx_http_strict_tls_loc_conf_t *prev,
         return NGX_CONF_OK;
     }
 
-    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_strict_tls_module);
     mcf->strict = 1;
 
     for (i = 0; i < NGX_HTTP_STRICT_TLS_HOSTS; i++) {
@@ -120,6 +122,9 @@ ngx_http_strict_tls_arm(ngx_conf_t *cf, ngx_http_strict_tls_loc_conf_t *conf,
     }
 
     conf->hosts[i].scope = scope;
+
+    ngx_strict_tls_judges(&conf->upstream);
+    ngx_strict_tls_warn_log(cf, &mcf->main, &conf->upstream, clcf->error_log);
 
     return ngx_strict_tls_build(cf, &mcf->main, scope, &trusted,
                                 clcf->resolver, "location", &clcf->name);

@@ -210,6 +210,10 @@ ngx_http_strict_tls_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
+    ngx_strict_tls_warn_idle(cf, &mcf->main,
+                             "\"proxy_pass https://\", \"grpc_pass grpcs://\" "
+                             "or \"uwsgi_pass suwsgi://\"");
+
     if (mcf->has_status
         && ngx_strict_tls_status_default_zone(cf, &mcf->main) != NGX_OK)
     {

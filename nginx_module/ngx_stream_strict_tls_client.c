@@ -40,8 +40,11 @@ ngx_stream_strict_tls_merge_client(ngx_conf_t *cf,
 
     sslcf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_ssl_module);
 
-    if (ngx_strict_tls_inherit_client(cf, &prev->client, &conf->client,
-                                      sslcf->verify)
+    mcf = ngx_stream_conf_get_module_main_conf(cf,
+                                               ngx_stream_strict_tls_module);
+
+    if (ngx_strict_tls_inherit_client(cf, &mcf->main, &prev->client,
+                                      &conf->client, sslcf->verify)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -58,11 +61,11 @@ ngx_stream_strict_tls_merge_client(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    mcf = ngx_stream_conf_get_module_main_conf(cf,
-                                               ngx_stream_strict_tls_module);
     cscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_core_module);
 
     conf->client.loaded = sslcf->ssl.ctx;
+
+    ngx_strict_tls_warn_log(cf, &mcf->main, &conf->client, cscf->error_log);
 
     if (ngx_strict_tls_build_client(cf, &mcf->main, &conf->client,
                                     &conf->upstream,

@@ -73,11 +73,18 @@ ngx_stream_strict_tls_merge(ngx_conf_t *cf,
     ngx_stream_strict_tls_srv_conf_t *prev,
     ngx_stream_strict_tls_srv_conf_t *conf)
 {
+    ngx_stream_strict_tls_main_conf_t  *mcf;
+
     ngx_conf_merge_uint_value(conf->self_check, prev->self_check,
                               NGX_STRICT_TLS_SELF_CHECK_WARN);
     ngx_conf_merge_value(conf->server_name_seen, prev->server_name_seen, 0);
 
-    if (ngx_strict_tls_inherit(cf, &prev->upstream, &conf->upstream) != NGX_OK
+    mcf = ngx_stream_conf_get_module_main_conf(cf,
+                                               ngx_stream_strict_tls_module);
+
+    if (ngx_strict_tls_inherit(cf, &mcf->main, &prev->upstream,
+                               &conf->upstream)
+        != NGX_OK
         || ngx_stream_strict_tls_find_proxy(cf, conf) != NGX_OK
         || ngx_stream_strict_tls_own_upstreams(cf, conf) != NGX_OK)
     {
@@ -144,6 +151,9 @@ ngx_stream_strict_tls_arm(ngx_conf_t *cf,
     mcf = ngx_stream_conf_get_module_main_conf(cf,
                                                ngx_stream_strict_tls_module);
     cscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_core_module);
+
+    ngx_strict_tls_judges(&conf->upstream);
+    ngx_strict_tls_warn_log(cf, &mcf->main, &conf->upstream, cscf->error_log);
 
     return ngx_strict_tls_build(cf, &mcf->main, &conf->upstream, &trusted,
                                 cscf->resolver, "server", &where);

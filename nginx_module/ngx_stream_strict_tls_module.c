@@ -190,6 +190,8 @@ ngx_stream_strict_tls_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
+    ngx_strict_tls_warn_idle(cf, &mcf->main, "\"proxy_ssl on\"");
+
     if (!mcf->main.strict && mcf->main.owns.nelts == 0) {
         return NGX_OK;
     }

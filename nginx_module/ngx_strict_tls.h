@@ -81,6 +81,8 @@ struct ngx_strict_tls_main_conf_s {
     ngx_array_t                     anchors;   /* ngx_strict_tls_anchors_t */
     ngx_array_t                     policies;  /* stls_policy * */
     ngx_array_t                     crl_files; /* ngx_strict_tls_crl_file_t * */
+    ngx_array_t                     scopes;    /* ngx_strict_tls_scope_t *, of
+                                                  all levels */
 
     ngx_shm_zone_t                 *zone;
     ngx_path_t                     *crl_path;  /* NULL: none are kept on disk */
@@ -99,6 +101,7 @@ struct ngx_strict_tls_main_conf_s {
     unsigned                        resolver_sought:1;
     unsigned                        resolver_warned:1;
     unsigned                        strict:1;  /* some scope is */
+    unsigned                        log_warned:1;
 };
 
 
@@ -108,7 +111,19 @@ struct ngx_strict_tls_main_conf_s {
  */
 
 typedef struct {
+    u_char                         *file;      /* NULL: nowhere */
+    ngx_uint_t                      line;
+    ngx_str_t                       directive;
+} ngx_strict_tls_place_t;
+
+
+typedef struct ngx_strict_tls_scope_s  ngx_strict_tls_scope_t;
+
+struct ngx_strict_tls_scope_s {
     stls_role                       role;      /* of the peers judged here */
+    ngx_strict_tls_scope_t         *parent;    /* of the level above */
+    ngx_strict_tls_place_t          mode_at;   /* set on this level */
+    ngx_strict_tls_place_t          key_at;    /* the first one */
     ngx_strict_tls_main_conf_t     *main_conf;
     ngx_uint_t                      mode;
     ngx_array_t                    *own;       /* settings of this level */
@@ -130,7 +145,10 @@ typedef struct {
 
     unsigned                        report:1;
     unsigned                        nonce:1;
-} ngx_strict_tls_scope_t;
+    unsigned                        listed:1;  /* in main_conf->scopes */
+    unsigned                        judges:1;  /* or one below does */
+    unsigned                        counts:1;  /* its settings do, somewhere */
+};
 
 
 /* ---- one process ---- */
@@ -478,12 +496,13 @@ ngx_shm_zone_t *ngx_strict_tls_add_zone(ngx_conf_t *cf,
     ngx_strict_tls_main_conf_t *mcf, ngx_str_t *name, size_t size,
     ngx_shm_zone_init_pt init);
 void ngx_strict_tls_init_scope(ngx_strict_tls_scope_t *scope, stls_role role);
-ngx_int_t ngx_strict_tls_inherit(ngx_conf_t *cf, ngx_strict_tls_scope_t *prev,
+ngx_int_t ngx_strict_tls_inherit(ngx_conf_t *cf,
+    ngx_strict_tls_main_conf_t *mcf, ngx_strict_tls_scope_t *prev,
     ngx_strict_tls_scope_t *scope);
 ngx_int_t ngx_strict_tls_begin_with(ngx_conf_t *cf,
     ngx_strict_tls_scope_t *scope, ngx_strict_tls_scope_t *base);
 ngx_int_t ngx_strict_tls_inherit_client(ngx_conf_t *cf,
-    ngx_strict_tls_scope_t *prev, ngx_strict_tls_scope_t *client,
+    ngx_strict_tls_main_conf_t *mcf, ngx_strict_tls_scope_t *prev, ngx_strict_tls_scope_t *client,
     ngx_uint_t verify);
 ngx_int_t ngx_strict_tls_build_client(ngx_conf_t *cf,
     ngx_strict_tls_main_conf_t *mcf, ngx_strict_tls_scope_t *client,
@@ -492,6 +511,16 @@ ngx_int_t ngx_strict_tls_build_client(ngx_conf_t *cf,
 ngx_int_t ngx_strict_tls_build(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
     ngx_strict_tls_scope_t *scope, ngx_str_t *trusted,
     ngx_resolver_t *resolver, const char *level, ngx_str_t *name);
+
+/* ngx_strict_tls_idle.c */
+ngx_int_t ngx_strict_tls_list(ngx_strict_tls_main_conf_t *mcf,
+    ngx_strict_tls_scope_t *scope);
+void ngx_strict_tls_judges(ngx_strict_tls_scope_t *scope);
+void ngx_strict_tls_counts(ngx_strict_tls_scope_t *scope);
+void ngx_strict_tls_warn_idle(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
+    const char *tls);
+void ngx_strict_tls_warn_log(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
+    ngx_strict_tls_scope_t *scope, ngx_log_t *log);
 
 /* ngx_strict_tls_foreign.c */
 ngx_int_t ngx_strict_tls_watch(ngx_conf_t *cf, ngx_module_t *module,

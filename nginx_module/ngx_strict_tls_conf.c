@@ -50,6 +50,13 @@ ngx_strict_tls_create_main_conf(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
+    if (ngx_array_init(&mcf->scopes, cf->pool, 16,
+                       sizeof(ngx_strict_tls_scope_t *))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     mcf->size = sizeof(ngx_strict_tls_main_conf_t);
     mcf->module = module;
 
@@ -225,9 +232,17 @@ ngx_strict_tls_init_scope(ngx_strict_tls_scope_t *scope, stls_role role)
 /* What is in effect above, in its order, then this level's own settings. */
 
 ngx_int_t
-ngx_strict_tls_inherit(ngx_conf_t *cf, ngx_strict_tls_scope_t *prev,
-    ngx_strict_tls_scope_t *scope)
+ngx_strict_tls_inherit(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
+    ngx_strict_tls_scope_t *prev, ngx_strict_tls_scope_t *scope)
 {
+    scope->parent = prev;
+
+    if (ngx_strict_tls_list(mcf, prev) != NGX_OK
+        || ngx_strict_tls_list(mcf, scope) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     ngx_conf_merge_uint_value(scope->mode, prev->mode, NGX_STRICT_TLS_OFF);
     ngx_conf_merge_str_value(scope->trusted_certificate,
                              prev->trusted_certificate, "");
@@ -339,8 +354,9 @@ ngx_strict_tls_push_own(ngx_array_t *settings,
 /* Of a server about its clients, whom it asks for certificates if `verify`. */
 
 ngx_int_t
-ngx_strict_tls_inherit_client(ngx_conf_t *cf, ngx_strict_tls_scope_t *prev,
-    ngx_strict_tls_scope_t *client, ngx_uint_t verify)
+ngx_strict_tls_inherit_client(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
+    ngx_strict_tls_scope_t *prev, ngx_strict_tls_scope_t *client,
+    ngx_uint_t verify)
 {
     if (client->mode != NGX_CONF_UNSET_UINT
         && client->mode != NGX_STRICT_TLS_OFF
@@ -353,7 +369,7 @@ ngx_strict_tls_inherit_client(ngx_conf_t *cf, ngx_strict_tls_scope_t *prev,
         return NGX_ERROR;
     }
 
-    return ngx_strict_tls_inherit(cf, prev, client);
+    return ngx_strict_tls_inherit(cf, mcf, prev, client);
 }
 
 
@@ -375,6 +391,9 @@ ngx_strict_tls_build_client(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
     if (ngx_strict_tls_begin_with(cf, client, upstream) != NGX_OK) {
         return NGX_ERROR;
     }
+
+    ngx_strict_tls_counts(upstream);
+    ngx_strict_tls_judges(client);
 
     trusted = client->trusted_certificate;
 
@@ -486,6 +505,12 @@ ngx_strict_tls_policy(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
     status = stls_policy_set(policy, "mode",
                              scope->mode == NGX_STRICT_TLS_REPORT
                              ? "report" : "enforce", &err);
+
+    /* remedies name directives of nginx */
+
+    if (status == STLS_OK) {
+        status = stls_policy_set_directives(policy, STLS_DIRECTIVES_NGINX);
+    }
 
     setting = scope->settings ? scope->settings->elts : NULL;
 

@@ -9,6 +9,8 @@ static char *ngx_strict_tls_check_not_empty(ngx_conf_t *cf, void *post,
     void *data);
 static char *ngx_strict_tls_set_mode(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_strict_tls_scope_t *scope);
+static void ngx_strict_tls_set_place(ngx_conf_t *cf, ngx_command_t *cmd,
+    ngx_strict_tls_place_t *place);
 static ngx_strict_tls_setting_t *ngx_strict_tls_find_setting(
     ngx_array_t *settings, ngx_uint_t key);
 
@@ -76,6 +78,10 @@ ngx_strict_tls_set_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "is duplicate";
     }
 
+    if (scope->key_at.file == NULL) {
+        ngx_strict_tls_set_place(cf, cmd, &scope->key_at);
+    }
+
     value = cf->args->elts;
     key = stls_policy_keys()[cmd->offset].name;
 
@@ -129,6 +135,7 @@ ngx_strict_tls_set_mode(ngx_conf_t *cf, ngx_command_t *cmd,
                == 0)
         {
             scope->mode = i;
+            ngx_strict_tls_set_place(cf, cmd, &scope->mode_at);
             return NGX_CONF_OK;
         }
     }
@@ -139,6 +146,16 @@ ngx_strict_tls_set_mode(ngx_conf_t *cf, ngx_command_t *cmd,
                        &value[1], &cmd->name);
 
     return NGX_CONF_ERROR;
+}
+
+
+static void
+ngx_strict_tls_set_place(ngx_conf_t *cf, ngx_command_t *cmd,
+    ngx_strict_tls_place_t *place)
+{
+    place->file = cf->conf_file->file.name.data;
+    place->line = cf->conf_file->line;
+    place->directive = cmd->name;
 }
 
 

@@ -215,6 +215,8 @@ ngx_strict_tls_own_scope(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
     mcf->strict = strict;
     use->scope = scope;
 
+    ngx_strict_tls_counts(level_scope);
+
     return NGX_OK;
 }
 

@@ -3,8 +3,9 @@ import re
 
 import pytest
 
-from tests.lab import net
+from tests.lab import fronts, inbound_fronts, net
 from tests.lab.nginx import MODULE, ROOT, STREAM_HOST, STREAM_MODULE, Nginx
+from tests.lab.tls_client import Client
 
 KEYS = re.findall(r'^    X\(\w+, "(\w+)", (\w+), "([^"]*)", "([^"]*)"',
                   (ROOT / "common/include/strict_tls/policy_keys.h").read_text(), re.M)
@@ -198,3 +199,29 @@ def test_documented_example(where, block, lab, tmp_path):
 
 def test_readme_has_an_example():
     assert any(where.startswith("README.md") for where, _ in documented_blocks())
+
+
+# ---- remedies ------------------------------------------------------------------------------------
+
+
+def test_remedies_name_directives_of_nginx(stage):
+    """What the administrator is told to set is what nginx takes, about upstreams and about clients."""
+    peer = stage.peer("sourceless", ocsp="none")
+    scene = stage.lab.visitor("sourceless", ocsp="none")
+    denied = stage.peer("denied")
+    stage.open()
+    front, port = stage.front([
+        fronts.location("/sourceless", peer, strict=True),
+        fronts.location("/denied", denied, strict=True, policy={"fetch_deny": "loopback"})])
+    for path, words in [("/sourceless", ["strict_tls_no_revocation_source allow"]),
+                        ("/denied", ["strict_tls_fetch_deny", "loopback"])]:
+        front.mark()
+        assert net.get(port, path).status == 502
+        line, = front.verdicts()
+        for word in words:
+            assert word in line.line, line.line
+    front, port = stage.inbound(lambda port: [inbound_fronts.server(
+        stage.lab, port, "a.inbound.lab.test", stage.lab.pki["root"].cert_path, strict=True)])
+    assert Client(scene.chain, scene.key).get(port, "a.inbound.lab.test").status == 400
+    line, = front.verdicts()
+    assert "strict_tls_client_no_revocation_source allow" in line.line, line.line
