@@ -17,6 +17,7 @@ typedef struct {
     stls_node node;
     CURL *curl;
     int is_strict; /* what is set from now on counts at once */
+    int is_handed_on; /* made by libcurl for DNS over HTTPS: it gave it our context function */
     curl_ssl_ctx_callback ssl_ctx_function;
     void *ssl_ctx_data;
     curl_prereq_callback prereq_function;
@@ -65,13 +66,11 @@ static void take_note(wishes *of, CURLoption option, void *value)
 {
     switch (option) {
     case CURLOPT_SSL_CTX_FUNCTION:
-        /* libcurl hands ours on to the handles that it makes for DNS over HTTPS. */
-        if ((curl_ssl_ctx_callback)value != stls_curl_ssl_ctx) {
-            of->ssl_ctx_function = (curl_ssl_ctx_callback)value;
-        }
+        of->is_handed_on = (curl_ssl_ctx_callback)value == stls_curl_ssl_ctx;
+        of->ssl_ctx_function = of->is_handed_on ? NULL : (curl_ssl_ctx_callback)value;
         break;
     case CURLOPT_SSL_CTX_DATA:
-        of->ssl_ctx_data = value;
+        of->ssl_ctx_data = of->is_handed_on ? NULL : value;
         break;
     case CURLOPT_PREREQFUNCTION:
         of->prereq_function = (curl_prereq_callback)value;
@@ -110,12 +109,15 @@ static void take_note(wishes *of, CURLoption option, void *value)
 int stls_shim_note_option(CURL *curl, CURLoption option, void *value, int rejects)
 {
     pthread_mutex_lock(&lock);
-    take_note(make(curl), option, value);
+    wishes *of = make(curl);
+    take_note(of, option, value);
+    int is_handed_on = of->is_handed_on;
     pthread_mutex_unlock(&lock);
 
     switch (option) {
     case CURLOPT_SSL_CTX_FUNCTION:
     case CURLOPT_SSL_CTX_DATA:
+        return is_handed_on;
     case CURLOPT_PREREQFUNCTION:
     case CURLOPT_PREREQDATA:
     case CURLOPT_SSL_SESSIONID_CACHE:
