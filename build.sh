@@ -21,11 +21,14 @@ PACKAGES="$BUILD_PACKAGES $nginx_PACKAGES $httpd_PACKAGES $curl_PACKAGES
           apache2 ca-certificates curl git libcmocka-dev libengine-pkcs11-openssl
           libnginx-mod-stream libnss-wrapper man-db mandoc memcached nginx nginx-dev
           openssl php-cli php-curl python3 python3-cryptography python3-cryptography-vectors
-          python3-pycurl python3-pytest redis-server softhsm2 valgrind"
+          python3-pycurl python3-pytest redis-server softhsm2 valgrind wget"
 
 # What some tests need beside: a browser that looks at pages, a strict Java peer, fuzzing.
 FUZZ_PACKAGES="clang libclang-rt-dev"
 TEST_PACKAGES="chromium default-jdk-headless fonts-dejavu-core $FUZZ_PACKAGES"
+
+# What making the packages needs.
+PACKAGING_PACKAGES="debhelper dpkg-dev fakeroot nginx-dev"
 
 # The full output of what is told in one line.
 LOG=build/build.log
@@ -35,7 +38,10 @@ help() {
 ./build.sh WORD
 
   demo [--keep]     stock and strict nginx and httpd side by side; --keep leaves them running
-  test [SUITE]      every test, or one suite: checks unit asan valgrind pkits vectors oracle properties mutants threads fuzz packaging lab nginx httpd curl doctor soak servers-valgrind
+  test [SUITE]      every test, or one suite: checks unit asan valgrind pkits vectors oracle properties mutants threads fuzz packaging lab nginx httpd curl doctor soak tables servers-valgrind
+  test platforms [--short | --packages] [--as root|user] [bookworm|trixie|sid]...
+                    both on fresh systems, made by debootstrap; --short: build, unit tests, vectors
+                    and scenario tables; --packages: the packages, installed, tried and removed
   build [PART...]   a part, nginx httpd curl doctor, or all of them, into build/
   deps [PART...]    the Debian packages that these parts need, or with tests all that tests need
                     (a browser, Java, clang); tells what and how much, and asks on a terminal
@@ -43,6 +49,8 @@ help() {
                     parts, by default those whose program is on this machine (default prefix /usr)
   uninstall [--prefix DIR] [--destdir DIR]
                     what install put there
+  package           Debian packages, into dist/
+  dist              the sources as an archive, into dist/
   bench [--quick]   strict beside stock beside unverified; bench core|curl|crl|instructions: that alone
   lint              clang-format and cppcheck, where installed
   coverage          lines and branches of the core that its tests reach, per file
@@ -380,6 +388,15 @@ suite_packaging() {
     python_tests "packaging" tests/packaging
 }
 
+# Every host's scenario table, the short form of all that platforms differ in.
+suite_tables() {
+    one "libcurl parts build" make -j"$(nproc)" curl curl-clients
+    python_tests "nginx's table" tests/hosts/nginx/test_scenarios.py tests/hosts/nginx/test_stream.py
+    python_tests "httpd's table" tests/hosts/httpd/test_scenarios.py
+    python_tests "libcurl's table" tests/hosts/curl/test_scenarios.py
+    python_tests "the doctor's table" tests/hosts/doctor/test_scenarios.py
+}
+
 suite_lab() {
     python_tests "lab" tests/lab
 }
@@ -426,10 +443,13 @@ suite_soak() {
 }
 
 tests() {
+    if [ "${1:-}" = platforms ]; then
+        exec tests/platforms.sh "${@:2}"
+    fi
     local suites=${1:-all} suite
     case $suites in
     # Java is optional there: it is said where it is absent.
-    checks | unit | asan | valgrind | pkits | vectors | oracle | properties | mutants | threads | lab | curl) deps ;;
+    "unit vectors tables" | tables | checks | unit | asan | valgrind | pkits | vectors | oracle | properties | mutants | threads | lab | curl) deps ;;
     *) deps tests ;;
     esac
     if [ "$suites" = all ]; then
@@ -582,6 +602,17 @@ install_parts() {
     packaging/install.sh put "$PREFIX" "$DESTDIR" "${NAMED[@]}"
 }
 
+package() {
+    # shellcheck disable=SC2086 # lists of words
+    install_packages $BUILD_PACKAGES $httpd_PACKAGES $curl_PACKAGES $PACKAGING_PACKAGES
+    echo "building the packages ..." >&2
+    packaging/package.sh package
+}
+
+dist() {
+    packaging/package.sh dist
+}
+
 uninstall() {
     parse_install "$@"
     [ ${#NAMED[@]} = 0 ] || die "uninstall takes no parts: it removes what install put there"
@@ -592,7 +623,7 @@ main() {
     local word=${1:-help}
     [ $# = 0 ] || shift
     case $word in
-    deps | build | demo | bench | lint | coverage | fuzz | help | uninstall) "$word" "$@" ;;
+    deps | build | demo | bench | lint | coverage | fuzz | help | uninstall | package | dist) "$word" "$@" ;;
     test) tests "$@" ;;
     install) install_parts "$@" ;;
     clean) make clean ;;

@@ -31,10 +31,10 @@ $(B)/obj/curl_plugin/core/%.o: common/%.c
 
 $(CURL_SO): $(CURL_OBJ) $(CURL_CORE) curl_plugin/libstrict_tls_curl.map
 	@mkdir -p $(@D)
-	$(CC) -shared -Wl,-soname,libstrict_tls_curl.so.0 -Wl,-z,defs -Wl,-z,relro,-z,now \
+	$(CC) -shared -Wl,-soname,libstrict_tls_curl.so.1 -Wl,-z,defs -Wl,-z,relro,-z,now \
 	    -Wl,--version-script=curl_plugin/libstrict_tls_curl.map \
-	    $(CURL_OBJ) $(CURL_CORE) $(CURL_LIBS) -o $@.0
-	ln -sf libstrict_tls_curl.so.0 $@
+	    $(CURL_OBJ) $(CURL_CORE) $(CURL_LIBS) -o $@.1
+	ln -sf libstrict_tls_curl.so.1 $@
 
 $(CURL_A): $(CURL_OBJ) $(CORE_OBJ)
 	@mkdir -p $(@D)
@@ -86,8 +86,8 @@ curl-install: curl
 	    $(DESTDIR)$(PREFIX)/include/strict_tls $(DESTDIR)$(PREFIX)/share/man/man1 \
 	    $(DESTDIR)$(PREFIX)/share/man/man3 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install -m 755 $(STRICT_CURL) $(DESTDIR)$(PREFIX)/bin/
-	install -m 644 $(CURL_SO).0 $(CURL_SHIM) $(CURL_A) $(DESTDIR)$(PREFIX)/lib/
-	ln -sf libstrict_tls_curl.so.0 $(DESTDIR)$(PREFIX)/lib/libstrict_tls_curl.so
+	install -m 644 $(CURL_SO).1 $(CURL_SHIM) $(CURL_A) $(DESTDIR)$(PREFIX)/lib/
+	ln -sf libstrict_tls_curl.so.1 $(DESTDIR)$(PREFIX)/lib/libstrict_tls_curl.so
 	sed -e 's|^prefix=.*|prefix=$(PREFIX)|' \
 	    $(if $(filter /usr,$(PREFIX)),,-e 's|^Libs: |Libs: -Wl,-rpath,$${libdir} |') $(CURL_PC) > $(DESTDIR)$(PREFIX)/lib/pkgconfig/strict_tls_curl.pc
 	install -m 644 curl_plugin/include/strict_tls/curl.h $(DESTDIR)$(PREFIX)/include/strict_tls/

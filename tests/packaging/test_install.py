@@ -109,7 +109,7 @@ def test_programs_find_their_library(tmp_path):
                     *flags.stdout.split(), "-lcrypto"], check=True)
     loaded = subprocess.run(["ldd", program], check=True, capture_output=True, text=True,
                             env={"PATH": os.environ["PATH"]}).stdout
-    assert str(prefix / "lib/libstrict_tls_curl.so.0") in loaded and "not found" not in loaded
+    assert str(prefix / "lib/libstrict_tls_curl.so.1") in loaded and "not found" not in loaded
     for words in (["bin/strict-curl", "--version"], ["bin/strict-tls", "--version"]):
         done = subprocess.run([prefix / words[0], *words[1:]], capture_output=True, text=True,
                               env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)})
