@@ -89,7 +89,9 @@ readme() { # LANGUAGE
 # ---- README's configurations ---------------------------------------------------------
 
 try_nginx() {
-    { echo 'include /etc/nginx/modules-enabled/*.conf;' && readme nginx | grep -v '^load_module'; } \
+    # As Debian's own configuration begins.
+    { printf 'error_log /var/log/nginx/error.log;\ninclude /etc/nginx/modules-enabled/*.conf;\n' \
+        && readme nginx | grep -v '^load_module'; } \
         > /etc/nginx/nginx.conf
     ok "nginx: README's configuration" nginx -t
     nginx
