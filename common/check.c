@@ -459,6 +459,7 @@ static stls_verdict settle(stls_check *check, stls_status status)
     if (stls_ladder_is_done(&check->ladder)) {
         stls_ladder_input in = ladder_input(check);
         stls_ladder_look_back(&check->ladder, &in);
+        stls_ladder_judge_twins(&check->ladder, &in, check->presented, check->anchors->anchors);
         check->passed |= STLS_PASSED_REVOCATION;
     }
     return finish(check);

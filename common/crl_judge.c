@@ -98,6 +98,14 @@ static int is_named_by_its_own_point(X509 *cert)
     return found;
 }
 
+/* OpenSSL does not turn back from a root that nobody trusts, nor from what is past its date. */
+static int is_dead_end(X509 *cert, int64_t now_s)
+{
+    int64_t from_s, to_s;
+    return X509_self_signed(cert, 0) == 1 || !stls_time_s(X509_get0_notBefore(cert), &from_s)
+           || !stls_time_s(X509_get0_notAfter(cert), &to_s) || from_s > now_s || to_s <= now_s;
+}
+
 /*
  * A path of a CRL issuer's own to the trust anchor of the certificate in
  * question (RFC 5280 section 6.3.3 (f)), or NULL.  It goes round the key of the
@@ -118,7 +126,8 @@ static STACK_OF(X509) *build_own_path(const judgement *j, X509 *signer, int *has
     }
     for (int i = 0; i < sk_X509_num(j->in->others); i++) {
         X509 *other = sk_X509_value(j->in->others, i);
-        if (!has_same_key(other, j->cert) && !sk_X509_push(untrusted, other)) {
+        if (!has_same_key(other, j->cert) && !is_dead_end(other, j->in->now_s)
+            && !sk_X509_push(untrusted, other)) {
             goto done;
         }
     }
@@ -502,12 +511,8 @@ static void judge(judgement *j)
 void stls_crl_judge(stls_ocsp_answer *answer, const stls_crl_input *in, X509 *cert, X509 *issuer,
                     stls_crl_use *use)
 {
-    judgement j = {.in = in,
-                   .cert = cert,
-                   .issuer = issuer,
-                   .path = in->path,
-                   .use = use,
-                   .answer = answer};
+    judgement j = {
+        .in = in, .cert = cert, .issuer = issuer, .path = in->path, .use = use, .answer = answer};
     if (use != NULL) {
         use->is_fed_proof = 0;
         use->base = NULL;

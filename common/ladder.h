@@ -112,6 +112,9 @@ void stls_ladder_drop_crl(stls_ladder *ladder);
  * certificate before it was looked at, or came only afterwards.
  */
 void stls_ladder_look_back(stls_ladder *ladder, const stls_ladder_input *in);
+/* The same about certificates that were presented besides, for keys of the path. */
+void stls_ladder_judge_twins(stls_ladder *ladder, const stls_ladder_input *in,
+                             const STACK_OF(X509) *presented, const STACK_OF(X509) *anchors);
 /* Every open fetch has timed out and nothing more is asked. */
 stls_status stls_ladder_expire(stls_ladder *ladder, const stls_ladder_input *in);
 

@@ -545,16 +545,19 @@ static int probe(void *baton, const STACK_OF(X509) *certs)
  * Where none of the other paths is valid, one that reaches an anchor says more
  * of what is wrong than one that does not.
  */
-static stls_status try_others(stls_path *path, const stls_path_input *in, stls_findings *findings,
+static stls_status try_others(stls_path *path, const stls_path_input *in,
+                              const STACK_OF(X509) *sorted, stls_findings *findings,
                               size_t num_before)
 {
+    stls_path_input search = *in;
     const stls_allocator *allocator = &in->policy->allocator;
     alternatives a = {.in = in,
                       .path = path,
                       .reserve = in->policy->num[STLS_KEY_MAX_SIGNATURES] / 2,
                       .status = STLS_OK};
 
-    if (!stls_path_search(in, probe, &a)) {
+    search.presented = sorted;
+    if (!stls_path_search(&search, probe, &a)) {
         a.status = STLS_ERR_MEMORY;
     }
     if (a.status == STLS_OK && path->is_valid) {
@@ -568,17 +571,48 @@ static stls_status try_others(stls_path *path, const stls_path_input *in, stls_f
     return a.status;
 }
 
+static int compare_certs(const X509 *const *a, const X509 *const *b)
+{
+    int order = ASN1_TIME_compare(X509_get0_notAfter(*b), X509_get0_notAfter(*a));
+    return order != 0 ? order : X509_cmp(*a, *b);
+}
+
+/*
+ * Where the order of presentation is of no account (chain_order any), it does
+ * not choose between two paths, either: those with the longest lives come first.
+ */
+static STACK_OF(X509) *sorted_for(const stls_path_input *in)
+{
+    STACK_OF(X509) *sorted = sk_X509_dup(in->presented);
+    if (sorted == NULL || in->policy->num[STLS_KEY_CHAIN_ORDER] == STLS_ORDER_STRICT) {
+        return sorted;
+    }
+    X509 *leaf = sk_X509_shift(sorted);
+    (void)sk_X509_set_cmp_func(sorted, compare_certs);
+    sk_X509_sort(sorted);
+    if (sk_X509_unshift(sorted, leaf) <= 0) {
+        sk_X509_free(sorted);
+        return NULL;
+    }
+    return sorted;
+}
+
 stls_status stls_path_build(stls_path *path, const stls_path_input *in, stls_findings *findings)
 {
-    const material all = {(STACK_OF(X509) *)in->presented, NULL};
+    const material all = {sorted_for(in), NULL};
     size_t num_before = findings->num;
 
+    memset(path, 0, sizeof(*path));
+    if (all.intermediates == NULL) {
+        return STLS_ERR_MEMORY;
+    }
     ERR_set_mark();
     stls_status status = attempt(path, in, &all, 0, findings);
     if (status == STLS_OK && !path->is_valid) {
-        status = try_others(path, in, findings, num_before);
+        status = try_others(path, in, all.intermediates, findings, num_before);
     }
     ERR_pop_to_mark();
+    sk_X509_free(all.intermediates);
     return status;
 }
 

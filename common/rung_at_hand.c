@@ -2,6 +2,7 @@
  * What is at hand anyway: no source that says "good" outvotes a "revoked" that
  * another one, among the policy's, has said already.
  */
+#include "cert_stack.h"
 #include "crl_file.h"
 #include "rung.h"
 
@@ -106,6 +107,63 @@ void stls_ladder_look_back(stls_ladder *ladder, const stls_ladder_input *in)
         } else if (is_revoked_by_staple(ladder, slot, in, &answer)
                    || is_revoked_by_crl(ladder, slot, in, &answer, &source)) {
             stls_rung_take(ladder, slot, in, &answer, source);
+        }
+    }
+}
+
+/* ---- twins ----------------------------------------------------------------------------- */
+
+static int is_twin(const X509 *cert, const STACK_OF(X509) *path)
+{
+    /* Neither the leaf, nor the anchor, which needs nobody's word. */
+    for (int i = 1; i + 1 < sk_X509_num(path); i++) {
+        const X509 *member = sk_X509_value(path, i);
+        if (X509_NAME_cmp(X509_get_subject_name(cert), X509_get_subject_name(member)) == 0
+            && EVP_PKEY_eq(X509_get0_pubkey(cert), X509_get0_pubkey(member)) == 1) {
+            return stls_cert_index(path, cert) < 0;
+        }
+    }
+    return 0;
+}
+
+static int is_revoked_by(stls_ladder *ladder, const stls_ladder_input *in, X509 *cert, int index,
+                         X509 *issuer, stls_ocsp_answer *answer)
+{
+    stls_slot slot = {
+        .cert = cert, .issuer = issuer, .cert_index = index, .asked_by = -1, .responder_slot = -1};
+    int source;
+    return X509_check_issued(issuer, cert) == X509_V_OK
+           && (is_revoked_by_staple(ladder, &slot, in, answer)
+               || is_revoked_by_crl(ladder, &slot, in, answer, &source));
+}
+
+/*
+ * A certificate that was presented besides, for a key of the path: where that
+ * one is revoked, another certificate for the same key clears it of nothing.
+ */
+void stls_ladder_judge_twins(stls_ladder *ladder, const stls_ladder_input *in,
+                             const STACK_OF(X509) *presented, const STACK_OF(X509) *anchors)
+{
+    for (int i = 1; i < sk_X509_num(presented); i++) {
+        X509 *cert = sk_X509_value(presented, i);
+        stls_ocsp_answer answer;
+        int is_revoked = 0;
+        if (in->policy->num[STLS_KEY_REVOCATION_SCOPE] == STLS_SCOPE_LEAF
+            || !is_twin(cert, in->path)) {
+            continue;
+        }
+        for (int k = 1; !is_revoked && k < sk_X509_num(in->path); k++) {
+            is_revoked = is_revoked_by(ladder, in, cert, i, sk_X509_value(in->path, k), &answer);
+        }
+        for (int k = 0; !is_revoked && k < sk_X509_num(anchors); k++) {
+            is_revoked = is_revoked_by(ladder, in, cert, i, sk_X509_value(anchors, k), &answer);
+        }
+        if (is_revoked) {
+            stls_findings_add(in->findings, answer.reason, 1, i, cert,
+                              "present the certificate that its CA issued for a new key, and not "
+                              "this one",
+                              "%s; another certificate for the same key is on the path",
+                              answer.detail);
         }
     }
 }

@@ -100,19 +100,20 @@ static int a_statement_more_clears_nobody(world *w, const world_view *view,
     return 1;
 }
 
-/* Only certificates that open no other path: a second path is judged for itself. */
+/*
+ * A certificate besides: a CRL issuer, a stranger, another one for a key of the
+ * path.  What opens a path by other keys is judged for itself.
+ */
 static int a_certificate_more_clears_nobody(world *w, const world_view *view,
                                             const world_outcome *out)
 {
     for (int i = 1; i < view->num_certs && out->verdict == STLS_ACCEPT; i++) {
         world_view less = *view;
         world_outcome before = {.num_stored = 0};
-        if (w->certs[view->certs[i]].is_ca) {
-            continue;
-        }
         drop(less.certs, &less.num_certs, i);
         world_check(w, &less, &before);
-        if (before.verdict == STLS_REJECT && is_revoked(before.reason)) {
+        if (before.verdict == STLS_REJECT && is_revoked(before.reason)
+            && is_revoked_at_hand(w, &less)) {
             return 0;
         }
     }
