@@ -453,7 +453,7 @@ tests() {
     *) deps tests ;;
     esac
     if [ "$suites" = all ]; then
-        suites="checks unit asan valgrind pkits vectors oracle fuzz packaging lab nginx httpd curl doctor servers-valgrind"
+        suites="checks unit asan valgrind threads pkits vectors oracle properties fuzz packaging lab nginx httpd curl doctor servers-valgrind"
         export STRICT_TLS_VALGRIND=short
     fi
     for suite in $suites; do
