@@ -58,8 +58,7 @@ static int is_trusted(const stls_slot *responder)
 }
 
 /*
- * What its responder's answer is worth, given what is known about that one.  It
- * ends with what vouches for the responder.  One who is merely not known to be
+ * What its responder's answer is worth, given what is known about that one.  One who is merely not known to be
  * good is believed that a certificate is revoked: soft must not pass over that.
  */
 static int take_known(stls_ladder *ladder, stls_slot *slot, const stls_slot *responder,
@@ -68,13 +67,8 @@ static int take_known(stls_ladder *ladder, stls_slot *slot, const stls_slot *res
     stls_ocsp_answer answer = *given;
 
     answer.responder = NULL;
-    if (responder->state == STLS_SLOT_GOOD) {
-        const stls_ocsp_answer *about = &responder->answer;
-        answer.use_until_s = about->use_until_s < answer.use_until_s ? about->use_until_s
-                                                                     : answer.use_until_s;
-        answer.ends_s = about->ends_s < answer.ends_s ? about->ends_s : answer.ends_s;
-        answer.is_grace |= about->is_grace;
-    }
+    /* How long it may be believed, the responder's slot says itself. */
+    answer.is_grace |= responder->state == STLS_SLOT_GOOD && responder->answer.is_grace;
     if (is_trusted(responder)
         || (responder->state != STLS_SLOT_REVOKED && answer.reason == STLS_REASON_OCSP_REVOKED)) {
         return stls_rung_take(ladder, slot, in, &answer, source);

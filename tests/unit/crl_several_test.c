@@ -197,16 +197,19 @@ static void trap_13_namesakes_of_the_issuer(void **state)
         int is_ca;
         const char *usage;
         stls_reason wanted;
+        const char *digest;
     } rows[] = {
+        {"of the same root, weakly signed", pki->root, 0, 0, "critical,cRLSign",
+         STLS_REASON_CRL_BAD_SIGNATURE, "SHA1"},
         {"of another trusted CA", pki->other_root, 4, 0, "critical,digitalSignature,cRLSign",
-         STLS_REASON_CRL_BAD_SIGNATURE},
-        {"a CA of another trusted CA", pki->other_root, 4, 1, NULL, STLS_REASON_CRL_BAD_SIGNATURE},
-        {"of the same root, for CRLs", pki->root, 0, 0, "critical,cRLSign", STLS_REASON_NONE},
-        {"of the same root, for CAs", pki->root, 0, 1, NULL, STLS_REASON_NONE},
-        {"of the same root, for TLS", pki->root, 0, 0, NULL, STLS_REASON_CRL_BAD_SIGNATURE},
-        {"of the same root, for nothing", pki->root, 0, 0, "", STLS_REASON_CRL_BAD_SIGNATURE},
-        {"signed by itself", NULL, 0, 1, NULL, STLS_REASON_CRL_BAD_SIGNATURE},
-        {"below the leaf", pki->leaf, 2, 0, "critical,cRLSign", STLS_REASON_CRL_BAD_SIGNATURE},
+         STLS_REASON_CRL_BAD_SIGNATURE, NULL},
+        {"a CA of another trusted CA", pki->other_root, 4, 1, NULL, STLS_REASON_CRL_BAD_SIGNATURE, NULL},
+        {"of the same root, for CRLs", pki->root, 0, 0, "critical,cRLSign", STLS_REASON_NONE, NULL},
+        {"of the same root, for CAs", pki->root, 0, 1, NULL, STLS_REASON_NONE, NULL},
+        {"of the same root, for TLS", pki->root, 0, 0, NULL, STLS_REASON_CRL_BAD_SIGNATURE, NULL},
+        {"of the same root, for nothing", pki->root, 0, 0, "", STLS_REASON_CRL_BAD_SIGNATURE, NULL},
+        {"signed by itself", NULL, 0, 1, NULL, STLS_REASON_CRL_BAD_SIGNATURE, NULL},
+        {"below the leaf", pki->leaf, 2, 0, "critical,cRLSign", STLS_REASON_CRL_BAD_SIGNATURE, NULL},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -215,7 +218,8 @@ static void trap_13_namesakes_of_the_issuer(void **state)
                                                .issuer = rows[i].by,
                                                .issuer_key = rows[i].by_key,
                                                .is_ca = rows[i].is_ca,
-                                               .key_usage = rows[i].usage});
+                                               .key_usage = rows[i].usage,
+                                               .digest = rows[i].digest});
         const aid_crl by_twin = {.issuer = twin, .issuer_key = 6};
         const aid_crl by_root = {.issuer = pki->root, .issuer_key = 0};
         const aid_crl by_other = {.issuer = pki->other_root, .issuer_key = 4};
@@ -273,6 +277,22 @@ static void trap_13_what_the_key_issued_does_not_speak_for_it(void **state)
                                              .key_usage = "critical,cRLSign",
                                              .issuer = pki->inter,
                                              .issuer_key = 1});
+    /* The root's new key, certified twice by its old one. */
+    aid_cert cross_spec = {.subject = "CN=Root,O=Lab",
+                           .key = 7,
+                           .is_ca = 1,
+                           .issuer = pki->root,
+                           .issuer_key = 0};
+    X509 *cross = aid_make_cert(&cross_spec);
+    cross_spec.crl = "URI:" POINT;
+    cross_spec.key_usage = "critical,cRLSign";
+    X509 *cross_twin = aid_make_cert(&cross_spec);
+    aid_cert low_spec = aid_leaf_spec();
+    low_spec.issuer = cross;
+    low_spec.issuer_key = 7;
+    X509 *low_leaf = aid_make_cert(&low_spec);
+    const aid_crl by_cross = {.issuer = cross, .issuer_key = 7};
+    const aid_crl about_cross_twin = {.issuer = pki->root, .issuer_key = 0, .shape = shape_point};
     const aid_crl by_signer = {.issuer = signer, .issuer_key = 6};
     const aid_crl by_key = {0};
     const aid_crl about_twin = {.issuer = pki->root, .issuer_key = 0, .shape = shape_point};
@@ -283,9 +303,10 @@ static void trap_13_what_the_key_issued_does_not_speak_for_it(void **state)
     const world rows[] = {
         {"by the key", "chain_extra=allow", {pki->leaf, pki->inter, signer}, {0}, NULL,
          {&by_signer, &by_key}, STLS_REASON_CRL_BAD_SIGNATURE},
-        {"by the key's other certificate", "chain_extra=allow",
-         {pki->leaf, pki->inter, twin, signer}, {0}, NULL, {&by_signer, &by_key, &about_twin},
-         STLS_REASON_CRL_BAD_SIGNATURE},
+        {"by the key's other certificate", NULL, {pki->leaf, pki->inter}, {twin, signer}, NULL,
+         {&by_signer, &by_key, &about_twin}, STLS_REASON_CRL_BAD_SIGNATURE},
+        {"the key under its other certificate", NULL, {low_leaf, cross}, {cross_twin}, NULL,
+         {&by_cross, &about_cross_twin}, STLS_REASON_CRL_BAD_SIGNATURE},
     };
     assert_worlds(rows);
 }
@@ -509,6 +530,13 @@ static void delta_7_on_5(X509_CRL *crl)
     aid_add_crl_number(crl, NID_delta_crl, 5);
 }
 
+static void delta_of_a_point(X509_CRL *crl)
+{
+    delta_7_on_5(crl);
+    point_of_shape = POINT;
+    shape_point(crl);
+}
+
 static void trap_13_what_a_delta_lifts(void **state)
 {
     X509 *leaf = aid_usual_pki()->leaf;
@@ -539,6 +567,15 @@ static void trap_13_what_a_delta_lifts(void **state)
                            .revoked = {leaf},
                            .reason = lift,
                            .this_update_s = NOW_S + HOUR_S};
+    const aid_crl odd = {.shape = delta_7_on_5,
+                         .revoked = {leaf},
+                         .reason = lift,
+                         .extension = "critical,DER:0500"};
+    const aid_crl of_a_point = {.shape = delta_of_a_point, .revoked = {leaf}, .reason = lift};
+    const aid_crl past = {.shape = delta_7_on_5,
+                          .revoked = {leaf},
+                          .reason = lift,
+                          .next_update_s = NOW_S - HOUR_S};
     const char *p = "revocation_scope=leaf", *soft = "revocation_scope=leaf revocation=soft";
     const stls_reason no = STLS_REASON_CRL_REVOKED;
     (void)state;
@@ -560,6 +597,9 @@ static void trap_13_what_a_delta_lifts(void **state)
         {"it displaces no real one", p, {0}, {0}, NULL, {&held, &lift_6, &forged}, 0},
         {"nor a real revocation", soft, {0}, {0}, NULL, {&good, &hold_6, &forged}, no},
         {"another issuer's", p, {0}, {0}, NULL, {&held, &by_root}, no},
+        {"with an unknown critical extension", soft, {0}, {0}, NULL, {&held, &odd}, no},
+        {"of another distribution point", soft, {0}, {0}, NULL, {&held, &of_a_point}, no},
+        {"past its time", soft, {0}, {0}, NULL, {&held, &past}, no},
         {"one from the future", p, {0}, {0}, NULL, {&held, &ahead}, no},
     };
     assert_worlds(rows);

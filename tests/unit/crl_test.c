@@ -274,6 +274,87 @@ static void trap_13_extensions_of_entries(void **state)
     }
 }
 
+/* ---- what only a malformed CRL has ------------------------------------------------------------ */
+
+static int is_taken(aid_bytes bytes)
+{
+    stls_crl *crl = new_crl(bytes, NULL);
+    int taken = walk(crl, 1 << 20, NULL) == STLS_CRL_DONE;
+    stls_crl_free(crl);
+    return taken;
+}
+
+/* The last or the only place where these bytes lie. */
+static unsigned char *find_bytes(aid_bytes in, const unsigned char *what, size_t len, int last)
+{
+    unsigned char *found = NULL;
+    for (size_t i = 0; i + len <= in.len && (found == NULL || last); i++) {
+        if (memcmp(in.bytes + i, what, len) == 0) {
+            found = in.bytes + i;
+        }
+    }
+    AID_NEED(found);
+    return found;
+}
+
+/* RFC 5280 section 5.1.1.2 */
+static void inner_and_outer_algorithm(void **state)
+{
+    static const unsigned char with_sha256[] = {0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02};
+    (void)state;
+    for (int outer = 0; outer < 2; outer++) {
+        aid_bytes bytes = aid_make_crl(&(aid_crl){0});
+        assert_true(is_taken(bytes));
+        find_bytes(bytes, with_sha256, sizeof(with_sha256), outer)[7] = 3; /* with SHA-384 */
+        assert_false(is_taken(bytes));
+    }
+}
+
+static int twice_nid;
+
+static void shape_twice(X509_CRL *crl)
+{
+    ASN1_INTEGER *number = ASN1_INTEGER_new();
+    AID_NEED(number && ASN1_INTEGER_set_int64(number, 7));
+    for (int i = 0; i < 2; i++) {
+        X509_EXTENSION *extension = X509V3_EXT_i2d(twice_nid, twice_nid == NID_delta_crl, number);
+        AID_NEED(extension && X509_CRL_add_ext(crl, extension, -1));
+        X509_EXTENSION_free(extension);
+    }
+    ASN1_INTEGER_free(number);
+}
+
+/* RFC 5280 section 4.2 */
+static void an_extension_twice(void **state)
+{
+    static const int nids[] = {NID_crl_number, NID_delta_crl};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        twice_nid = nids[i];
+        assert_false(is_taken(aid_make_crl(&(aid_crl){.shape = shape_twice})));
+    }
+}
+
+/* X.690 section 8.3.2: of two forms of one number only one is DER, and look-ups compare bytes. */
+static void serials_with_padding(void **state)
+{
+    static const struct {
+        int64_t serial;
+        unsigned char der[4], padded[4];
+    } rows[] = {
+        {0x92, {0x02, 0x02, 0x00, 0x92}, {0x02, 0x02, 0x00, 0x12}},
+        {-0xee, {0x02, 0x02, 0xff, 0x12}, {0x02, 0x02, 0xff, 0x92}},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        aid_bytes bytes = aid_make_crl(
+            &(aid_crl){.revoked = {leaf_with_serial(rows[i].serial)}});
+        assert_true(is_taken(bytes));
+        memcpy(find_bytes(bytes, rows[i].der, 4, 0), rows[i].padded, 4);
+        assert_false(is_taken(bytes));
+    }
+}
+
 /* Tens of megabytes: no step does more than its share, memory is as documented, look-ups are exact.
  */
 static void trap_14_large_crls(void **state)
@@ -343,6 +424,9 @@ int main(void)
         cmocka_unit_test(no_flipped_bit_goes_unnoticed),
         cmocka_unit_test(unknown_extensions),
         cmocka_unit_test(trap_13_extensions_of_entries),
+        cmocka_unit_test(inner_and_outer_algorithm),
+        cmocka_unit_test(an_extension_twice),
+        cmocka_unit_test(serials_with_padding),
         cmocka_unit_test(trap_14_large_crls),
         cmocka_unit_test(references_are_counted),
         cmocka_unit_test(out_of_memory),

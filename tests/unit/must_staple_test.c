@@ -231,6 +231,26 @@ static void staples_find_their_certificates(void **state)
     }
 }
 
+/* A demanded staple is the leaf's own: one that was given for another certificate is none. */
+static void the_staple_of_another_certificate(void **state)
+{
+    aid_cert spec = aid_leaf_spec();
+    spec.tls_feature = "status_request";
+    X509 *leaf = aid_make_cert(&spec);
+    aid_bytes good = aid_ocsp_about(leaf, aid_usual_pki()->inter, 1, V_OCSP_CERTSTATUS_GOOD);
+    (void)state;
+    for (size_t index = 0; index < 3; index++) {
+        aid_case c = {.policy = "revocation_sources=ocsp",
+                      .certs = aid_stack(leaf, aid_usual_pki()->inter, NULL)};
+        stls_check *check = aid_new_check(&c, NULL);
+        size_t num_fetches;
+        assert_int_equal(stls_check_add_staple(check, index, good.bytes, good.len), STLS_OK);
+        aid_finish(&c, check, &num_fetches);
+        assert_int_equal(aid_conclude(check),
+                         index == 0 ? STLS_REASON_NONE : STLS_REASON_STAPLE_MISSING);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +260,7 @@ int main(void)
         cmocka_unit_test(issuers_constrain_what_they_issue),
         cmocka_unit_test(runs_of_staples),
         cmocka_unit_test(staples_find_their_certificates),
+        cmocka_unit_test(the_staple_of_another_certificate),
     };
     return cmocka_run_group_tests_name("must_staple", tests, NULL, aid_end);
 }

@@ -161,6 +161,8 @@ typedef struct {
     size_t request_len;
     const char *nonce; /* another nonce */
     int spoil_signature;
+    void (*shape)(OCSP_BASICRESP *basic);   /* adds whatever else, before it is signed */
+    void (*reshape)(OCSP_BASICRESP *basic); /* changes what signing fills in; signed again */
 } aid_ocsp;
 
 aid_bytes aid_make_ocsp(const aid_ocsp *spec);

@@ -89,6 +89,9 @@ static OCSP_BASICRESP *make_basic(const aid_ocsp *spec)
     /* OpenSSL would take producedAt from the clock. */
     AID_NEED(ASN1_GENERALIZEDTIME_set((ASN1_GENERALIZEDTIME *)OCSP_resp_get0_produced_at(basic),
                                       (time_t)(NOW_S - HOUR_S)));
+    if (spec->shape != NULL) {
+        spec->shape(basic);
+    }
     /* The signature does not cover the certificates sent along. */
     if (spec->with_cert != NULL) {
         AID_NEED(OCSP_basic_add1_cert(basic, spec->with_cert));
@@ -104,6 +107,13 @@ static OCSP_BASICRESP *make_basic(const aid_ocsp *spec)
         AID_NEED(forged && X509_set_pubkey(forged, key));
         AID_NEED(OCSP_basic_sign(basic, forged, key, EVP_sha256(), NULL, flags | OCSP_NOCERTS));
         X509_free(forged);
+    }
+    if (spec->reshape != NULL) {
+        spec->reshape(basic);
+        AID_NEED(ASN1_item_sign(ASN1_ITEM_rptr(OCSP_RESPDATA),
+                                (X509_ALGOR *)OCSP_resp_get0_tbs_sigalg(basic), NULL,
+                                (ASN1_BIT_STRING *)OCSP_resp_get0_signature(basic),
+                                (void *)OCSP_resp_get0_respdata(basic), key, EVP_sha256()));
     }
     return basic;
 }
