@@ -62,7 +62,7 @@ def verification(variant, trust):
 class Front:
     """One nginx with one worker for one variant."""
 
-    def __init__(self, folder, variant, scene, hanging=None):
+    def __init__(self, folder, variant, scene, hanging=None, **options):
         self.variant = variant
         self.ports = {}
         http, listening = [], []
@@ -104,7 +104,7 @@ class Front:
             self.ports["hanging"] = port
             listening.append(port)
         self.nginx = Nginx(Path(folder) / variant, f"front-{variant}", level="error",
-                           module=MODULE if variant == "strict" else None)
+                           module=MODULE if variant == "strict" else None, **options)
         self.nginx.configure("\n".join(http))
         self.nginx.start(listening)
 
