@@ -234,8 +234,13 @@ __attribute__((constructor)) static void make_commands(void)
     mst_add_command(cmd++, "StrictTLSCache", mst_set_cache, NULL, RSRC_CONF,
                 "where OCSP answers are shared: a socache provider, as in shmcb:FILE(SIZE), "
                 "redis:HOST:PORT or memcache:HOST:PORT, or none");
-    mst_add_command(cmd++, "StrictTLSSelfCheck", mst_set_self_check, NULL, RSRC_CONF,
-                "off, warn or fail: what becomes of chains of our own that strict peers refuse");
+    cmd->name = "StrictTLSSelfCheck";
+    cmd->AP_TAKE2 = mst_set_self_check;
+    cmd->req_override = RSRC_CONF;
+    cmd->args_how = TAKE12;
+    cmd->errmsg = "off, warn or fail [SECONDS]: what becomes of chains of our own that strict peers "
+                  "refuse, or that expire within so many seconds";
+    cmd++;
     mst_add_command(cmd++, "StrictTLSStatus", mst_set_status, NULL, RSRC_CONF | ACCESS_CONF,
                 "local or public: whom handler strict-tls-status answers");
     mst_add_command(cmd++, "StrictTLSMaxVerdicts", mst_set_max_verdicts, NULL, RSRC_CONF,

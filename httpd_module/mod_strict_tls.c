@@ -535,6 +535,7 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
     if (mst_check_config(pconf, plog, ptemp, s, proxy_hook_scheme_handler != NULL) != OK) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
+    mst_advise(s);
     return mst_own_check_config(pconf, ptemp, s);
 }
 

@@ -122,6 +122,11 @@ void mst_add_command(command_rec *cmd, const char *name,
 const char *mst_load_anchors(apr_pool_t *p, const char *key, const apr_array_header_t *files);
 const char *mst_try_policy(apr_pool_t *p, const mst_dir_conf *conf);
 
+/* ---- advice.c ------------------------------------------------------------------ */
+
+/* Warns where mod_ssl will refuse what StrictTLS would accept. */
+void mst_advise(server_rec *main_s);
+
 /* ---- section.c: which section is a connection to a backend judged by? ------- */
 
 /* In httpd's order of merging. */
@@ -478,7 +483,7 @@ stls_check *mst_new_check(mst_runtime *rt, const char *name, const STACK_OF(X509
 
 /* ---- own.c: the chains that this server presents -------------------------------- */
 
-const char *mst_set_self_check(cmd_parms *cmd, void *dconf, const char *arg);
+const char *mst_set_self_check(cmd_parms *cmd, void *dconf, const char *arg, const char *within);
 void mst_own_pre_config(void);
 int mst_own_check_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
 int mst_own_post_config(apr_pool_t *pconf, server_rec *s);

@@ -8,6 +8,7 @@
 #include <http_main.h>
 
 #define AGAIN_S 3600  /* a good chain is looked at so often at least */
+#define MAX_WITHIN_S 315360000
 #define TURN_S 900    /* who took a turn and was not heard of again is given up */
 
 static apr_array_header_t *chains; /* mst_own *, of the configuration in use */
@@ -21,13 +22,21 @@ typedef struct {
 
 static turn *turns;
 
-const char *mst_set_self_check(cmd_parms *cmd, void *dconf, const char *arg)
+const char *mst_set_self_check(cmd_parms *cmd, void *dconf, const char *arg, const char *within)
 {
+    char *end;
+
     (void) dconf;
     if (ap_cstr_casecmp(arg, "off") && ap_cstr_casecmp(arg, "warn")
         && ap_cstr_casecmp(arg, "fail")) {
         return apr_psprintf(cmd->pool, "StrictTLSSelfCheck must be off, warn or fail, not '%s'",
                             arg);
+    }
+    if (within != NULL
+        && (ap_cstr_casecmp(arg, "fail") || !apr_isdigit(*within)
+            || apr_strtoi64(within, &end, 10) > MAX_WITHIN_S || *end != '\0')) {
+        return apr_psprintf(cmd->pool, "StrictTLSSelfCheck takes SECONDS behind fail only, from 0 "
+                            "to %d, not '%s'", MAX_WITHIN_S, within);
     }
     return NULL; /* own_conf.c reads it where it stands */
 }
@@ -79,6 +88,24 @@ static void hear(void *baton, stls_severity severity, const char *line)
 
 /* ---- when the configuration is tested --------------------------------------------------------- */
 
+/* Whether one of its certificates ends sooner than the administrator lets it. */
+static int ends_too_soon(const mst_own *own, server_rec *s)
+{
+    time_t limit = (time_t) (apr_time_sec(apr_time_now()) + own->fail_within_s);
+    int i;
+
+    for (i = 0; own->fail_within_s > 0 && i < sk_X509_num(own->certs); i++) {
+        if (X509_cmp_time(X509_get0_notAfter(sk_X509_value(own->certs, i)), &limit) <= 0) {
+            ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, STLSLOGNO(64)
+                         "strict-tls: self_check file=\"%s\" reason=chain.expiring cert=%d: it "
+                         "expires within the %" APR_INT64_T_FMT " s of StrictTLSSelfCheck fail",
+                         own->file, i, own->fail_within_s);
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* 0: wrong, and that is to stop the server. */
 static int judge(const mst_own *own, server_rec *s, apr_pool_t *ptemp)
 {
@@ -103,7 +130,7 @@ static int judge(const mst_own *own, server_rec *s, apr_pool_t *ptemp)
     stls_result_free(result);
     stls_policy_free(policy);
     ERR_clear_error();
-    return own->mode != MST_SELF_FAIL || l.num_errors == 0;
+    return own->mode != MST_SELF_FAIL || (l.num_errors == 0 && !ends_too_soon(own, s));
 }
 
 int mst_own_check_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s)

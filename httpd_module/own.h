@@ -17,6 +17,7 @@ typedef enum { MST_SELF_OFF, MST_SELF_WARN, MST_SELF_FAIL } mst_self_check;
 typedef struct {
     stls_role role;
     mst_self_check mode;
+    apr_int64_t fail_within_s; /* of a certificate's end; 0: once it has come */
     const char *file;
     const char *key_file;   /* NULL: none */
     const char *chain_file; /* NULL: none */

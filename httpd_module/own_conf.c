@@ -13,6 +13,7 @@
 typedef struct {
     int engine; /* SSLEngine */
     int self_check;
+    apr_int64_t fail_within_s;
     apr_array_header_t *cert_files; /* const char *, as written */
     apr_array_header_t *key_files;
     const char *chain_file;
@@ -94,7 +95,9 @@ static void read_directive(finder *f, scope *sc, const ap_directive_t *dir)
         sc->engine = ap_cstr_casecmp(word(f, dir), "off") != 0;
     }
     else if (is(dir, "StrictTLSSelfCheck")) {
-        const char *mode = word(f, dir);
+        const char *args = dir->args, *mode = ap_getword_conf(f->pool, &args);
+        const char *within = ap_getword_conf(f->pool, &args);
+        sc->fail_within_s = apr_atoi64(within);
         sc->self_check = !ap_cstr_casecmp(mode, "off") ? MST_SELF_OFF
                        : !ap_cstr_casecmp(mode, "fail") ? MST_SELF_FAIL : MST_SELF_WARN;
     }
@@ -147,7 +150,10 @@ static apr_array_header_t *merge_files(finder *f, const apr_array_header_t *base
 static void inherit(finder *f, scope *sc, const scope *base)
 {
     sc->engine = sc->engine == UNSET ? base->engine : sc->engine;
-    sc->self_check = sc->self_check == UNSET ? base->self_check : sc->self_check;
+    if (sc->self_check == UNSET) {
+        sc->self_check = base->self_check;
+        sc->fail_within_s = base->fail_within_s;
+    }
     sc->cert_files = merge_files(f, base->cert_files, sc->cert_files);
     sc->key_files = merge_files(f, base->key_files, sc->key_files);
     sc->chain_file = sc->chain_file ? sc->chain_file : base->chain_file;
@@ -176,6 +182,7 @@ static mst_own *add_own(finder *f, const scope *sc, server_rec *s, stls_role rol
 
     own->role = role;
     own->mode = sc->self_check == UNSET ? MST_SELF_WARN : (mst_self_check) sc->self_check;
+    own->fail_within_s = sc->fail_within_s;
     own->file = file;
     own->where = where;
     own->names = role == STLS_ROLE_SERVER ? sc->names
@@ -457,6 +464,7 @@ static int same_text(const char *one, const char *other)
 static int same_chain(const mst_own *one, const mst_own *other)
 {
     return one->role == other->role && one->mode == other->mode
+        && one->fail_within_s == other->fail_within_s
         && same_text(one->file, other->file) && same_text(one->key_file, other->key_file)
         && same_text(one->chain_file, other->chain_file)
         && !memcmp(&one->conf, &other->conf, sizeof(one->conf))

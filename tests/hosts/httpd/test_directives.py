@@ -219,3 +219,41 @@ def test_remedies_name_the_directive(fields, policy, directive, stage):
     assert answer.status == 502
     assert directive in front.verdicts()[0].fields["remedy"]
     assert directive in json.loads(answer.headers["x-strict-tls-report"])["findings"][0]["remedy"]
+
+
+# ---- what mod_ssl will refuse -------------------------------------------------------
+
+ADVICE = [
+    # lines of the virtual host, of the main server, the directive that is missing
+    ("StrictTLS on\nProxyPass / https://127.0.0.1:1/\n", "", "SSLProxyEngine"),
+    ("ProxyPass / https://127.0.0.1:1/\n", "StrictTLS report\n", "SSLProxyEngine"),
+    ("<Location />\nStrictTLS on\nProxyPass https://127.0.0.1:1/\n</Location>\n", "",
+     "SSLProxyEngine"),
+    ("StrictTLS on\n<Proxy balancer://p>\nBalancerMember https://127.0.0.1:1\n</Proxy>\n", "",
+     "SSLProxyEngine"),
+    ("StrictTLS on\nSSLProxyEngine on\nProxyPass / https://127.0.0.1:1/\n", "", None),
+    ("StrictTLS on\nProxyPass / https://127.0.0.1:1/\n", "SSLProxyEngine on\n", None),
+    ("StrictTLS on\nProxyPass / http://127.0.0.1:1/\n", "", None),
+    ("StrictTLS off\nProxyPass / https://127.0.0.1:1/\n", "", None),
+    ("{client}", "", "SSLVerifyDepth"),
+    ("{client}SSLVerifyDepth 1\n", "", "SSLVerifyDepth"),
+    ("{client}SSLVerifyDepth 2\n", "", None),
+    ("{client}", "SSLVerifyDepth 5\n", None),
+    ("<Location /x>\nSSLVerifyClient require\nSSLVerifyDepth 5\n</Location>\n{client}", "", None),
+]
+
+
+@pytest.mark.parametrize("lines, main, missing", ADVICE)
+def test_advice_about_mod_ssl(lines, main, missing, stage, tmp_path):
+    root = stage.lab.pki["root"].cert_path
+    client = (f"SSLVerifyClient require\nSSLCACertificateFile {root}\nStrictTLSClient on\n")
+    httpd = Httpd(tmp_path / "t", module=MODULE, modules=("proxy_balancer",))
+    port = net.free_port()
+    httpd.configure(f"Listen {net.HOST}:{port}\n<VirtualHost {net.HOST}:{port}>\n"
+                    f"ServerName a.lab.test\n{lines.format(client=client)}</VirtualHost>\n",
+                    main=f"StrictTLSTrustedCertificate {root}\n{main}")
+    status, output = httpd.test()
+    assert status == 0, output
+    advice = [line for line in output.splitlines() if "STLS15" in line]
+    assert len(advice) == (missing is not None), output
+    assert missing is None or missing in advice[0]

@@ -98,6 +98,21 @@ def test_incomplete_chain_is_named_and_its_repair_is_silent(own, site):
     assert status == 0 and not found, output
 
 
+def test_fails_within_so_many_seconds(own):
+    """Before a certificate expires, where the administrator says how long before."""
+    leaf = own.leaf("three_days", days=3.0)
+    lines = server(own.pem("three_days.pem", "three_days", "issuing", "intermediate"),
+                   leaf.key_path)
+    for within, fails in (("", False), ("0", False), ("86400", False), ("604800", True)):
+        status, _, output = own.test(lines + f"StrictTLSSelfCheck fail {within}")
+        assert (status != 0) == fails, output
+    assert "reason=chain.expiring" in output
+    assert own.test(lines, main="StrictTLSSelfCheck fail 604800")[0] != 0
+    for words in ("warn 604800", "off 1", "fail soon", "fail -1", "fail 1x", "fail 999999999999"):
+        status, _, output = own.test(lines + f"StrictTLSSelfCheck {words}")
+        assert status != 0 and "SECONDS" in output
+
+
 def test_modes(own, site):
     pem = own.pem("modes.pem", "site")
     bad = server(pem, site.key_path)
