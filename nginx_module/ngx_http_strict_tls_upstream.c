@@ -8,8 +8,8 @@
 
 static ngx_strict_tls_scope_t *ngx_http_strict_tls_scope(ngx_connection_t *c);
 static ngx_int_t ngx_http_strict_tls_begin(ngx_strict_tls_conn_t *conn);
-static void ngx_http_strict_tls_hint(ngx_strict_tls_conn_t *conn,
-    ngx_uint_t level);
+static u_char *ngx_http_strict_tls_hint(ngx_strict_tls_conn_t *conn,
+    u_char *p, u_char *last);
 static void ngx_http_strict_tls_retry(ngx_strict_tls_conn_t *conn);
 static ngx_http_request_t *ngx_http_strict_tls_request(
     ngx_strict_tls_conn_t *conn);
@@ -70,13 +70,13 @@ ngx_http_strict_tls_begin(ngx_strict_tls_conn_t *conn)
  * the name of a host.
  */
 
-static void
-ngx_http_strict_tls_hint(ngx_strict_tls_conn_t *conn, ngx_uint_t level)
+static u_char *
+ngx_http_strict_tls_hint(ngx_strict_tls_conn_t *conn, u_char *p, u_char *last)
 {
     ngx_http_upstream_t  *u;
 
     if (!ngx_strict_tls_is_about_name(conn->result)) {
-        return;
+        return p;
     }
 
     u = ngx_http_strict_tls_request(conn)->upstream;
@@ -85,13 +85,13 @@ ngx_http_strict_tls_hint(ngx_strict_tls_conn_t *conn, ngx_uint_t level)
         || u->upstream == NULL
         || !(u->upstream->flags & NGX_HTTP_UPSTREAM_CREATE))
     {
-        return;
+        return p;
     }
 
-    ngx_log_error(level, conn->connection->log, 0,
-                  "strict-tls: hint: \"%V\" is the name of the upstream{} "
-                  "group, set \"%V_ssl_name\" to the name of the host",
-                  &conn->name, &u->conf->module);
+    return ngx_slprintf(p, last,
+                        " hint=\"'%V' is the name of the upstream{} group: "
+                        "set %V_ssl_name to the name of the host\"",
+                        &conn->name, &u->conf->module);
 }
 
 

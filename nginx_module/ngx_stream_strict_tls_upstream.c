@@ -11,8 +11,8 @@ static ngx_strict_tls_scope_t *ngx_stream_strict_tls_scope(
 static ngx_int_t ngx_stream_strict_tls_begin(ngx_strict_tls_conn_t *conn);
 static ngx_int_t ngx_stream_strict_tls_client_cert(ngx_stream_session_t *s,
     ngx_stream_strict_tls_srv_conf_t *conf, ngx_str_t *id);
-static void ngx_stream_strict_tls_hint(ngx_strict_tls_conn_t *conn,
-    ngx_uint_t level);
+static u_char *ngx_stream_strict_tls_hint(ngx_strict_tls_conn_t *conn,
+    u_char *p, u_char *last);
 static void ngx_stream_strict_tls_retry(ngx_strict_tls_conn_t *conn);
 static ngx_stream_session_t *ngx_stream_strict_tls_session(
     ngx_strict_tls_conn_t *conn);
@@ -116,15 +116,15 @@ ngx_stream_strict_tls_client_cert(ngx_stream_session_t *s,
  * the name of a host.
  */
 
-static void
-ngx_stream_strict_tls_hint(ngx_strict_tls_conn_t *conn, ngx_uint_t level)
+static u_char *
+ngx_stream_strict_tls_hint(ngx_strict_tls_conn_t *conn, u_char *p, u_char *last)
 {
     ngx_stream_session_t              *s;
     ngx_stream_upstream_t             *u;
     ngx_stream_strict_tls_srv_conf_t  *conf;
 
     if (!ngx_strict_tls_is_about_name(conn->result)) {
-        return;
+        return p;
     }
 
     s = ngx_stream_strict_tls_session(conn);
@@ -136,13 +136,13 @@ ngx_stream_strict_tls_hint(ngx_strict_tls_conn_t *conn, ngx_uint_t level)
         || u->upstream == NULL
         || !(u->upstream->flags & NGX_STREAM_UPSTREAM_CREATE))
     {
-        return;
+        return p;
     }
 
-    ngx_log_error(level, conn->connection->log, 0,
-                  "strict-tls: hint: \"%V\" is the name of the upstream{} "
-                  "group, set \"proxy_ssl_name\" to the name of the host",
-                  &conn->name);
+    return ngx_slprintf(p, last,
+                        " hint=\"'%V' is the name of the upstream{} group: "
+                        "set proxy_ssl_name to the name of the host\"",
+                        &conn->name);
 }
 
 

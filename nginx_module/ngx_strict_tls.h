@@ -221,9 +221,12 @@ typedef struct {
     /* sets conn->stock_verify, the owner, and who the peer is */
     ngx_int_t                     (*begin)(ngx_strict_tls_conn_t *conn);
 
-    /* adds to the log line of a reject; NULL: nothing to add */
-    void                          (*hint)(ngx_strict_tls_conn_t *conn,
-                                          ngx_uint_t level);
+    /*
+     * Writes what is added to the log line of a reject from `p` on, returns
+     * the end of it; NULL: nothing to add.
+     */
+    u_char                       *(*hint)(ngx_strict_tls_conn_t *conn,
+                                          u_char *p, u_char *last);
 
     /*
      * No fault of the peer: when nginx is told of the failure it may try again

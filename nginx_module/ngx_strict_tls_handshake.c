@@ -315,8 +315,12 @@ ngx_strict_tls_verify(X509_STORE_CTX *store, void *data)
         ngx_strict_tls_session_drop(conn);
         ngx_strict_tls_record(conn);
 
-        /* "handshake rejected" instead of OpenSSL's words, at level crit */
+        /*
+         * "handshake rejected" instead of OpenSSL's words, at level info: why
+         * it was has just been told
+         */
         conn->connection->ssl->handshake_rejected = 1;
+        conn->connection->log_error = NGX_ERROR_INFO;
 
         X509_STORE_CTX_set_error(store, err);
         return 0;

@@ -475,6 +475,7 @@ ngx_strict_tls_record(ngx_strict_tls_conn_t *conn)
 {
     char         line[NGX_STRICT_TLS_LINE_LEN];
     size_t       len;
+    u_char      *end;
     ngx_log_t   *log;
     ngx_uint_t   level;
 
@@ -513,11 +514,13 @@ ngx_strict_tls_record(ngx_strict_tls_conn_t *conn)
     len = stls_result_log_line(conn->result, (char *) conn->addr.data, line,
                                sizeof(line));
 
-    ngx_log_error(level, log, 0, "%*s", len, line);
+    end = (u_char *) line + len;
 
     if (conn->host && conn->host->hint) {
-        conn->host->hint(conn, level);
+        end = conn->host->hint(conn, end, (u_char *) line + sizeof(line));
     }
+
+    ngx_log_error(level, log, 0, "%*s", end - (u_char *) line, line);
 }
 
 

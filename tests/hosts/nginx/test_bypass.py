@@ -3,6 +3,7 @@
 Every test has its control: the lax location shows that the way exists.
 """
 import json
+import re
 import signal
 import socket
 import time
@@ -362,6 +363,28 @@ def test_variables_after_error_page(stage):
     lines = net.wait_until(lambda: (lines := net.whole_lines(log).splitlines())[2:] and lines, "the log")
     assert [line.split()[1] for line in lines] == ["reject", "reject", "accept"]
     assert all(json.loads(line.split(" ", 3)[3])["version"] == 1 for line in lines)
+
+
+@pytest.mark.parametrize("fields, name", [({"serve": "leaf"}, NAME), ({"ocsp": "revoked"}, NAME),
+                                          ({}, None)],
+                         ids=["in_the_handshake", "after_it", "name_of_the_group"])
+def test_a_rejection_is_one_line(fields, name, stage):
+    """With what is to be done about it; nginx's own line about the same is none of an error."""
+    peer = stage.peer("bad", **fields)
+    stage.open()
+    location = fronts.location("/", peer, strict=True, target="pool")
+    if name is None:
+        location = location.replace(f"proxy_ssl_name {NAME};", "")
+    front, port = stage.front([location],
+                              http=f"upstream pool {{ server {peer.backend.address}; }}\n")
+    assert net.get(port).status == 502
+    lines = [line for line in front.new_errors().splitlines()
+             if re.search(r" \[(warn|error|crit|alert)\] ", line)]
+    assert len(lines) == 1 and "strict-tls: reject " in lines[0], lines
+    line, = front.verdicts()
+    assert line.fields["remedy"]
+    assert ("set proxy_ssl_name to the name of the host" in line.fields.get("hint", "")) == (
+        name is None)
 
 
 def test_report_mode(stage):

@@ -279,7 +279,8 @@ def test_hint_at_the_name_of_the_group(stage):
         "group": server(peer, strict=True, target="pool").replace(
             f"    proxy_ssl_name {NAME};\n", "")}, extra=pool)
     assert seen(front.get("group")) == rejected("name.mismatch")
-    assert 'set "proxy_ssl_name" to the name of the host' in front.new_errors()
+    line, = front.verdicts()
+    assert "set proxy_ssl_name to the name of the host" in line.fields["hint"]
 
 
 def test_sni_is_sent(stage):
