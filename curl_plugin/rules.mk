@@ -8,6 +8,7 @@ CURL_CORE := $(CORE_SRC:common/%.c=$(B)/obj/curl_plugin/core/%.o)
 CURL_SO   := $(B)/lib/libstrict_tls_curl.so
 CURL_A    := $(B)/lib/libstrict_tls_curl.a
 CURL_PC   := $(B)/lib/pkgconfig/strict_tls_curl.pc
+CORE_PC   := $(B)/lib/pkgconfig/strict_tls.pc
 CURL_EXAMPLES := $(patsubst curl_plugin/examples/%.c,$(B)/examples/curl/%,$(sort $(wildcard curl_plugin/examples/*.c)))
 CURL_SHIM_OBJ := $(patsubst %,$(B)/obj/curl_plugin/%.o,shim shim_active shim_config shim_handle)
 CURL_SHIM := $(B)/lib/libstrict_tls_preload.so
@@ -15,7 +16,7 @@ STRICT_CURL := $(B)/bin/strict-curl
 PREFIX   ?= /usr
 
 .PHONY: curl curl-examples
-curl: $(CURL_SO) $(CURL_A) $(CURL_PC) $(CURL_SHIM) $(STRICT_CURL) curl-examples
+curl: $(CURL_SO) $(CURL_A) $(CURL_PC) $(CORE_PC) $(CURL_SHIM) $(STRICT_CURL) curl-examples
 
 # RTLD_NEXT and its like.
 $(CURL_SHIM_OBJ): CURL_BASE += -D_GNU_SOURCE
@@ -51,6 +52,10 @@ $(CURL_SHIM): $(CURL_OBJ) $(CURL_SHIM_OBJ) $(CORE_LIB) curl_plugin/libstrict_tls
 $(STRICT_CURL): curl_plugin/strict_curl.c curl_plugin/active.h common/include/strict_tls/policy_keys.h
 	@mkdir -p $(@D)
 	$(CC) $(CURL_BASE) $(CFLAGS) -fPIE -static-pie $< -o $@
+
+$(CORE_PC): common/strict_tls.pc.in VERSION
+	@mkdir -p $(@D)
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e "s|@VERSION@|$$(cat VERSION)|" $< > $@
 
 $(CURL_PC): curl_plugin/strict_tls_curl.pc.in VERSION
 	@mkdir -p $(@D)
@@ -92,5 +97,15 @@ curl-install: curl
 	    $(if $(filter /usr,$(PREFIX)),,-e 's|^Libs: |Libs: -Wl,-rpath,$${libdir} |') $(CURL_PC) > $(DESTDIR)$(PREFIX)/lib/pkgconfig/strict_tls_curl.pc
 	install -m 644 curl_plugin/include/strict_tls/curl.h $(DESTDIR)$(PREFIX)/include/strict_tls/
 	install -m 644 curl_plugin/man/strict-curl.1 $(DESTDIR)$(PREFIX)/share/man/man1/
-	install -m 644 curl_plugin/man/stls_curl_enable.3 $(DESTDIR)$(PREFIX)/share/man/man3/
+	sed 's|^prefix=.*|prefix=$(PREFIX)|' $(CORE_PC) > $(DESTDIR)$(PREFIX)/lib/pkgconfig/strict_tls.pc
+	install -m 644 curl_plugin/man/stls_curl_enable.3 curl_plugin/man/strict_tls.3 \
+	    $(DESTDIR)$(PREFIX)/share/man/man3/
+	# man finds every function: a page each that leads to where it is described.
+	for page in stls_curl_enable strict_tls; do \
+	    for name in $$(sed -n '/^.SH NAME/,/^.SH SYNOPSIS/p' curl_plugin/man/$$page.3 \
+	                       | grep -o 'stls_[a-z0-9_]*\|strict_tls_version'); do \
+	        test $$name = $$page || echo ".so man3/$$page.3" \
+	            > $(DESTDIR)$(PREFIX)/share/man/man3/$$name.3 || exit 1; \
+	    done; \
+	done
 	install -m 644 curl_plugin/completion/strict-curl $(DESTDIR)$(PREFIX)/share/bash-completion/completions/

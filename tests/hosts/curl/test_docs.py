@@ -75,6 +75,23 @@ def test_installed(static, installed, peers, curls):
     assert done.returncode == 60
 
 
+def test_programming_page(peers, curls):
+    """Each program on it is compiled as it stands, and run."""
+    text = (ROOT / "docs/programming.md").read_text()
+    transfer, offline = re.findall(r"^```c\n(.*?)^```$", text, re.M | re.S)
+    flags = [f"-I{ROOT}/common/include", f"-I{ROOT}/curl_plugin/include", f"-L{BUILD}/lib"]
+    program = compile(curls.folder, transfer, [*flags, "-lstrict_tls_curl", "-lcurl",
+                                               f"-Wl,-rpath,{BUILD}/lib"])
+    done = curls.run([program, url_of(peers.bad_ip, "127.0.0.1"), peers.bad_ip.trust])
+    assert done.returncode == 1 and done.stderr.startswith("chain.incomplete: ")
+    program = compile(curls.folder, offline, [*flags, "-l:libstrict_tls.a", "-ljansson", "-lssl",
+                                              "-lcrypto"])
+    for peer, code in ((peers.good_ip, 0), (peers.bad_ip, 1)):
+        done = curls.run([program, peer.trust, peer.backend.chain, "127.0.0.1"])
+        assert done.returncode == code, done
+        assert (code == 0) == ("chain.incomplete" not in done.stdout)
+
+
 def test_help_names_every_key():
     done = subprocess.run([BUILD / "bin/strict-curl", "--strict-tls-help"], capture_output=True,
                           text=True, check=True)
@@ -97,14 +114,104 @@ def test_man_page_is_clean(page):
     assert max(map(len, shown.stdout.splitlines())) <= 80 and "NAME" in shown.stdout
 
 
-def test_man_page_names_every_function():
-    header = (ROOT / "curl_plugin/include/strict_tls/curl.h").read_text()
-    page = (ROOT / "curl_plugin/man/stls_curl_enable.3").read_text()
-    functions = set(re.findall(r"\b(stls_curl_\w+)\(", header))
-    assert functions and [name for name in functions if name not in page] == []
-    exported = subprocess.run(["nm", "-D", "--defined-only", BUILD / "lib/libstrict_tls_curl.so"],
-                              capture_output=True, text=True, check=True).stdout
-    assert set(re.findall(r" T (stls_curl_\w+)", exported)) == functions
+def exported():
+    listed = subprocess.run(["nm", "-D", "--defined-only", BUILD / "lib/libstrict_tls_curl.so"],
+                            capture_output=True, text=True, check=True).stdout
+    return {line.split()[2].split("@")[0] for line in listed.splitlines()}
+
+
+def test_what_is_exported_is_documented(installed):
+    """In a header, and by man."""
+    headers = "".join(path.read_text() for folder in ("common", "curl_plugin")
+                      for path in (ROOT / folder / "include/strict_tls").iterdir())
+    declared = set(re.findall(r"\b(st(?:ls|rict_tls)_\w+)\(", headers))
+    pages = {path.stem for path in (installed / "opt/strict/share/man/man3").iterdir()}
+    assert len(exported()) > 40
+    assert exported() - declared == set()
+    assert exported() - pages == set()
+    assert set(re.findall(r"\b(stls_curl_\w+)\(", headers)) <= exported()
+
+
+CPLUSPLUS = """
+#include <cstdio>
+#include <strict_tls/own_chain.h>
+#include <strict_tls/report_table.h>
+#include <strict_tls/status_page.h>
+#include <strict_tls/curl.h>
+int main(int argc, char **argv)
+{
+    stls_error err;
+    char error[1000] = "";
+    stls_policy *policy = stls_policy_new(nullptr);
+    if (argc != 3 || stls_policy_set_text(policy, "fetch_deny=none", &err) != STLS_OK
+        || stls_policy_freeze(policy, &err) != STLS_OK) {
+        return 2;
+    }
+    CURL *curl = curl_easy_init();
+    curl_easy_setopt(curl, CURLOPT_URL, argv[1]);
+    curl_easy_setopt(curl, CURLOPT_CAINFO, argv[2]);
+    if (stls_curl_set_error_buffer(curl, error, sizeof(error)) != STLS_CURL_ERR_NOT_ENABLED
+        || stls_curl_enable(curl, policy, &err) != STLS_CURL_OK
+        || stls_curl_set_error_buffer(curl, error, 100) != STLS_CURL_ERR_ARGUMENT
+        || stls_curl_set_error_buffer(curl, error, sizeof(error)) != STLS_CURL_OK) {
+        return 2;
+    }
+    int code = curl_easy_perform(curl);
+    const stls_result *result = stls_curl_last_report(curl);
+    std::printf("%d|%s|%s|%s|%s", code, stls_reason_id(stls_result_reason(result)),
+                stls_result_get0_detail(result), stls_result_get0_remedy(result), error);
+    stls_curl_disable(curl);
+    curl_easy_cleanup(curl);
+    stls_policy_free(policy);
+    return 0;
+}
+"""
+
+
+def test_cplusplus(peers, curls):
+    source, program = curls.folder / "a.cc", curls.folder / "a"
+    source.write_text(CPLUSPLUS)
+    subprocess.run(["c++", "-Wall", "-Wextra", "-Werror", "-o", program, source,
+                    f"-I{ROOT}/common/include", f"-I{ROOT}/curl_plugin/include", f"-L{BUILD}/lib",
+                    "-lstrict_tls_curl", "-lcurl", f"-Wl,-rpath,{BUILD}/lib"], check=True)
+    done = curls.run([program, url_of(peers.bad_ip, "127.0.0.1"), peers.bad_ip.trust])
+    code, reason, detail, remedy, error = done.stdout.split("|")
+    assert (code, reason) == ("60", "chain.incomplete")
+    assert detail and remedy and f'remedy="{remedy}"' in error  # whole: the buffer is large
+
+
+def test_results_that_must_be_looked_at(curls):
+    source = curls.folder / "a.c"
+    for call in ("stls_curl_enable(0, 0, 0)", "stls_curl_set_anchors(0, 0)",
+                 "stls_policy_freeze(0, 0)", 'stls_policy_set_text(0, "", 0)'):
+        source.write_text(f"#include <strict_tls/curl.h>\nvoid f(void);\nvoid f(void) {{ {call}; }}")
+        done = subprocess.run(["cc", "-c", "-Wall", "-Werror", "-o", "/dev/null", source,
+                               f"-I{ROOT}/common/include", f"-I{ROOT}/curl_plugin/include"],
+                              capture_output=True, text=True)
+        assert "unused-result" in done.stderr
+
+
+def test_the_core_by_pkg_config(installed, curls):
+    """A program that judges with the static core, from the installed place."""
+    root = f"{installed}/opt/strict"
+    subprocess.run(["install", "-D", "-m", "644", "-t", f"{root}/lib", BUILD / "lib/libstrict_tls.a"],
+                   check=True)
+    subprocess.run(["install", "-D", "-m", "644", "-t", f"{root}/include/strict_tls",
+                    *(ROOT / "common/include/strict_tls").iterdir()], check=True)
+    flags = subprocess.run(
+        ["pkg-config", "--cflags", "--libs", "strict_tls", f"--define-variable=prefix={root}"],
+        env={**environment(curls.folder), "PKG_CONFIG_PATH": f"{root}/lib/pkgconfig",
+             "PKG_CONFIG_SYSROOT_DIR": ""}, capture_output=True, text=True, check=True).stdout.split()
+    program = compile(curls.folder, """
+        #include <stdio.h>
+        #include <strict_tls/strict_tls.h>
+        int main(void) {
+            stls_check *check = stls_check_new(NULL, NULL, STLS_ROLE_SERVER);
+            stls_check_free(check);
+            puts(strict_tls_version());
+            return 0;
+        }""", flags)
+    assert curls.run([program]).stdout.strip() == (ROOT / "VERSION").read_text().strip()
 
 
 def test_completion():
