@@ -108,6 +108,40 @@ static void judge_crl(const algorithm *a, X509 *revoked, int is_altered, stls_re
     stls_crl_free(crl);
 }
 
+/* The CRL's signature costs so many, besides the chain's two. */
+static void assert_crl_costs(const char *type, size_t num_entries, size_t num_signatures)
+{
+    for (size_t less = 0; less < 2; less++) {
+        char policy[200];
+        aid_case c = {.policy = policy};
+        snprintf(policy, sizeof(policy),
+                 "revocation_scope=leaf revocation_sources=crl max_signatures=%zu",
+                 2 + num_signatures - less);
+        stls_crl *crl = read_crl(aid_make_crl(&(aid_crl){.num_others = num_entries}));
+        stls_check *check = aid_new_check(&c, NULL);
+        assert_int_equal(stls_check_add_crl(check, crl), STLS_OK);
+        stls_check_start(check, NOW_S);
+        if (aid_reason(check) != (less ? STLS_REASON_CHAIN_TOO_COSTLY : STLS_REASON_NONE)) {
+            fail_msg("%s, %zu less: %s", type, less, stls_reason_id(aid_reason(check)));
+        }
+        stls_check_free(check);
+        stls_crl_free(crl);
+    }
+}
+
+/* What is hashed in one go at each verification counts by its length. */
+static void large_crls_of_algorithms_that_hash_by_themselves(void **state)
+{
+    const size_t num_entries = 6000;
+    (void)state;
+    use("ED25519");
+    aid_bytes bytes = aid_make_crl(&(aid_crl){.num_others = num_entries});
+    assert_crl_costs("ED25519", 10, 1);
+    assert_crl_costs("ED25519", num_entries, 1 + bytes.len / 65536);
+    aid_end(NULL);
+    assert_crl_costs("ECDSA", num_entries, 1);
+}
+
 static void judge_all(const algorithm *rows, size_t num)
 {
     for (size_t i = 0; i < num; i++) {
@@ -159,6 +193,7 @@ int main(void)
 #else
         cmocka_unit_test(post_quantum_is_unknown_before_openssl_3_5),
 #endif
+        cmocka_unit_test(large_crls_of_algorithms_that_hash_by_themselves),
     };
     return cmocka_run_group_tests_name("algorithms", tests, NULL, aid_end);
 }

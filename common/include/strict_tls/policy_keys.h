@@ -28,7 +28,7 @@ extern "C" {
     X(CHAIN_EXTRA, "chain_extra", ENUM, "allow", "allow,deny", "whether certificates that are on no path are only reported or rejected") \
     X(MAX_CHAIN_LEN, "max_chain_len", INT, "10", "1..100", "how many certificates a peer may present") \
     X(MAX_CHAIN_BYTES, "max_chain_bytes", INT, "65536", "1024..16777216", "how many bytes of certificates a peer may present") \
-    X(MAX_SIGNATURES, "max_signatures", INT, "64", "1..10000", "how many signatures (of certificates, CRLs and OCSP answers) may be verified for one peer, whoever causes them") \
+    X(MAX_SIGNATURES, "max_signatures", INT, "64", "1..10000", "how many signatures (of certificates, CRLs and OCSP answers) may be verified for one peer, whoever causes them; a CRL by an algorithm that hashes by itself, like Ed25519, counts once more for every 64 KiB") \
     X(SECURITY_LEVEL, "security_level", INT, "2", "0..5", "OpenSSL security level for keys and signatures on the path") \
     X(X509_STRICT, "x509_strict", ENUM, "on", "on,off", "whether RFC 5280 profile defects are rejected; many private CAs fail the profile") \
     X(PURPOSE, "purpose", ENUM, "role", "role,any", "role demands serverAuth of servers and clientAuth of clients") \
