@@ -117,6 +117,15 @@ def test_programs_find_their_library(tmp_path):
     assert not (prefix / "lib/nginx").exists()
 
 
+def test_symbols_file():
+    """What the package promises of its library is what the library has."""
+    said = (ROOT / "packaging/debian/libstrict-tls-curl1.symbols").read_text()
+    listed = subprocess.run(["nm", "-D", "--defined-only", ROOT / "build/lib/libstrict_tls_curl.so"],
+                            capture_output=True, text=True, check=True).stdout
+    assert sorted(re.findall(r"^ (\w+)@", said, re.M)) == \
+        sorted(line.split()[2] for line in listed.splitlines())
+
+
 def test_parts_need_nothing_that_listens():
     text = (ROOT / "build.sh").read_text()
     for part in (*PARTS, "BUILD"):
