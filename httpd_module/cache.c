@@ -259,7 +259,7 @@ static void drop_errand(errand *e)
 }
 
 /* A local provider is called at once; one on the network is waited for only so long. */
-static apr_status_t carry_out(errand *e, int wait)
+static apr_status_t carry_out(errand *e)
 {
     apr_time_t until = apr_time_now() + SLOW;
     apr_status_t rv = APR_TIMEUP;
@@ -274,15 +274,15 @@ static apr_status_t carry_out(errand *e, int wait)
         if (!mst_start_thread(run_errand, e)) {
             num_errands--;
             e->refs--;
-            wait = 0;
+            until = 0;
         }
-        while (wait && !e->over && apr_time_now() < until) {
+        while (!e->over && apr_time_now() < until) {
             apr_thread_cond_timedwait(errand_over, errand_mutex, until - apr_time_now());
         }
-        if (wait && e->over) {
+        if (e->over) {
             rv = e->rv;
         }
-        else if (wait) {
+        else if (until != 0) {
             pause_provider();
         }
     }
@@ -321,7 +321,7 @@ static errand *retrieve(const unsigned char *question, apr_size_t max_len,
     if (e == NULL) {
         return NULL;
     }
-    if (carry_out(e, 1) != APR_SUCCESS || e->len <= HEADER_LEN
+    if (carry_out(e) != APR_SUCCESS || e->len <= HEADER_LEN
         || memcmp(e->buf, MAGIC, sizeof(MAGIC))) {
         drop_errand(e);
         return NULL;
@@ -351,7 +351,7 @@ void mst_cache_remove(const unsigned char *question)
     errand *e = is_paused() ? NULL : make_errand(REMOVE, question, 0);
 
     if (e != NULL) {
-        (void) carry_out(e, 1);
+        (void) carry_out(e);
         drop_errand(e);
     }
 }
@@ -418,7 +418,7 @@ int mst_cache_put(const unsigned char *question, const stls_answer *answer,
     put_time(e->buf + sizeof(MAGIC) + 8, answer->produced_s);
     memcpy(e->buf + HEADER_LEN, der, der_len);
     e->expiry = apr_time_from_sec(answer->use_until_s);
-    (void) carry_out(e, 0);
+    (void) carry_out(e); /* until it is there: who looks for it next must find it */
     drop_errand(e);
     return 1;
 }

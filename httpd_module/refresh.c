@@ -35,24 +35,26 @@ typedef struct {
 
 /*
  * An answer of the network has been judged: what is remembered of it.  What
- * settled nothing is so only once, or nobody would ever ask again.
+ * settled nothing is so only once, or nobody would ever ask again.  1: it is
+ * stored by this check.
  */
-static void keep(run *r, const open_question *q, int is_new, const stls_reply *reply, stls_crl *crl)
+static int keep(run *r, const open_question *q, int is_new, const stls_reply *reply, stls_crl *crl)
 {
     stls_answer answer = {0};
 
     if (stls_check_get_answer(r->check, q->id, &answer) != STLS_OK) {
-        return;
+        return 0;
     }
     if (!answer.conclusive) {
         if (is_new && reply->outcome != STLS_FETCH_LOCAL && (crl != NULL || !r->rt->nonce)
             && (q->flight == NULL || mst_flight_keep(q->flight, MST_KEPT_FAILURE))) {
             mst_failure_put(q->flight_id, answer.retry_at_s, reply, crl, r->rt->crl_memory);
+            return 1;
         }
-        return;
+        return 0;
     }
     if (q->flight != NULL && !mst_flight_keep(q->flight, MST_KEPT_ANSWER)) {
-        return;
+        return 0;
     }
     mst_failure_drop(q->flight_id);
     if (crl != NULL) {
@@ -62,11 +64,15 @@ static void keep(run *r, const open_question *q, int is_new, const stls_reply *r
     else if (!mst_cache_put(q->question, &answer, reply->bytes, reply->bytes_len)) {
         r->outcome->is_outdated = !answer.revoked;
     }
+    return 1;
 }
 
-/* What the network has brought, just now (`is_new`) or a moment ago; of two CRLs the newer counts. */
-static void feed_answer(run *r, const open_question *q, int is_new, const stls_reply *reply,
-                        stls_crl *crl)
+/*
+ * What the network has brought, just now (`is_new`) or a moment ago; of two CRLs the newer counts.
+ * 1: it is stored by this check.
+ */
+static int feed_answer(run *r, const open_question *q, int is_new, const stls_reply *reply,
+                       stls_crl *crl)
 {
     stls_crl *newer = crl ? mst_crl_newer1(q->question, crl) : NULL;
 
@@ -74,7 +80,7 @@ static void feed_answer(run *r, const open_question *q, int is_new, const stls_r
         mst_crl_drop_candidate(q->question);
         (void) stls_check_feed_crl(r->check, q->id, newer, 0, now());
         stls_crl_free(newer);
-        return;
+        return 1;
     }
     if (crl != NULL) {
         (void) stls_check_feed_crl(r->check, q->id, crl, 0, now());
@@ -82,7 +88,7 @@ static void feed_answer(run *r, const open_question *q, int is_new, const stls_r
     else {
         (void) stls_check_feed(r->check, q->id, reply, now());
     }
-    keep(r, q, is_new, reply, crl);
+    return keep(r, q, is_new, reply, crl);
 }
 
 /* What is not trusted was refused: it does not stay. */
@@ -120,7 +126,7 @@ static int feed_known(run *r, const stls_fetch *want, const open_question *q)
             mst_count(MST_ANSWER_HITS);
             if (is_candidate) {
                 reply.outcome = STLS_FETCH_OK;
-                feed_answer(r, q, 1, &reply, crl);
+                (void) feed_answer(r, q, 1, &reply, crl);
                 mst_crl_drop_candidate(want->question);
             }
             else {
@@ -137,7 +143,7 @@ static int feed_known(run *r, const stls_fetch *want, const open_question *q)
         return 1;
     }
     if (mst_failure_get(q->flight_id, now(), r->pool, &reply, &crl)) {
-        feed_answer(r, q, 0, &reply, crl);
+        (void) feed_answer(r, q, 0, &reply, crl);
         stls_crl_free(crl);
         return 1;
     }
@@ -150,8 +156,9 @@ static void feed_landed(run *r, open_question *q)
     stls_reply reply;
     stls_crl *crl = mst_flight_get0(q->flight, &reply);
 
-    feed_answer(r, q, 1, &reply, crl);
-    mst_flight_settled(q->flight);
+    if (feed_answer(r, q, 1, &reply, crl)) {
+        mst_flight_settled(q->flight);
+    }
     mst_flight_leave(q->flight);
 }
 

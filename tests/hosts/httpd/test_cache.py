@@ -139,6 +139,18 @@ def test_single_flight(mpm, stage):
     assert stage.responder.count(peer.place) == 1
 
 
+def test_cold_requests_ask_once_about_each_peer(stage):
+    """Between an answer's arrival and its place in the cache nobody asks again."""
+    peers = [stage.peer(f"peer{n}") for n in range(12)]
+    stage.open()
+    _, port = stage.front([where(peer, f"/{n}/", parameters=ONE_EACH)
+                           for n, peer in enumerate(peers)], threads=32)
+    with ThreadPoolExecutor(24) as pool:
+        answers = list(pool.map(lambda n: verdict(net.get(port, f"/{n % 12}/")), range(240)))
+    assert set(answers) == {ACCEPT}
+    assert [stage.responder.count(peer.place) for peer in peers] == 12 * [1]
+
+
 @pytest.mark.parametrize("behaviour, reason", [
     ("silent", "fetch.timeout"), ("http_500", "fetch.http"), ("try_later", "ocsp.error_status")])
 def test_failures_are_remembered(behaviour, reason, stage):
