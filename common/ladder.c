@@ -235,8 +235,10 @@ void stls_rung_ocsp_refuse(stls_ladder *ladder, stls_slot *slot, const stls_ladd
 {
     stls_answer *answer = &ladder->fetches[fetch_index].answer;
     int is_from_cache = ladder->fetches[fetch_index].is_from_cache;
+    int64_t graced_until_s = answer->conclusive ? 0 : answer->use_until_s; /* it may serve yet */
 
     memset(answer, 0, sizeof(*answer));
+    answer->use_until_s = graced_until_s;
     if (!is_from_cache) {
         answer->retry_at_s = in->now_s + in->policy->num[STLS_KEY_NEGATIVE_TTL_S];
     }
