@@ -336,6 +336,7 @@ struct ngx_strict_tls_job_s {
     ngx_atomic_uint_t               epoch;
 
     ngx_msec_t                      total;     /* how long it may take */
+    ngx_msec_t                      end;       /* when that is over */
     ngx_event_t                     timer;
     ngx_event_t                     done;
     ngx_strict_tls_job_handler_pt   handler;   /* NULL: nobody to be told */

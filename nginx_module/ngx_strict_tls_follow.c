@@ -7,11 +7,13 @@
 #include "ngx_strict_tls.h"
 
 
-#define NGX_STRICT_TLS_TOLD  8         /* in one turn */
+#define NGX_STRICT_TLS_TOLD   8        /* in one turn */
+#define NGX_STRICT_TLS_GUARD  10000    /* longer than a turn takes */
 
 
 static ngx_strict_tls_job_t *ngx_strict_tls_leader(
     ngx_strict_tls_worker_t *worker, const u_char *key);
+static void ngx_strict_tls_ready_go_on(ngx_strict_tls_worker_t *worker);
 static void ngx_strict_tls_ready_handler(ngx_event_t *ev);
 
 
@@ -33,16 +35,15 @@ ngx_strict_tls_follow_start(ngx_strict_tls_worker_t *worker)
 void
 ngx_strict_tls_follow_stop(ngx_strict_tls_worker_t *worker)
 {
-    if (worker->ready_event.posted) {
-        ngx_delete_posted_event(&worker->ready_event);
-    }
+    ngx_strict_tls_ready_go_on(worker);
 }
 
 
 /*
  * NGX_OK: the job waits for the verdict of another about the same presentation
  * under the same policy, its own check not begun.  Both have heard the same
- * news: what the other has read already is not outdated for this one.
+ * news: what the other has read already is not outdated for this one.  The
+ * other one ends before this one has to.
  */
 
 ngx_int_t
@@ -56,7 +57,10 @@ ngx_strict_tls_follow(ngx_strict_tls_job_t *job)
 
     leader = ngx_strict_tls_leader(job->worker, job->key);
 
-    if (leader == NULL || leader->epoch != job->epoch) {
+    if (leader == NULL
+        || leader->epoch != job->epoch
+        || (ngx_msec_int_t) (leader->end - job->end) > 0)
+    {
         return NGX_DECLINED;
     }
 
@@ -146,7 +150,7 @@ ngx_strict_tls_let_go(ngx_strict_tls_job_t *job)
     ngx_queue_add(&worker->ready, &job->followers);
     ngx_queue_init(&job->followers);
 
-    ngx_post_event(&worker->ready_event, &ngx_posted_next_events);
+    ngx_strict_tls_ready_go_on(worker);
 }
 
 
@@ -177,6 +181,41 @@ ngx_strict_tls_leader(ngx_strict_tls_worker_t *worker, const u_char *key)
 }
 
 
+/*
+ * Told in the next turn, if there is anybody.  A worker that shuts down ends as
+ * soon as it has no timers: those who are told of a verdict have none any more.
+ */
+
+static void
+ngx_strict_tls_ready_go_on(ngx_strict_tls_worker_t *worker)
+{
+    ngx_event_t  *ev;
+
+    ev = &worker->ready_event;
+
+    if (ngx_queue_empty(&worker->ready)) {
+
+        if (ev->posted) {
+            ngx_delete_posted_event(ev);
+        }
+
+        if (ev->timer_set) {
+            ngx_del_timer(ev);
+        }
+
+        return;
+    }
+
+    if (!ev->timer_set) {
+        ngx_add_timer(ev, NGX_STRICT_TLS_GUARD);
+    }
+
+    if (!ev->posted) {
+        ngx_post_event(ev, &ngx_posted_next_events);
+    }
+}
+
+
 static void
 ngx_strict_tls_ready_handler(ngx_event_t *ev)
 {
@@ -187,12 +226,9 @@ ngx_strict_tls_ready_handler(ngx_event_t *ev)
 
     worker = ev->data;
 
-    for (i = 0; i < NGX_STRICT_TLS_TOLD; i++) {
-
-        if (ngx_queue_empty(&worker->ready)) {
-            return;
-        }
-
+    for (i = 0; i < NGX_STRICT_TLS_TOLD && !ngx_queue_empty(&worker->ready);
+         i++)
+    {
         q = ngx_queue_head(&worker->ready);
         job = ngx_queue_data(q, ngx_strict_tls_job_t, line);
 
@@ -206,7 +242,5 @@ ngx_strict_tls_ready_handler(ngx_event_t *ev)
         }
     }
 
-    if (!ngx_queue_empty(&worker->ready)) {
-        ngx_post_event(ev, &ngx_posted_next_events);
-    }
+    ngx_strict_tls_ready_go_on(worker);
 }

@@ -10,6 +10,8 @@
 
 static void ngx_strict_tls_job_finish(ngx_strict_tls_job_t *job);
 static void ngx_strict_tls_job_timeout(ngx_event_t *ev);
+static void ngx_strict_tls_job_not_asked(ngx_strict_tls_job_t *job,
+    uint32_t id, const char *why);
 static void ngx_strict_tls_job_done(ngx_event_t *ev);
 
 
@@ -62,6 +64,8 @@ ngx_strict_tls_job_create(ngx_strict_tls_worker_t *worker,
 stls_verdict
 ngx_strict_tls_job_start(ngx_strict_tls_job_t *job)
 {
+    job->end = ngx_current_msec + job->total;
+
     if (ngx_strict_tls_follow(job) != NGX_OK) {
         ngx_strict_tls_job_begin(job);
 
@@ -182,8 +186,8 @@ ngx_strict_tls_job_finish(ngx_strict_tls_job_t *job)
 static void
 ngx_strict_tls_job_timeout(ngx_event_t *ev)
 {
+    stls_fetch              want;
     ngx_queue_t            *q, *next;
-    stls_reply              reply;
     ngx_strict_tls_job_t   *job;
     ngx_strict_tls_wait_t  *wait;
 
@@ -191,12 +195,16 @@ ngx_strict_tls_job_timeout(ngx_event_t *ev)
 
     if (job->in_line) {
 
-        /* with less time than the one it follows */
+        /* its turn to ask has not come */
 
         ngx_strict_tls_leave_line(job);
-        job->is_passing = 1;
 
         (void) stls_check_start(job->check, ngx_time());
+
+        while (stls_check_next_fetch(job->check, &want)) {
+            ngx_strict_tls_job_not_asked(job, want.id,
+                                         "its turn to ask has not come");
+        }
     }
 
     ngx_log_debug1(NGX_LOG_DEBUG_EVENT, ev->log, 0,
@@ -216,15 +224,9 @@ ngx_strict_tls_job_timeout(ngx_event_t *ev)
         wait = ngx_queue_data(q, ngx_strict_tls_wait_t, job_queue);
 
         if (wait->fetch && wait->fetch->state == ngx_strict_tls_queued) {
-
-            /* nobody was asked: no policy passes over that */
-
-            ngx_memzero(&reply, sizeof(stls_reply));
-            reply.outcome = STLS_FETCH_LOCAL;
-            reply.detail = "max_fetches_in_flight others were in flight all "
-                           "the time";
-
-            (void) stls_check_feed(job->check, wait->id, &reply, ngx_time());
+            ngx_strict_tls_job_not_asked(job, wait->id,
+                                         "max_fetches_in_flight others were "
+                                         "in flight all the time");
 
         } else if (ngx_strict_tls_fetch_is_cut_short(wait->fetch)) {
             job->is_passing = 1;
@@ -237,6 +239,23 @@ ngx_strict_tls_job_timeout(ngx_event_t *ev)
     (void) stls_check_expire(job->check, ngx_time());
 
     ngx_strict_tls_job_advance(job);
+}
+
+
+/* No policy passes over that. */
+
+static void
+ngx_strict_tls_job_not_asked(ngx_strict_tls_job_t *job, uint32_t id,
+    const char *why)
+{
+    stls_reply  reply;
+
+    ngx_memzero(&reply, sizeof(stls_reply));
+
+    reply.outcome = STLS_FETCH_LOCAL;
+    reply.detail = why;
+
+    (void) stls_check_feed(job->check, id, &reply, ngx_time());
 }
 
 

@@ -609,6 +609,27 @@ def test_no_place_is_no_answer(policy, kind, stage):
     assert ask("late") == ("reject", "ocsp.revoked")
 
 
+@pytest.mark.parametrize("kind", ["http", "stream"])
+@pytest.mark.parametrize("policy", [
+    {}, {"revocation": "soft"}, {"ocsp_network_error": "tolerate"}], ids=str)
+def test_no_place_is_no_answer_for_all_who_wait(policy, kind, stage):
+    """Those who wait for the verdict of one whose time ends in the queue were not answered either."""
+    held = stage.peer("held", ocsp="hold")
+    late = stage.peer("late", ocsp="revoked")
+    stage.open()
+    one = {**FEW, "max_fetches_in_flight": "1"}
+    _, ask = stage.either(kind, {
+        "held": (held, one), "late": (late, {**one, **policy, "fetch_total_ms": "2000"})})
+    with ThreadPoolExecutor(40) as pool:
+        first = pool.submit(ask, "held")
+        net.wait_until(lambda: stage.responder.count(held.place), "the question", 20)
+        assert set(pool.map(ask, ["late"] * 39)) == {("reject", "fetch.denied")}
+        assert stage.responder.count(late.place) == 0
+        stage.responder.release(held.place)
+        assert first.result(net.PATIENCE_S) == ACCEPT
+    assert ask("late") == ("reject", "ocsp.revoked")
+
+
 def test_a_hanging_responder_does_not_take_all_places(stage):
     """Of 4 places it gets 3, and whoever asks elsewhere does not wait for it."""
     hung = [stage.peer(f"hung{number}", ocsp="hold") for number in range(8)]
@@ -694,6 +715,29 @@ def test_many_handshakes_with_one_peer_are_one_check(stage):
             assert {verdict(one.result(net.PATIENCE_S)) for one in pending} == {expected}
         assert figure(port, "verdicts_shared_total") - shared == 39
         assert stage.responder.count(place.place) == 1
+
+
+@pytest.mark.parametrize("kind", ["good", "revoked"])
+def test_a_worker_that_shuts_down_tells_all_who_wait(kind, stage):
+    """It has more of them than it tells in one turn, and nothing else to wait for."""
+    peer = stage.peer("held")
+    stage.responder.place(peer.place, BEHAVIOURS["hold"].but(answer=BEHAVIOURS[kind].answer))
+    stage.open()
+    front, port = stage.front([fronts.location("/", peer, strict=True, policy={
+        "revocation_scope": "leaf", "fetch_timeout_ms": "20000", "fetch_total_ms": "20000"})],
+        start=False)
+    text = front.conf.read_text()
+    front.conf.write_text(text.replace("worker_shutdown_timeout 5s;", ""))
+    front.start([port])
+    with ThreadPoolExecutor(40) as pool:
+        pending = [pool.submit(net.get, port) for _ in range(40)]
+        net.wait_until(lambda: waiting_handshakes(peer) >= 40, "all to wait", 20)
+        time.sleep(0.3)  # for the handshakes' end
+        front.reload()
+        stage.responder.release(peer.place)
+        assert {verdict(one.result(net.PATIENCE_S)) for one in pending} == {
+            ACCEPT if kind == "good" else ("reject", "ocsp.revoked")}
+    assert stage.responder.count(peer.place) == 1
 
 
 def test_the_first_one_goes_away(stage):
