@@ -164,13 +164,13 @@ static int read_time(const unsigned char *der, const element *e, int64_t *time_s
 
 /* ---- header and extensions ------------------------------------------------------- */
 
-static int take(void **slot, void *value)
+static int take(void **slot, X509_EXTENSION *extension)
 {
     if (*slot != NULL) {
         return 0; /* the same extension twice */
     }
-    *slot = value;
-    return value != NULL;
+    *slot = X509V3_EXT_d2i(extension);
+    return *slot != NULL;
 }
 
 /* Where a delta lies is a hint, which may be of no use (RFC 5280 section 5.2.6: not critical). */
@@ -193,15 +193,15 @@ static int read_extension(stls_crl *crl, X509_EXTENSION *extension)
 {
     switch (OBJ_obj2nid(X509_EXTENSION_get_object(extension))) {
     case NID_issuing_distribution_point:
-        return take((void **)&crl->idp, X509V3_EXT_d2i(extension));
+        return take((void **)&crl->idp, extension);
     case NID_freshest_crl:
         return read_freshest(crl, extension);
     case NID_authority_key_identifier:
-        return take((void **)&crl->akid, X509V3_EXT_d2i(extension));
+        return take((void **)&crl->akid, extension);
     case NID_crl_number:
-        return take((void **)&crl->number, X509V3_EXT_d2i(extension));
+        return take((void **)&crl->number, extension);
     case NID_delta_crl:
-        return take((void **)&crl->base_number, X509V3_EXT_d2i(extension));
+        return take((void **)&crl->base_number, extension);
     default:
         crl->is_unusable |= X509_EXTENSION_get_critical(extension);
         return 1;

@@ -55,7 +55,7 @@ static stls_reason judge(const char *policy, STACK_OF(X509) *certs, stls_crl_fil
 #define LEAF_ONLY STRICT " revocation_scope=leaf"
 
 /* The other certificate clears the revoked one of nothing, in whatever order they come. */
-static void a_revoked_twin(void **state)
+static void trap_46_a_revoked_twin(void **state)
 {
     static const char *const policies[] = {ANY, STRICT};
     const aid_pki *pki = aid_usual_pki();
@@ -121,7 +121,7 @@ static int extra_of(const stls_result *result)
 }
 
 /* Under chain_order any the order does not choose the path: the longer life does. */
-static void the_order_chooses_no_path(void **state)
+static void trap_46_the_order_chooses_no_path(void **state)
 {
     aid_cert spec = {.subject = "CN=Intermediate,O=Lab", .key = 1, .is_ca = 1};
     (void)state;
@@ -144,7 +144,7 @@ static void the_order_chooses_no_path(void **state)
 }
 
 /* A CRL issuer's own path goes round a root that nobody trusts and what is past its date. */
-static void a_crl_issuer_behind_dead_ends(void **state)
+static void trap_46_a_crl_issuer_behind_dead_ends(void **state)
 {
     const aid_pki *pki = aid_usual_pki();
     aid_cert ca = {.subject = "CN=CA of a CRL issuer,O=Lab", .key = 8, .is_ca = 1};
@@ -185,10 +185,10 @@ static void a_crl_issuer_behind_dead_ends(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_revoked_twin),
+        cmocka_unit_test(trap_46_a_revoked_twin),
         cmocka_unit_test(a_revoked_stranger),
-        cmocka_unit_test(the_order_chooses_no_path),
-        cmocka_unit_test(a_crl_issuer_behind_dead_ends),
+        cmocka_unit_test(trap_46_the_order_chooses_no_path),
+        cmocka_unit_test(trap_46_a_crl_issuer_behind_dead_ends),
     };
     return cmocka_run_group_tests(tests, NULL, aid_end);
 }
