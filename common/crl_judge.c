@@ -364,11 +364,8 @@ static void examine_current(judgement *j, const stls_crl *crl, unsigned int reas
         .use_until_s = min_s(use_until_s, min_s(found.use_until_s, signer.use_until_s)),
         .ends_s = signer.ends_s,
         .is_grace = is_grace || found.is_grace || signer.is_grace};
-    if (j->use != NULL && !is_grace) {
-        j->use->is_fed_proof |= crl == j->use->fed;
-        if (crl->freshest != NULL && crl->number != NULL) {
-            j->use->base = crl;
-        }
+    if (j->use != NULL && !is_grace && crl->freshest != NULL && crl->number != NULL) {
+        j->use->base = crl;
     }
 }
 
@@ -437,6 +434,28 @@ static int is_preferred(const statement *a, const statement *b)
     return a->crl->this_update_s > b->crl->this_update_s;
 }
 
+/*
+ * Whether the CRL that was fetched just now answers for a reason that no other
+ * one does.  What others prove without it is no merit of it: a copy of the base
+ * is no delta, and one part of several is not the other.
+ */
+static int adds_reasons(const judgement *j, const stls_crl *fed)
+{
+    unsigned int mine = 0, others = 0;
+    int64_t ignored_s;
+
+    for (size_t i = 0; i < j->num_statements; i++) {
+        const statement *one = &j->statements[i];
+        if (one->crl == fed) {
+            mine |= stls_crl_period_of(j->in, fed, &ignored_s) == STLS_CRL_CURRENT ? one->reasons
+                                                                                   : 0;
+        } else if (!one->is_grace) {
+            others |= one->reasons;
+        }
+    }
+    return (mine & ~others) != 0;
+}
+
 /* Takes the statements, the preferred ones first, until every reason is answered for. */
 static unsigned int cover(judgement *j)
 {
@@ -495,6 +514,9 @@ static void judge(judgement *j)
     /* Whatever the issuer publishes for all of its certificates counts, too. */
     examine_all(j, NULL);
 
+    if (j->use != NULL) {
+        j->use->is_fed_proof |= adds_reasons(j, j->use->fed);
+    }
     if (answer->reason != STLS_REASON_CRL_REVOKED && !j->is_open) {
         unsigned int covered = cover(j);
         if (covered == STLS_ALL_REASONS) {

@@ -23,7 +23,7 @@ typedef struct {
 /* What the judgement rests on, for whoever fetches and keeps CRLs. */
 typedef struct {
     const stls_crl *fed;  /* in: the CRL that was fetched just now; NULL: none */
-    int is_fed_proof;     /* out: it is verified and says something about the certificate now */
+    int is_fed_proof;     /* out: it is verified and says now what no other CRL at hand says */
     const stls_crl *base; /* out: a verified complete CRL that names its delta; NULL: none */
 } stls_crl_use;
 

@@ -126,8 +126,11 @@ stls_status stls_rung_crl_take(stls_ladder *ladder, stls_slot *slot, const stls_
     if (is_graced) {
         stls_rung_set_aside(slot, &answer, STLS_SOURCE_CRL);
     }
+    /* Nor is a delta what the URL of a complete CRL is for. */
+    int is_wanted = (crl->base_number != NULL) == slot->asks_delta
+                    || answer.reason == STLS_REASON_CRL_REVOKED;
     /* What others prove is no merit of this one: it would be kept, and asked for no more. */
-    if (use.is_fed_proof) {
+    if (use.is_fed_proof && is_wanted) {
         out->conclusive = 1;
         out->revoked = answer.reason == STLS_REASON_CRL_REVOKED;
         out->produced_s = crl->this_update_s;

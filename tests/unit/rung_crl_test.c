@@ -173,6 +173,12 @@ static void base_shape(X509_CRL *crl)
     add_freshest(crl);
 }
 
+static void newer_base_shape(X509_CRL *crl)
+{
+    aid_add_crl_number(crl, NID_crl_number, 6);
+    add_freshest(crl);
+}
+
 static void delta_shape(X509_CRL *crl)
 {
     aid_add_crl_number(crl, NID_crl_number, 6);
@@ -232,6 +238,7 @@ static void trap_13_only_what_is_proof_is_kept(void **state)
     const aid_crl no_delta = {0}, past_base = {.next_update_s = NOW_S - HOUR_S};
     const aid_crl no_delta_by_root = {.issuer = aid_usual_pki()->root};
     const aid_crl revoking = {.shape = delta_shape, .revoked = {leaf}};
+    const aid_crl newer_base = {.shape = newer_base_shape};
     const struct {
         const char *what;
         const aid_crl *delta;
@@ -248,6 +255,9 @@ static void trap_13_only_what_is_proof_is_kept(void **state)
         {"another issuer's", &by_root, STLS_REASON_NONE, 0},
         {"past its time", &past, STLS_REASON_NONE, 0},
         {"from the future", &ahead, STLS_REASON_NONE, 0},
+        {"the base again", &base, STLS_REASON_NONE, 0},
+        {"another complete CRL", &no_delta, STLS_REASON_NONE, 0},
+        {"a newer complete CRL", &newer_base, STLS_REASON_NONE, 0},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -302,6 +312,43 @@ static void trap_13_crls_split_by_reason_are_kept(void **state)
     assert_run(&c, STLS_REASON_NONE, "first second");
     c.pages[1] = (web_page){SECOND, STLS_FETCH_OK, one};
     assert_run(&c, STLS_REASON_CRL_WRONG_SCOPE, "first second");
+    assert_string_equal(c.kept, "first second?"); /* it is not what is missing */
+    /* Out of a cache: the CA is asked, and has the other one. */
+    c.pages[1].outcome = STLS_FETCH_CACHED;
+    c.pages[2] = (web_page){SECOND, STLS_FETCH_OK, other};
+    assert_run(&c, STLS_REASON_NONE, "first second second!");
+    assert_string_equal(c.kept, "first second");
+}
+
+static void reasons_delta_shape(X509_CRL *crl)
+{
+    delta_shape(crl);
+    reasons_shape(crl);
+}
+
+static void reasons_base_shape(X509_CRL *crl)
+{
+    aid_add_crl_number(crl, NID_crl_number, 5);
+    reasons_shape(crl);
+}
+
+/* A delta of the one is not the other complete CRL, either. */
+static void trap_13_a_delta_is_no_complete_crl(void **state)
+{
+    web_case c = {.leaf = leaf_with("URI:" FIRST ",URI:" SECOND, "")};
+    (void)state;
+    some_reasons = 0x1e;
+    aid_bytes one = aid_make_crl(&(aid_crl){.shape = reasons_base_shape});
+    aid_bytes delta = aid_make_crl(&(aid_crl){.shape = reasons_delta_shape});
+    aid_bytes revoking = aid_make_crl(
+        &(aid_crl){.shape = reasons_delta_shape, .revoked = {c.leaf}});
+    c.pages[0] = (web_page){FIRST, STLS_FETCH_OK, one};
+    c.pages[1] = (web_page){SECOND, STLS_FETCH_OK, delta};
+    assert_run(&c, STLS_REASON_CRL_WRONG_SCOPE, "first second");
+    assert_string_equal(c.kept, "first second?");
+    c.pages[1].bytes = revoking;
+    assert_run(&c, STLS_REASON_CRL_REVOKED, "first second");
+    assert_string_equal(c.kept, "first second");
 }
 
 /* Only a CRL whose signature is verified chooses what this host connects to. */
@@ -466,6 +513,7 @@ int main(void)
         cmocka_unit_test(trap_13_delta_that_the_base_names),
         cmocka_unit_test(trap_13_only_what_is_proof_is_kept),
         cmocka_unit_test(trap_13_crls_split_by_reason_are_kept),
+        cmocka_unit_test(trap_13_a_delta_is_no_complete_crl),
         cmocka_unit_test(trap_24_a_delta_is_fetched_for_verified_bases_only),
         cmocka_unit_test(trap_13_delta_beyond_max_fetches),
         cmocka_unit_test(freshest_that_cannot_be_read),
