@@ -607,14 +607,17 @@ stls_crl_state stls_crl_step(stls_crl *crl, size_t budget_bytes)
 
 /* ---- look-up --------------------------------------------------------------------------- */
 
+/* -1: they name no CA, or cannot be decoded, so that the entry may be about anybody. */
 static int names_have(const stls_crl *crl, const stls_crl_issuer_mark *mark, const X509_NAME *name)
 {
     const unsigned char *p = crl->der + mark->names;
-    int found = 0;
+    int found = -1;
     GENERAL_NAMES *names = d2i_GENERAL_NAMES(NULL, &p, mark->names_len);
-    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+    for (int i = 0; found <= 0 && i < sk_GENERAL_NAME_num(names); i++) {
         const GENERAL_NAME *one = sk_GENERAL_NAME_value(names, i);
-        found |= one->type == GEN_DIRNAME && X509_NAME_cmp(one->d.directoryName, name) == 0;
+        if (one->type == GEN_DIRNAME) {
+            found = X509_NAME_cmp(one->d.directoryName, name) == 0;
+        }
     }
     GENERAL_NAMES_free(names);
     return found;
@@ -636,10 +639,16 @@ static int is_of_issuer(const stls_crl *crl, uint32_t entry, const X509_NAME *na
                     : names_have(crl, &crl->marks[low - 1], name);
 }
 
-static int read_found(const stls_crl *crl, const entry_view *view, stls_crl_entry *entry)
+/* What one entry says: 1 and `*entry` that it is about this certificate, -1 that it may be. */
+static int read_found(const stls_crl *crl, uint32_t at, const X509_NAME *issuer,
+                      const entry_view *view, stls_crl_entry *entry)
 {
     const element *reason = &view->reason;
+    int found = is_of_issuer(crl, at, issuer);
 
+    if (found <= 0) {
+        return found;
+    }
     /* Listed is revoked, even where date or reason cannot be read. */
     if (!read_time(crl->der, &view->date, &entry->revoked_at_s)) {
         entry->revoked_at_s = 0;
@@ -648,6 +657,25 @@ static int read_found(const stls_crl *crl, const entry_view *view, stls_crl_entr
                         ? crl->der[reason->content]
                         : -1;
     return 1;
+}
+
+/* Of several entries about one certificate the one counts that is the hardest to lift. */
+static int weight(int found, const stls_crl_entry *entry)
+{
+    if (found <= 0) {
+        return found < 0 ? 2 : 0;
+    }
+    switch (entry->reason) {
+    case CRL_REASON_REMOVE_FROM_CRL:
+        return 1;
+    case CRL_REASON_CERTIFICATE_HOLD:
+        return 3;
+    case CRL_REASON_UNSPECIFIED:
+    case -1:
+        return 4;
+    default:
+        return 5;
+    }
 }
 
 int stls_crl_find(const stls_crl *crl, const X509 *cert, stls_crl_entry *entry)
@@ -666,18 +694,23 @@ int stls_crl_find(const stls_crl *crl, const X509 *cert, stls_crl_entry *entry)
     }
     const unsigned char *content = serial + e.content;
     size_t len = e.end - e.content;
-    for (uint32_t place = hash_serial(content, len); found == 0; place++) {
+    for (uint32_t place = hash_serial(content, len);; place++) {
         uint32_t at = crl->table[place & crl->table_mask];
         entry_view view;
+        stls_crl_entry one = {0, -1};
+        int by_this = 0;
         if (at == 0) {
             break;
         }
         if (!read_entry(crl, at, &view)) {
-            found = -1;
+            by_this = -1;
         } else if (view.serial.end - view.serial.content == len
-                   && memcmp(crl->der + view.serial.content, content, len) == 0
-                   && is_of_issuer(crl, at, X509_get_issuer_name(cert))) {
-            found = read_found(crl, &view, entry);
+                   && memcmp(crl->der + view.serial.content, content, len) == 0) {
+            by_this = read_found(crl, at, X509_get_issuer_name(cert), &view, &one);
+        }
+        if (weight(by_this, &one) > weight(found, entry)) {
+            found = by_this;
+            *entry = one;
         }
     }
     OPENSSL_free(serial);

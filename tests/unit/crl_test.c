@@ -355,6 +355,86 @@ static void serials_with_padding(void **state)
     }
 }
 
+/* An entry whose issuer cannot be told may be about anybody: not "is not listed". */
+static void trap_13_entries_of_unknown_issuers(void **state)
+{
+    unsigned char *own = NULL;
+    GENERAL_NAMES *names = GENERAL_NAMES_new();
+    GENERAL_NAME *name = GENERAL_NAME_new();
+    X509_NAME *issuer = X509_NAME_dup(X509_get_subject_name(aid_usual_pki()->inter));
+    (void)state;
+    AID_NEED(names && name && issuer);
+    GENERAL_NAME_set0_value(name, GEN_DIRNAME, issuer);
+    AID_NEED(sk_GENERAL_NAME_push(names, name));
+    int own_len = i2d_GENERAL_NAMES(names, &own);
+    AID_NEED(own_len > 0);
+    char own_text[400];
+    AID_NEED(OPENSSL_buf2hexstr_ex(own_text, sizeof(own_text), NULL, own, (size_t)own_len, '\0'));
+    const struct {
+        const char *what, *names;
+        int found;
+    } rows[] = {
+        {"the certificate's", own_text, 1},
+        {"another's", "3013A411300F310D300B06035504030C0446726564", 0},
+        {"a URL", "300486026162", -1},
+        {"nobody", "3000", -1},
+        {"no list", "0500", -1},
+        {"a name that is none", "3003A40130", -1},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        shape_extensions[0] = (entry_extension){ISSUER, rows[i].names, 1};
+        shape_extensions[1] = (entry_extension){NULL, NULL, 0};
+        stls_crl *crl = walked(aid_make_crl(&(aid_crl){.shape = shape_entry}));
+        stls_crl_entry entry;
+        if (stls_crl_find(crl, aid_usual_pki()->leaf, &entry) != rows[i].found) {
+            fail_msg("%s: not %d", rows[i].what, rows[i].found);
+        }
+    }
+    OPENSSL_free(own);
+    GENERAL_NAMES_free(names);
+}
+
+static const entry_extension *listed_as;
+
+static void shape_entries(X509_CRL *crl)
+{
+    for (size_t i = 0; i < 2; i++) {
+        shape_extensions[0] = listed_as[i];
+        shape_extensions[1] = (entry_extension){NULL, NULL, 0};
+        shape_entry(crl);
+    }
+}
+
+/* Listed twice: what is hardest to lift counts, in either order. */
+static void trap_13_listed_twice(void **state)
+{
+    const entry_extension none = {NULL, NULL, 0}, compromise = {REASON, "0A0101", 0};
+    const entry_extension hold = {REASON, "0A0106", 0}, removed = {REASON, "0A0108", 0};
+    const entry_extension anybody = {ISSUER, "0500", 1};
+    const struct {
+        entry_extension entries[2];
+        int found, reason;
+    } rows[] = {
+        {{hold, compromise}, 1, 1},  {{removed, compromise}, 1, 1}, {{none, compromise}, 1, 1},
+        {{removed, hold}, 1, 6},     {{none, hold}, 1, -1},         {{removed, removed}, 1, 8},
+        {{compromise, anybody}, 1, 1},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        for (size_t k = 0; k < 2; k++) {
+            const entry_extension order[] = {rows[i].entries[k], rows[i].entries[1 - k]};
+            stls_crl_entry entry = {0, -1};
+            if (order[0].value == anybody.value) {
+                continue; /* what comes behind it would be of that issuer, too */
+            }
+            listed_as = order;
+            stls_crl *crl = walked(aid_make_crl(&(aid_crl){.shape = shape_entries}));
+            assert_int_equal(stls_crl_find(crl, aid_usual_pki()->leaf, &entry), rows[i].found);
+            assert_int_equal(entry.reason, rows[i].reason);
+        }
+    }
+}
+
 /* Tens of megabytes: no step does more than its share, memory is as documented, look-ups are exact.
  */
 static void trap_14_large_crls(void **state)
@@ -427,6 +507,8 @@ int main(void)
         cmocka_unit_test(inner_and_outer_algorithm),
         cmocka_unit_test(an_extension_twice),
         cmocka_unit_test(serials_with_padding),
+        cmocka_unit_test(trap_13_entries_of_unknown_issuers),
+        cmocka_unit_test(trap_13_listed_twice),
         cmocka_unit_test(trap_14_large_crls),
         cmocka_unit_test(references_are_counted),
         cmocka_unit_test(out_of_memory),
