@@ -57,18 +57,45 @@ static void add_entry(stls_crl_listing *out, int found, const stls_crl_entry *en
     }
 }
 
+/* By CRL number, then by time: of one number the order must not choose. */
+static int is_newer(const stls_crl *a, const stls_crl *b)
+{
+    int order = ASN1_INTEGER_cmp(a->number, b->number);
+    if (order != 0) {
+        return order > 0;
+    }
+    return a->this_update_s != b->this_update_s ? a->this_update_s > b->this_update_s
+                                                : a->next_update_s > b->next_update_s;
+}
+
 static const stls_crl *find_newest_delta(const stls_crl_input *in, const stls_crl *base,
                                          X509 *signer)
 {
     const stls_crl *newest = NULL;
     for (size_t i = 0; i < in->num_crls; i++) {
         const stls_crl *delta = in->crls[i];
-        if (is_delta_of(in, delta, base, signer)
-            && (newest == NULL || ASN1_INTEGER_cmp(delta->number, newest->number) > 0)) {
+        if (is_delta_of(in, delta, base, signer) && (newest == NULL || is_newer(delta, newest))) {
             newest = delta;
         }
     }
     return newest;
+}
+
+/* Whether the newest delta takes the certificate off the list, and no other of its number keeps it. */
+static int is_taken_off(const stls_crl_input *in, const stls_crl *newest, const stls_crl *base,
+                        X509 *signer, const X509 *cert)
+{
+    for (size_t i = 0; newest != NULL && i < in->num_crls; i++) {
+        const stls_crl *delta = in->crls[i];
+        stls_crl_entry entry = {0, -1};
+        if (is_delta_of(in, delta, base, signer)
+            && ASN1_INTEGER_cmp(delta->number, newest->number) == 0
+            && !(stls_crl_find(delta, cert, &entry) > 0
+                 && entry.reason == CRL_REASON_REMOVE_FROM_CRL)) {
+            return 0;
+        }
+    }
+    return newest != NULL;
 }
 
 stls_crl_listing stls_crl_look_up(const stls_crl_input *in, stls_crl_use *use, const stls_crl *base,
@@ -78,7 +105,7 @@ stls_crl_listing stls_crl_look_up(const stls_crl_input *in, stls_crl_use *use, c
     stls_crl_entry entry = {0, -1};
     const stls_crl *newest = find_newest_delta(in, base, signer);
     int by_newest = newest != NULL ? stls_crl_find(newest, cert, &entry) : 0;
-    int is_lifted = by_newest > 0 && entry.reason == CRL_REASON_REMOVE_FROM_CRL;
+    int is_lifted = is_taken_off(in, newest, base, signer, cert);
 
     for (size_t i = 0; newest != NULL && i < in->num_crls; i++) {
         const stls_crl *delta = in->crls[i];

@@ -550,7 +550,7 @@ static void trap_13_what_a_delta_lifts(void **state)
     const aid_crl hold_6 = {.shape = delta_6_on_5, .revoked = {leaf}, .reason = hold};
     const aid_crl hold_7 = {.shape = delta_7_on_5, .revoked = {leaf}, .reason = hold};
     const aid_crl revoke_6 = {.shape = delta_6_on_5, .revoked = {leaf}, .reason = for_good};
-    const aid_crl empty_7 = {.shape = delta_7_on_5};
+    const aid_crl empty_6 = {.shape = delta_6_on_5}, empty_7 = {.shape = delta_7_on_5};
     const aid_crl weak = {
         .shape = delta_6_on_5, .revoked = {leaf}, .reason = lift, .digest = "SHA1"};
     const aid_crl forged = {.issuer = aid_usual_pki()->inter,
@@ -586,6 +586,8 @@ static void trap_13_what_a_delta_lifts(void **state)
         {"a delta's hold, by a newer one", p, {0}, {0}, NULL, {&good, &hold_6, &lift_7}, 0},
         {"and the other way round", p, {0}, {0}, NULL, {&good, &lift_6, &hold_7}, no},
         {"of the same number", p, {0}, {0}, NULL, {&good, &lift_6, &hold_6}, no},
+        {"two of one number, one says nothing", p, {0}, {0}, NULL, {&held, &lift_6, &empty_6}, no},
+        {"two of one number, both lift", p, {0}, {0}, NULL, {&held, &lift_6, &lift_6}, 0},
         {"a delta's for good", p, {0}, {0}, NULL, {&good, &revoke_6, &lift_7}, no},
         {"a newer delta that says nothing", p, {0}, {0}, NULL, {&good, &revoke_6, &empty_7}, no},
         {"nor does it lift", p, {0}, {0}, NULL, {&held, &lift_6, &empty_7}, no},
