@@ -129,24 +129,56 @@ static int is_strong(stls_ocsp_answer *answer, const stls_policy *policy,
     return 1;
 }
 
+/*
+ * Whether this one, whose certificate the answer brings, signed it and may.
+ * What keeps it from that is told, unless another one is nearer already.
+ */
+static int try_responder(stls_ocsp_answer *answer, const stls_policy *policy, stls_work *work,
+                         const OCSP_BASICRESP *basic, X509 *signer, X509 *issuer, int64_t now_s)
+{
+    char subject[STLS_NAME_TEXT_LEN];
+    const char *why;
+    stls_ocsp_answer told = {.reason = STLS_REASON_NONE};
+
+    if (!is_strong(&told, policy, basic, signer)) {
+        if (answer->reason != STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER) {
+            set(answer, told.reason, "%s", told.detail);
+        }
+        return 0;
+    }
+    if (!is_signed_by(work, basic, signer)) {
+        return 0;
+    }
+    if (!is_authorized(policy, work, signer, issuer, now_s, &why)) {
+        stls_name_text(X509_get_subject_name(signer), subject);
+        set(answer, STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER, "responder '%.120s': %s", subject,
+            why);
+        return 0;
+    }
+    if (!stls_time_s(X509_get0_notAfter(signer), &answer->ends_s)) {
+        return 0; /* not reached: it was compared with now */
+    }
+    if (X509_get_ext_by_NID(signer, NID_id_pkix_OCSP_noCheck, -1) < 0) {
+        X509_up_ref(signer);
+        answer->responder = signer;
+    }
+    return 1;
+}
+
+/* Of several certificates for a responder's name any may be the right one: one renewed, or two keys. */
 static int judge_signer(stls_ocsp_answer *answer, const stls_policy *policy, stls_work *work,
                         const OCSP_BASICRESP *basic, X509 *issuer, int64_t now_s)
 {
     const STACK_OF(X509) *certs = OCSP_resp_get0_certs(basic);
-    int is_issuer_named = is_named(basic, issuer);
-    int num_named = is_issuer_named;
+    int num_named = is_named(basic, issuer);
 
-    if (is_issuer_named && !is_strong(answer, policy, basic, issuer)) {
-        return 0;
-    }
-    if (is_issuer_named && is_signed_by(work, basic, issuer)) {
+    set(answer, STLS_REASON_OCSP_BAD_SIGNATURE, "the signature does not verify");
+    if (num_named > 0 && is_strong(answer, policy, basic, issuer)
+        && is_signed_by(work, basic, issuer)) {
         return 1;
     }
     for (int i = 0; i < sk_X509_num(certs); i++) {
         X509 *signer = sk_X509_value(certs, i);
-        char subject[STLS_NAME_TEXT_LEN];
-        const char *why;
-
         if (!is_named(basic, signer)) {
             continue;
         }
@@ -154,30 +186,11 @@ static int judge_signer(stls_ocsp_answer *answer, const stls_policy *policy, stl
         if (num_named++ >= MAX_SIGNERS) {
             break;
         }
-        if (!is_strong(answer, policy, basic, signer)) {
-            return 0;
+        if (try_responder(answer, policy, work, basic, signer, issuer, now_s)) {
+            return 1;
         }
-        if (!is_signed_by(work, basic, signer)) {
-            continue;
-        }
-        stls_name_text(X509_get_subject_name(signer), subject);
-        if (!is_authorized(policy, work, signer, issuer, now_s, &why)) {
-            set(answer, STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER, "responder '%.120s': %s", subject,
-                why);
-            return 0;
-        }
-        if (!stls_time_s(X509_get0_notAfter(signer), &answer->ends_s)) {
-            return 0; /* not reached: it was compared with now */
-        }
-        if (X509_get_ext_by_NID(signer, NID_id_pkix_OCSP_noCheck, -1) < 0) {
-            X509_up_ref(signer);
-            answer->responder = signer;
-        }
-        return 1;
     }
-    if (num_named > 0) {
-        set(answer, STLS_REASON_OCSP_BAD_SIGNATURE, "the signature does not verify");
-    } else {
+    if (num_named == 0) {
         set(answer, STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER,
             "the responder is not the issuer and sent no certificate of its own");
     }
@@ -274,7 +287,18 @@ static void judge_single(stls_ocsp_answer *answer, const stls_policy *policy,
     }
 }
 
-/* Of several answers about the certificate a revoked one wins, then a good one. */
+static int worth(const stls_ocsp_answer *answer)
+{
+    return answer->reason == STLS_REASON_OCSP_REVOKED ? 3
+           : answer->reason != STLS_REASON_NONE       ? 0
+           : answer->is_grace                         ? 1
+                                                      : 2;
+}
+
+/*
+ * Of several answers about the certificate a revoked one wins, then a good one,
+ * and of two that are alike the newer; their order is of no account.
+ */
 static void judge_singles(stls_ocsp_answer *answer, const stls_policy *policy,
                           OCSP_BASICRESP *basic, X509 *cert, X509 *issuer, int64_t now_s)
 {
@@ -293,10 +317,9 @@ static void judge_singles(stls_ocsp_answer *answer, const stls_policy *policy,
             continue;
         }
         judge_single(&one, policy, single, now_s);
-        int is_better = num_about++ == 0 || one.reason == STLS_REASON_OCSP_REVOKED
-                        || (one.reason == STLS_REASON_NONE
-                            && answer->reason != STLS_REASON_OCSP_REVOKED);
-        if (is_better) {
+        int better = worth(&one) - worth(answer);
+        if (num_about++ == 0 || better > 0
+            || (better == 0 && one.this_update_s > answer->this_update_s)) {
             one.responder = answer->responder;
             one.ends_s = answer->ends_s;
             *answer = one;

@@ -84,6 +84,9 @@ static void disown(stls_ladder *ladder, stls_slot *responder, const stls_ladder_
 
     responder->state = STLS_SLOT_REVOKED;
     if (slot->state == STLS_SLOT_GOOD) {
+        if (slot->answer_fetch >= 0) {
+            stls_rung_ocsp_refuse(ladder, slot, in, slot->answer_fetch, 0);
+        }
         slot->state = STLS_SLOT_INCONCLUSIVE;
         stls_rung_tell(in, ladder, slot, STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER,
                        in->policy->num[STLS_KEY_REVOCATION] == STLS_REVOCATION_HARD,

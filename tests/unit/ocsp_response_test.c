@@ -268,6 +268,30 @@ static void of_several_answers_revoked_wins(void **state)
     }
 }
 
+/* Two that are alike, or one of them in its grace: the newer counts, wherever it stands. */
+static void the_order_of_answers_is_of_no_account(void **state)
+{
+    const aid_pki *pki = aid_usual_pki();
+    const aid_single fresh = {.cert = pki->leaf, .issuer = pki->inter};
+    aid_single older = fresh, graced = fresh;
+    older.this_update_s = NOW_S - 2 * HOUR_S;
+    older.next_update_s = NOW_S + 2 * DAY_S;
+    graced.this_update_s = NOW_S - HOUR_S / 2;
+    graced.next_update_s = NOW_S - HOUR_S / 4;
+    const aid_single *const others[] = {&older, &graced};
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        aid_ocsp spec = {.num_singles = 2, .signer = pki->inter, .signer_key = 1};
+        spec.singles[i % 2] = fresh;
+        spec.singles[1 - i % 2] = *others[i / 2];
+        stls_ocsp_answer answer = judge("clock_skew_s=0 stale_grace_s=7200", &spec);
+        assert_int_equal(answer.reason, GOOD);
+        assert_int_equal(answer.is_grace, 0);
+        assert_int_equal(answer.next_update_s, NOW_S + DAY_S);
+        stls_ocsp_answer_clear(&answer);
+    }
+}
+
 static void trap_15_empty_list(void **state)
 {
     aid_ocsp spec = {.num_singles = -1, .signer = aid_usual_pki()->inter, .signer_key = 1};
@@ -367,6 +391,70 @@ static void trap_4_delegated_responders(void **state)
     r = responder_spec();
     r.unknown = "critical,DER:0500";
     assert_answer("unknown critical extension", by_responder(&r), UNAUTHORIZED, __LINE__);
+}
+
+/* The answer with this certificate before, or behind, those that it brings. */
+static stls_ocsp_answer with_another(aid_bytes answer, X509 *other, int is_first)
+{
+    const unsigned char *p = answer.bytes;
+    unsigned char *der = NULL;
+    OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &p, (long)answer.len);
+    OCSP_BASICRESP *basic = OCSP_response_get1_basic(response);
+    STACK_OF(X509) *certs = (STACK_OF(X509) *)OCSP_resp_get0_certs(basic);
+    AID_NEED(basic && X509_up_ref(other) && sk_X509_insert(certs, other, is_first ? 0 : -1) > 0);
+    OCSP_RESPONSE *whole = OCSP_response_create(OCSP_RESPONSE_STATUS_SUCCESSFUL, basic);
+    int len = i2d_OCSP_RESPONSE(whole, &der);
+    AID_NEED(len > 0);
+    stls_ocsp_answer judged = judge_der("", der, (size_t)len, NULL);
+    OPENSSL_free(der);
+    OCSP_RESPONSE_free(whole);
+    OCSP_BASICRESP_free(basic);
+    OCSP_RESPONSE_free(response);
+    return judged;
+}
+
+/* Several certificates for the responder's name: whichever is the right one, in either order. */
+static void several_certificates_of_the_responder(void **state)
+{
+    const aid_pki *pki = aid_usual_pki();
+    aid_cert expired = responder_spec(), another_key = responder_spec(), stranger = responder_spec();
+    aid_cert no_usage = responder_spec(), right = responder_spec();
+    expired.not_after_s = NOW_S - 1;
+    another_key.key = 5;
+    no_usage.eku = "serverAuth";
+    stranger.issuer = pki->other_root;
+    stranger.issuer_key = 4;
+    const aid_cert *const others[] = {&expired, &another_key, &no_usage, &stranger};
+    aid_ocsp spec = usual(V_OCSP_CERTSTATUS_GOOD);
+    (void)state;
+    spec.signer = aid_make_cert(&right);
+    spec.signer_key = 3;
+    aid_bytes answer = aid_make_ocsp(&spec);
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        X509 *other = aid_make_cert(others[i]);
+        assert_answer("before", with_another(answer, other, 1), GOOD, __LINE__);
+        assert_answer("behind", with_another(answer, other, 0), GOOD, __LINE__);
+    }
+    /* Without the right one, what is wrong with the nearest is told. */
+    spec.with_cert = aid_make_cert(&expired);
+    answer = aid_make_ocsp(&spec);
+    X509 *other = aid_make_cert(&another_key);
+    assert_answer("before", with_another(answer, other, 1), UNAUTHORIZED, __LINE__);
+    assert_answer("behind", with_another(answer, other, 0), UNAUTHORIZED, __LINE__);
+}
+
+/* A responder that bears its issuer's name, and signs with another kind of key. */
+static void responder_of_the_issuers_name(void **state)
+{
+    aid_cert named = responder_spec();
+    aid_ocsp spec = usual(V_OCSP_CERTSTATUS_GOOD);
+    (void)state;
+    aid_set_key(9, EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"));
+    named.subject = "CN=Intermediate,O=Lab";
+    named.key = 9;
+    spec.signer = aid_make_cert(&named);
+    spec.signer_key = 9;
+    assert_judged("Ed25519 below a P-256 CA", "", &spec, GOOD);
 }
 
 /* A responder issued by an intermediate of the issuer's is not issued directly. */
@@ -602,9 +690,12 @@ int main(void)
         cmocka_unit_test(trap_1_other_single_responses_first),
         cmocka_unit_test(archive_cutoff_changes_nothing),
         cmocka_unit_test(of_several_answers_revoked_wins),
+        cmocka_unit_test(the_order_of_answers_is_of_no_account),
         cmocka_unit_test(trap_15_empty_list),
         cmocka_unit_test(certid_digests),
         cmocka_unit_test(trap_4_delegated_responders),
+        cmocka_unit_test(several_certificates_of_the_responder),
+        cmocka_unit_test(responder_of_the_issuers_name),
         cmocka_unit_test(trap_4_responder_below_a_sub_ca),
         cmocka_unit_test(signatures),
         cmocka_unit_test(weak_digests),
