@@ -109,6 +109,7 @@ try_nginx() {
 
 try_httpd() {
     ok "httpd: a2enmod" a2enmod -q ssl proxy_http socache_shmcb
+    : > /etc/apache2/ports.conf # the peers have 443
     readme apache | grep -v '^LoadModule' > /etc/apache2/sites-enabled/strict.conf
     ok "httpd: README's configuration" apachectl -t
     apachectl start
@@ -200,7 +201,7 @@ packages=$(for deb in ./*.deb; do dpkg-deb -f "$deb" Package; done)
 ok "remove" apt-get remove -q -y $packages
 ok "remove: servers work" servers_work
 # shellcheck disable=SC2086
-ok "purge" apt-get purge -q -y $packages
+ok "purge" dpkg --purge $packages
 ok "purge: servers work" servers_work
 ok "purge: nothing is left" nothing_left
 echo "$PASSED passed, 0 failed"
