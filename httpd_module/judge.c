@@ -48,6 +48,20 @@ stls_check *mst_new_check(mst_runtime *rt, const char *name, const STACK_OF(X509
     return check;
 }
 
+/* What failed on one way to the responders may succeed on another. */
+static int add_way(unsigned char key[STLS_ID_LEN], const mst_runtime *rt)
+{
+    char text[STLS_ID_LEN + 512];
+    int len;
+
+    if (rt->proxy_host == NULL) {
+        return 1;
+    }
+    memcpy(text, key, STLS_ID_LEN);
+    len = apr_snprintf(text + STLS_ID_LEN, 512, "%s:%u", rt->proxy_host, rt->proxy_port);
+    return EVP_Digest(text, STLS_ID_LEN + (apr_size_t) len, key, NULL, EVP_sha256(), NULL);
+}
+
 /* What is known now, and the key of this presentation without its staple. */
 static void lay_basis(mst_basis *basis, const mst_runtime *rt, const char *name,
                       const STACK_OF(X509) *certs)
@@ -58,7 +72,8 @@ static void lay_basis(mst_basis *basis, const mst_runtime *rt, const char *name,
     basis->has_key = rt->policy && !rt->nonce
         && stls_verdict_key(basis->key, rt->policy, rt->anchors, rt->role, name ? name : "",
                             name ? strlen(name) : 0, certs) == STLS_OK
-        && stls_verdict_key_crl_file(basis->key, basis->key, basis->crl_file) == STLS_OK;
+        && stls_verdict_key_crl_file(basis->key, basis->key, basis->crl_file) == STLS_OK
+        && add_way(basis->key, rt);
 }
 
 /* A presentation seen before costs one hash and one look-up. */
@@ -292,6 +307,9 @@ int mst_same_policy(const mst_runtime *one, const mst_runtime *other)
     }
     return one == other
         || (one->role == other->role
+            && one->proxy_port == other->proxy_port
+            && !strcmp(one->proxy_host ? one->proxy_host : "",
+                       other->proxy_host ? other->proxy_host : "")
             && !memcmp(stls_policy_get0_id(one->policy), stls_policy_get0_id(other->policy),
                        STLS_ID_LEN)
             && !memcmp(stls_anchors_get0_id(one->anchors), stls_anchors_get0_id(other->anchors),

@@ -51,6 +51,19 @@ typedef struct {
 } ngx_strict_tls_anchors_t;
 
 
+/*
+ * What is demanded, and who is asked about it: what failed on one way to the
+ * responders may succeed on another.
+ */
+
+typedef struct {
+    stls_policy                    *policy;
+    ngx_resolver_t                 *resolver;
+    ngx_array_t                    *http_proxy;
+    ngx_uint_t                      way;       /* number of these two */
+} ngx_strict_tls_policy_t;
+
+
 typedef struct {
     ngx_uint_t                      key;       /* stls_key */
     char                           *value;
@@ -79,7 +92,8 @@ struct ngx_strict_tls_main_conf_s {
     ngx_strict_tls_main_conf_t     *sibling;   /* the other module's, or NULL */
 
     ngx_array_t                     anchors;   /* ngx_strict_tls_anchors_t */
-    ngx_array_t                     policies;  /* stls_policy * */
+    ngx_array_t                     policies;  /* ngx_strict_tls_policy_t */
+    ngx_uint_t                      nways;
     ngx_array_t                     crl_files; /* ngx_strict_tls_crl_file_t * */
     ngx_array_t                     scopes;    /* ngx_strict_tls_scope_t *, of
                                                   all levels */
@@ -134,11 +148,12 @@ struct ngx_strict_tls_scope_s {
     ngx_array_t                    *http_proxy;  /* ngx_addr_t; NULL: off */
 
     /* only where there are TLS peers to be strict about, else NULL */
-    stls_policy                    *policy;
+    stls_policy                    *policy;    /* one for each way, too */
     stls_anchors                   *anchors;
     ngx_strict_tls_crl_file_t      *crl_file;  /* NULL: none */
 
     ngx_resolver_t                 *resolver;
+    ngx_uint_t                      way;       /* to the responders */
     ngx_msec_t                      fetch_total;
     time_t                          negative_ttl;
     size_t                          max_cert_list;

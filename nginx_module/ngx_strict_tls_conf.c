@@ -8,6 +8,9 @@
 
 static ngx_int_t ngx_strict_tls_push_own(ngx_array_t *settings,
     ngx_strict_tls_scope_t *scope);
+static stls_policy *ngx_strict_tls_share_policy(
+    ngx_strict_tls_main_conf_t *mcf, ngx_strict_tls_scope_t *scope,
+    stls_policy *policy);
 static stls_policy *ngx_strict_tls_policy(ngx_conf_t *cf,
     ngx_strict_tls_main_conf_t *mcf, ngx_strict_tls_scope_t *scope,
     const char *level, ngx_str_t *name);
@@ -33,7 +36,8 @@ ngx_strict_tls_create_main_conf(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    if (ngx_array_init(&mcf->policies, cf->pool, 4, sizeof(stls_policy *))
+    if (ngx_array_init(&mcf->policies, cf->pool, 4,
+                       sizeof(ngx_strict_tls_policy_t))
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -197,7 +201,7 @@ ngx_strict_tls_cleanup_conf(void *data)
     ngx_strict_tls_main_conf_t *mcf = data;
 
     ngx_uint_t                  i;
-    stls_policy               **policies;
+    ngx_strict_tls_policy_t    *policies;
     ngx_strict_tls_anchors_t   *anchors;
 
     ngx_strict_tls_crl_file_cleanup(mcf);
@@ -205,7 +209,7 @@ ngx_strict_tls_cleanup_conf(void *data)
     policies = mcf->policies.elts;
 
     for (i = 0; i < mcf->policies.nelts; i++) {
-        stls_policy_free(policies[i]);
+        stls_policy_free(policies[i].policy);
     }
 
     anchors = mcf->anchors.elts;
@@ -492,7 +496,7 @@ ngx_strict_tls_policy(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
 {
     ngx_uint_t                 i;
     stls_error                 err;
-    stls_policy               *policy, **policies;
+    stls_policy               *policy;
     stls_status                status;
     ngx_strict_tls_setting_t  *setting;
 
@@ -535,25 +539,55 @@ ngx_strict_tls_policy(ngx_conf_t *cf, ngx_strict_tls_main_conf_t *mcf,
         return NULL;
     }
 
-    policies = mcf->policies.elts;
+    return ngx_strict_tls_share_policy(mcf, scope, policy);
+}
+
+
+/* Takes the policy over: equal ones, on the same way, are one object. */
+
+static stls_policy *
+ngx_strict_tls_share_policy(ngx_strict_tls_main_conf_t *mcf,
+    ngx_strict_tls_scope_t *scope, stls_policy *policy)
+{
+    ngx_uint_t                i;
+    ngx_strict_tls_policy_t  *shared;
+
+    scope->way = mcf->nways;
+    shared = mcf->policies.elts;
 
     for (i = 0; i < mcf->policies.nelts; i++) {
-        if (ngx_memcmp(stls_policy_get0_id(policies[i]),
+
+        if (shared[i].resolver != scope->resolver
+            || shared[i].http_proxy != scope->http_proxy)
+        {
+            continue;
+        }
+
+        scope->way = shared[i].way;
+
+        if (ngx_memcmp(stls_policy_get0_id(shared[i].policy),
                        stls_policy_get0_id(policy), STLS_ID_LEN)
             == 0)
         {
             stls_policy_free(policy);
-            return policies[i];
+            return shared[i].policy;
         }
     }
 
-    policies = ngx_array_push(&mcf->policies);
-    if (policies == NULL) {
+    shared = ngx_array_push(&mcf->policies);
+    if (shared == NULL) {
         stls_policy_free(policy);
         return NULL;
     }
 
-    *policies = policy;
+    shared->policy = policy;
+    shared->resolver = scope->resolver;
+    shared->http_proxy = scope->http_proxy;
+    shared->way = scope->way;
+
+    if (scope->way == mcf->nways) {
+        mcf->nways++;
+    }
 
     return policy;
 }

@@ -104,6 +104,9 @@ ngx_int_t
 ngx_strict_tls_key(ngx_strict_tls_scope_t *scope, ngx_str_t *name,
     STACK_OF(X509) *certs, u_char *key)
 {
+    u_char  *p;
+    u_char   buf[STLS_ID_LEN + sizeof(ngx_uint_t)];
+
     if (scope->nonce
         || stls_verdict_key(key, scope->policy, scope->anchors, scope->role,
                             (char *) name->data, name->len, certs)
@@ -115,7 +118,15 @@ ngx_strict_tls_key(ngx_strict_tls_scope_t *scope, ngx_str_t *name,
         return NGX_DECLINED;
     }
 
-    return NGX_OK;
+    if (scope->way == 0) {
+        return NGX_OK;
+    }
+
+    p = ngx_cpymem(buf, key, STLS_ID_LEN);
+    p = ngx_cpymem(p, &scope->way, sizeof(ngx_uint_t));
+
+    return EVP_Digest(buf, p - buf, key, NULL, EVP_sha256(), NULL)
+           ? NGX_OK : NGX_DECLINED;
 }
 
 

@@ -411,8 +411,6 @@ ngx_strict_tls_own_find(ngx_strict_tls_main_conf_t *mcf,
             && own->self_check == wanted->self_check
             && own->scope->policy == wanted->scope->policy
             && own->scope->anchors == wanted->scope->anchors
-            && own->scope->resolver == wanted->scope->resolver
-            && own->scope->http_proxy == wanted->scope->http_proxy
             && own->why_not == wanted->why_not
             && own->file.len == wanted->file.len
             && ngx_strncmp(own->file.data, wanted->file.data, own->file.len)

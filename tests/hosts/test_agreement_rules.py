@@ -377,3 +377,17 @@ def test_an_answer_that_settles_nothing_is_remembered(world):
     for _ in range(4):
         assert world.ask("busy") == ("reject", "ocsp.error_status")
     assert world.responder.count(peer.place) == 1
+
+
+@everywhere(*SERVERS)
+@pytest.mark.parametrize("policy", [
+    {}, {"revocation": "soft"}, {"ocsp_network_error": "tolerate"}], ids=str)
+def test_another_way_to_the_responder_is_another_verdict(policy, world):
+    """What is not to be had through a broken HTTP proxy is asked where there is none."""
+    peer = world.peer("peer", ocsp="revoked")
+    world.open()
+    world.start({
+        "broken": (peer, {**LEAF, **policy, "http_proxy": f"{net.HOST}:{world.lab.refusing.port}"}),
+        "direct": (peer, {**LEAF, **policy})})
+    assert world.ask("broken") == (ACCEPT if policy else ("reject", "fetch.network"))
+    assert world.ask("direct") == OCSP_REVOKED

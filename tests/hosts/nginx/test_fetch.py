@@ -152,6 +152,28 @@ def test_http_proxy_fails(stage):
         assert verdict(net.get(port)) == ("reject", "fetch.http")
 
 
+@pytest.mark.parametrize("alive", [False, True], ids=["resumed", "kept_alive"])
+@pytest.mark.parametrize("way", ["resolver", "http_proxy"])
+def test_another_way_is_another_verdict(way, alive, stage):
+    """Connections that soft revocation let pass on a broken way are none for others."""
+    peer = named_peer(stage)
+    stage.responder.place(peer.place, "revoked")
+    stage.open()
+    with Dns({}) as lost, Dns({RESPONDER: net.HOST}) as dns:
+        resolver = f"    resolver {net.HOST}:{{}} ipv6=off;\n"
+        broken = {"resolver": resolver.format(lost.port),
+                  "http_proxy": f"    strict_tls_http_proxy {net.HOST}:"
+                                f"{stage.lab.refusing.port};\n"}[way]
+        _, port = stage.front(
+            [fronts.location(path, peer, strict=True, target="pool",
+                             policy={"revocation": "soft", "revocation_scope": "leaf"},
+                             extra=extra + (ALIVE if alive else ""))
+             for path, extra in (("/broken", broken), ("/direct", ""))],
+            server=resolver.format(dns.port), http=fronts.keepalive_pool(peer))
+        assert [verdict(net.get(port, "/broken")) for _ in range(2)] == [ACCEPT] * 2
+        assert verdict(net.get(port, "/direct")) == ("reject", "ocsp.revoked")
+
+
 # ---- how often -------------------------------------------------------------------
 
 
