@@ -6,6 +6,7 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "error.h"
 #include "must_staple.h"
 
 stls_check *stls_check_new(stls_policy *policy, stls_anchors *anchors, stls_role role)
@@ -303,6 +304,7 @@ static int rests_on_local_failure(const stls_check *check)
 /* What was not verified for its cost proves nothing, under no policy (RFC 5280 section 8). */
 static void judge_work(stls_check *check)
 {
+    check->findings.out_of_memory |= check->work.lacks_memory;
     if (check->work.is_exceeded
         && !stls_findings_have(&check->findings, STLS_REASON_CHAIN_TOO_COSTLY, STLS_NO_CERT)) {
         stls_findings_add(&check->findings, STLS_REASON_CHAIN_TOO_COSTLY, 1, STLS_NO_CERT, NULL,
@@ -445,24 +447,25 @@ static int is_final(const stls_findings *findings)
                || primary->reason == STLS_REASON_INTERNAL_ERROR);
 }
 
+/* Ends what stls_errors_mark() began. */
 static stls_verdict settle(stls_check *check, stls_status status)
 {
+    int is_done = status == STLS_OK && stls_ladder_is_done(&check->ladder);
+
+    if (is_done) {
+        stls_ladder_input in = ladder_input(check);
+        stls_ladder_look_back(&check->ladder, &in);
+        stls_ladder_judge_twins(&check->ladder, &in, check->presented, check->anchors->anchors);
+        check->passed |= STLS_PASSED_REVOCATION;
+    }
+    check->work.lacks_memory |= stls_errors_pop();
     if (status != STLS_OK) {
         check->findings.out_of_memory = 1;
         return finish(check);
     }
     judge_work(check);
     /* Revoked is final.  Anything less may still be outdone by a clearer reason to come. */
-    if (!stls_ladder_is_done(&check->ladder) && !is_final(&check->findings)) {
-        return STLS_PENDING;
-    }
-    if (stls_ladder_is_done(&check->ladder)) {
-        stls_ladder_input in = ladder_input(check);
-        stls_ladder_look_back(&check->ladder, &in);
-        stls_ladder_judge_twins(&check->ladder, &in, check->presented, check->anchors->anchors);
-        check->passed |= STLS_PASSED_REVOCATION;
-    }
-    return finish(check);
+    return is_done || is_final(&check->findings) ? finish(check) : STLS_PENDING;
 }
 
 static stls_status begin_ladder(stls_check *check)
@@ -507,6 +510,7 @@ stls_verdict stls_check_start(stls_check *check, int64_t now_s)
             return finish(check);
         }
     }
+    stls_errors_mark();
     stls_status status = begin_ladder(check);
     if (status == STLS_OK) {
         stls_ladder_input in = ladder_input(check);
@@ -536,6 +540,7 @@ stls_verdict stls_check_feed(stls_check *check, uint32_t id, const stls_reply *r
     }
     check->now_s = now_s;
     stls_ladder_input in = ladder_input(check);
+    stls_errors_mark();
     return settle(check, stls_ladder_feed(&check->ladder, &in, id, reply));
 }
 
@@ -547,6 +552,7 @@ stls_verdict stls_check_feed_crl(stls_check *check, uint32_t id, stls_crl *crl, 
     }
     check->now_s = now_s;
     stls_ladder_input in = ladder_input(check);
+    stls_errors_mark();
     return settle(check, stls_ladder_feed_crl(&check->ladder, &in, id, crl, is_cached));
 }
 
@@ -569,6 +575,7 @@ stls_verdict stls_check_expire(stls_check *check, int64_t now_s)
     }
     check->now_s = now_s;
     stls_ladder_input in = ladder_input(check);
+    stls_errors_mark();
     return settle(check, stls_ladder_expire(&check->ladder, &in));
 }
 

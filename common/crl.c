@@ -9,6 +9,7 @@
 
 #include <openssl/err.h>
 
+#include "error.h"
 #include "signature.h"
 #include "x509_text.h"
 
@@ -594,11 +595,14 @@ int stls_crl_lacks_memory(const stls_crl *crl)
 stls_crl_state stls_crl_step(stls_crl *crl, size_t budget_bytes)
 {
     if (crl->phase != STLS_CRL_READY && crl->phase != STLS_CRL_BROKEN) {
-        ERR_set_mark();
-        if (!step_on(crl, budget_bytes > 0 ? budget_bytes : 1)) {
+        stls_errors_mark();
+        int ok = step_on(crl, budget_bytes > 0 ? budget_bytes : 1);
+        if (stls_errors_pop()) {
+            crl->lacks_memory = 1;
+        }
+        if (!ok || crl->lacks_memory) {
             crl->phase = STLS_CRL_BROKEN;
         }
-        ERR_pop_to_mark();
     }
     return crl->phase == STLS_CRL_READY    ? STLS_CRL_DONE
            : crl->phase == STLS_CRL_BROKEN ? STLS_CRL_FAILED

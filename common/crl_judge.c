@@ -138,13 +138,14 @@ static STACK_OF(X509) *build_own_path(const judgement *j, X509 *signer, int *has
     X509_VERIFY_PARAM_set_time(param, (time_t)j->in->now_s);
     X509_VERIFY_PARAM_set_depth(param, (int)policy->num[STLS_KEY_MAX_CHAIN_LEN]);
     X509_VERIFY_PARAM_set_auth_level(param, (int)policy->num[STLS_KEY_SECURITY_LEVEL]);
-    stls_work_guard(j->in->work, ctx);
-    int verified = X509_verify_cert(ctx);
+    int verified = stls_work_guard(j->in->work, ctx) ? X509_verify_cert(ctx) : -1;
     if (verified == 1) {
         chain = X509_STORE_CTX_get1_chain(ctx);
     }
-    *has_run = verified == 0 || chain != NULL;
+    *has_run = chain != NULL
+               || (verified == 0 && X509_STORE_CTX_get_error(ctx) != X509_V_ERR_OUT_OF_MEM);
 done:
+    j->in->work->lacks_memory |= !*has_run;
     X509_STORE_CTX_free(ctx);
     X509_STORE_free(store);
     sk_X509_free(untrusted);
@@ -541,9 +542,9 @@ void stls_crl_judge(stls_ocsp_answer *answer, const stls_crl_input *in, X509 *ce
     }
     stls_errors_mark();
     judge(&j);
-    if (answer->reason != STLS_REASON_NONE && answer->reason != STLS_REASON_CRL_REVOKED
-        && stls_errors_are_memory()) {
+    /* One that says "good" as well: another one that says "revoked" may not have been looked at. */
+    in->work->lacks_memory |= stls_errors_pop();
+    if (in->work->lacks_memory && answer->reason != STLS_REASON_CRL_REVOKED) {
         fail_memory(&j);
     }
-    ERR_pop_to_mark();
 }

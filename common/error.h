@@ -10,10 +10,16 @@ stls_status stls_error_set(stls_error *err, stls_status status, const char *form
 
 /*
  * Sets a mark in OpenSSL's error queue, which may hold errors of others.  The
- * caller ends with ERR_pop_to_mark().
+ * caller ends with stls_errors_pop().
  */
 void stls_errors_mark(void);
-/* The last error behind that mark is a failed allocation. */
-int stls_errors_are_memory(void);
+/*
+ * Takes away what came behind that mark.  1: an allocation failed.  Where the
+ * queue held nothing before, every error is looked at; else only the last one
+ * can be, and the others are left in peace.
+ */
+int stls_errors_pop(void);
+/* The same, but that an allocation failed is left for the one who has marked before. */
+void stls_errors_pass_on(void);
 
 #endif

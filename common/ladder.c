@@ -668,6 +668,8 @@ static stls_status feed_crl_bytes(stls_ladder *ladder, stls_open_fetch *fetch,
     } while (state == STLS_CRL_MORE);
     if (state == STLS_CRL_DONE) {
         status = feed_crl(ladder, fetch, in, crl, reply->outcome == STLS_FETCH_CACHED);
+    } else if (stls_crl_lacks_memory(crl)) {
+        status = STLS_ERR_MEMORY;
     } else {
         int is_cached = reply->outcome == STLS_FETCH_CACHED && fetch->may_use_cache;
         if (is_cached) {

@@ -74,6 +74,7 @@ static int is_authorized(const stls_policy *policy, stls_work *work, X509 *signe
     *why = "out of memory";
     if (store == NULL || ctx == NULL || !X509_STORE_add_cert(store, issuer)
         || !X509_STORE_CTX_init(ctx, store, signer, NULL)) {
+        work->lacks_memory = 1;
         goto done;
     }
     X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
@@ -82,8 +83,11 @@ static int is_authorized(const stls_policy *policy, stls_work *work, X509 *signe
     if (!X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN)) {
         goto done;
     }
-    stls_work_guard(work, ctx);
+    if (!stls_work_guard(work, ctx)) {
+        goto done;
+    }
     if (X509_verify_cert(ctx) != 1) {
+        work->lacks_memory |= X509_STORE_CTX_get_error(ctx) == X509_V_ERR_OUT_OF_MEM;
         *why = X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx));
         goto done;
     }
@@ -380,12 +384,11 @@ void stls_ocsp_judge(stls_ocsp_answer *answer, const stls_policy *policy, stls_w
         set(answer, STLS_REASON_OCSP_NONCE_MISMATCH, "the nonce did not come back");
     }
 done:
-    /* Without memory nothing was judged: that must not pass for an answer that proves nothing. */
-    if (answer->reason != STLS_REASON_NONE && answer->reason != STLS_REASON_OCSP_REVOKED
-        && stls_errors_are_memory()) {
-        set(answer, STLS_REASON_INTERNAL_MEMORY, "out of memory while judging an OCSP answer");
-    }
     OCSP_BASICRESP_free(basic);
     OCSP_RESPONSE_free(response);
-    ERR_pop_to_mark();
+    /* Without memory nothing was judged: that must not pass for an answer that proves nothing. */
+    work->lacks_memory |= stls_errors_pop();
+    if (work->lacks_memory && answer->reason != STLS_REASON_OCSP_REVOKED) {
+        set(answer, STLS_REASON_INTERNAL_MEMORY, "out of memory while judging an OCSP answer");
+    }
 }

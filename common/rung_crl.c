@@ -5,6 +5,7 @@
 
 #include <openssl/err.h>
 
+#include "error.h"
 #include "x509_text.h"
 
 void stls_rung_judge_crls(stls_ladder *ladder, const stls_slot *slot, const stls_ladder_input *in,
@@ -33,11 +34,12 @@ static int is_settling(const stls_ocsp_answer *answer)
  * 5280 section 5.2.6).  Only a CRL whose signature is verified has a say in what
  * this host connects to.
  */
-static int delta_url(const stls_slot *slot, const stls_crl *base, char url[STLS_URL_LEN])
+static int delta_url(const stls_slot *slot, const stls_ladder_input *in, const stls_crl *base,
+                     char url[STLS_URL_LEN])
 {
-    ERR_set_mark();
+    stls_errors_mark();
     CRL_DIST_POINTS *points = X509_get_ext_d2i(slot->cert, NID_freshest_crl, NULL, NULL);
-    ERR_pop_to_mark();
+    in->work->lacks_memory |= stls_errors_pop();
     int found = stls_point_url(points, 0, url);
     CRL_DIST_POINTS_free(points);
     return found || (base != NULL && stls_point_url(base->freshest, 0, url));
@@ -66,7 +68,7 @@ stls_status stls_rung_crl_climb(stls_ladder *ladder, stls_slot *slot, const stls
     if (ladder->num_crls > 0) {
         judge(ladder, slot, in, &answer, &use);
         if (answer.reason == STLS_REASON_NONE && !answer.is_grace && !slot->asks_delta
-            && !ladder->is_expired && delta_url(slot, use.base, url)) {
+            && !ladder->is_expired && delta_url(slot, in, use.base, url)) {
             slot->names_source = slot->asks_delta = 1;
             stls_status status = stls_rung_fetch(ladder, slot, in, url, 1, 1);
             if (status != STLS_OK || slot->state == STLS_SLOT_WAITING) {

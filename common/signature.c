@@ -3,6 +3,8 @@
 #include <openssl/err.h>
 #include <openssl/rsa.h>
 
+#include "error.h"
+
 /* RFC 4055: the parameters of RSASSA-PSS; NULL for other algorithms. */
 static RSA_PSS_PARAMS *pss_params(const X509_ALGOR *algorithm)
 {
@@ -118,10 +120,11 @@ static int set_pss(EVP_PKEY_CTX *ctx, const RSA_PSS_PARAMS *pss)
            && EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, mgf1_md) == 1;
 }
 
-static int verify_whole(EVP_PKEY *key, const unsigned char *sig, size_t sig_len,
+static int verify_whole(stls_work *work, EVP_PKEY *key, const unsigned char *sig, size_t sig_len,
                         const unsigned char *data, size_t data_len)
 {
     EVP_MD_CTX *md = EVP_MD_CTX_new();
+    work->lacks_memory |= md == NULL;
     int ok = md != NULL && EVP_DigestVerifyInit(md, NULL, NULL, NULL, key) == 1
              && EVP_DigestVerify(md, sig, sig_len, data, data_len) == 1;
     EVP_MD_CTX_free(md);
@@ -140,14 +143,15 @@ int stls_signature_verify(stls_work *work, const X509_ALGOR *algorithm, EVP_PKEY
         || !stls_work_take(work, 1)) {
         return 0;
     }
-    ERR_set_mark();
+    stls_errors_mark();
     const EVP_MD *md = stls_signature_digest(algorithm);
     if (md == NULL) {
-        ok = verify_whole(key, sig, sig_len, data, data_len);
+        ok = verify_whole(work, key, sig, sig_len, data, data_len);
         goto done;
     }
     pss = pss_params(algorithm);
     ctx = EVP_PKEY_CTX_new(key, NULL);
+    work->lacks_memory |= ctx == NULL;
     if (ctx == NULL || EVP_PKEY_verify_init(ctx) != 1 || (pss != NULL && !set_pss(ctx, pss))
         || EVP_PKEY_CTX_set_signature_md(ctx, md) != 1) {
         goto done;
@@ -156,6 +160,7 @@ int stls_signature_verify(stls_work *work, const X509_ALGOR *algorithm, EVP_PKEY
 done:
     RSA_PSS_PARAMS_free(pss);
     EVP_PKEY_CTX_free(ctx);
-    ERR_pop_to_mark();
+    /* One that could not be verified must not pass for one that is wrong. */
+    work->lacks_memory |= stls_errors_pop();
     return ok;
 }

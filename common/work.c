@@ -11,6 +11,7 @@ void stls_work_init(stls_work *work, const stls_policy *policy)
 {
     work->left = policy->num[STLS_KEY_MAX_SIGNATURES];
     work->is_exceeded = 0;
+    work->lacks_memory = 0;
     work->memo = NULL;
     work->verify = NULL;
 }
@@ -77,9 +78,13 @@ static int guarded_verify(X509_STORE_CTX *ctx)
     return work->verify(ctx);
 }
 
-void stls_work_guard(stls_work *work, X509_STORE_CTX *ctx)
+int stls_work_guard(stls_work *work, X509_STORE_CTX *ctx)
 {
+    if (!X509_STORE_CTX_set_app_data(ctx, work)) {
+        work->lacks_memory = 1;
+        return 0;
+    }
     work->verify = X509_STORE_CTX_get_verify(ctx);
-    X509_STORE_CTX_set_app_data(ctx, work);
     X509_STORE_CTX_set_verify(ctx, guarded_verify);
+    return 1;
 }

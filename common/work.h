@@ -15,6 +15,7 @@
 typedef struct {
     int64_t left;                    /* public-key operations */
     int is_exceeded;                 /* one was refused: the check must not accept */
+    int lacks_memory;                /* something was not looked at: likewise */
     stls_memo *memo;                 /* borrowed; or NULL. What it saves is counted all the same */
     X509_STORE_CTX_verify_fn verify; /* OpenSSL's own, behind stls_work_guard() */
 } stls_work;
@@ -35,8 +36,9 @@ int stls_key_is_too_costly(const EVP_PKEY *key);
 /*
  * Puts the same bounds on X509_verify_cert(): its signatures are counted, and
  * a chain with a key that is too costly ends in X509_V_ERR_CA_KEY_TOO_SMALL
- * (or EE_) before any is verified.  Uses the context's app data.
+ * (or EE_) before any is verified.  Uses the context's app data; 0 when out of
+ * memory: do not verify then.
  */
-void stls_work_guard(stls_work *work, X509_STORE_CTX *ctx);
+int stls_work_guard(stls_work *work, X509_STORE_CTX *ctx);
 
 #endif

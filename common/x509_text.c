@@ -8,6 +8,8 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "error.h"
+
 void stls_name_text(const X509_NAME *name, char text[STLS_NAME_TEXT_LEN])
 {
     char *data = NULL;
@@ -122,7 +124,7 @@ static int copy_http_url(const ASN1_IA5STRING *uri, char url[STLS_URL_LEN])
 int stls_aia_url(const X509 *cert, int method_nid, size_t index, char url[STLS_URL_LEN])
 {
     int found = 0;
-    ERR_set_mark();
+    stls_errors_mark();
     AUTHORITY_INFO_ACCESS *aia = X509_get_ext_d2i(cert, NID_info_access, NULL, NULL);
     for (int i = 0; !found && i < sk_ACCESS_DESCRIPTION_num(aia); i++) {
         const ACCESS_DESCRIPTION *access = sk_ACCESS_DESCRIPTION_value(aia, i);
@@ -132,7 +134,7 @@ int stls_aia_url(const X509 *cert, int method_nid, size_t index, char url[STLS_U
         }
     }
     AUTHORITY_INFO_ACCESS_free(aia);
-    ERR_pop_to_mark();
+    stls_errors_pass_on();
     if (!found) {
         url[0] = '\0';
     }
@@ -158,11 +160,11 @@ int stls_point_url(const CRL_DIST_POINTS *points, size_t index, char url[STLS_UR
 
 int stls_crl_url(const X509 *cert, size_t index, char url[STLS_URL_LEN])
 {
-    ERR_set_mark();
+    stls_errors_mark();
     CRL_DIST_POINTS *points = X509_get_ext_d2i(cert, NID_crl_distribution_points, NULL, NULL);
     int found = stls_point_url(points, index, url);
     CRL_DIST_POINTS_free(points);
-    ERR_pop_to_mark();
+    stls_errors_pass_on();
     return found;
 }
 
@@ -171,14 +173,14 @@ int stls_names_ocsp(const X509 *cert)
     if (X509_get_ext_by_NID(cert, NID_info_access, -1) < 0) {
         return 0;
     }
-    ERR_set_mark();
+    stls_errors_mark();
     AUTHORITY_INFO_ACCESS *aia = X509_get_ext_d2i(cert, NID_info_access, NULL, NULL);
     int named = aia == NULL; /* one that does not decode may have named anything */
     for (int i = 0; i < sk_ACCESS_DESCRIPTION_num(aia); i++) {
         named |= OBJ_obj2nid(sk_ACCESS_DESCRIPTION_value(aia, i)->method) == NID_ad_OCSP;
     }
     AUTHORITY_INFO_ACCESS_free(aia);
-    ERR_pop_to_mark();
+    stls_errors_pass_on();
     return named;
 }
 
