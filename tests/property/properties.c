@@ -160,10 +160,17 @@ static int a_verdict_stands_to_its_end(world *w, const world_view *view, const w
 
 /* ---- OpenSSL ---------------------------------------------------------------------------------------- */
 
+/* Its signature's strength counts for nothing to OpenSSL, and a delta's time neither. */
+static int is_seen_alike(const world *w, const world_statement *s)
+{
+    return !s->is_weak && (s->base == 0 || (s->this_s <= w->now_s && w->now_s <= s->next_s));
+}
+
 static int all_at_hand(const world *w)
 {
     for (int i = 0; i < w->num_statements; i++) {
-        if (w->statements[i].is_ocsp || w->statements[i].way != WORLD_FILE) {
+        const world_statement *s = &w->statements[i];
+        if (s->is_ocsp || s->way != WORLD_FILE || !is_seen_alike(w, s)) {
             return 0;
         }
     }

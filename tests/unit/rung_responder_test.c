@@ -190,6 +190,38 @@ static void staple_by_one(void **state)
     assert_run(&c, STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER, "responder leaf");
 }
 
+/* Known to be revoked only after its answer was taken: the host must not keep that one. */
+static void revoked_by_a_crl_that_comes_later(void **state)
+{
+    const aid_pki *pki = aid_usual_pki();
+    responder_case c = {.responder = responder_with(NULL, NULL, NULL), .responder_key = 3};
+    aid_cert spec = {.subject = "CN=Intermediate,O=Lab", .key = 1, .is_ca = 1, .issuer = pki->root};
+    spec.crl = "URI:http://crl.example.com/inter";
+    aid_case whole = {.policy = "no_revocation_source=allow revocation=soft",
+                      .certs = aid_stack(pki->leaf, aid_make_cert(&spec), NULL)};
+    stls_check *check = aid_new_check(&whole, NULL);
+    aid_bytes answer = by_responder(&c), crl = aid_make_crl(&(aid_crl){.revoked = {c.responder}});
+    stls_fetch leaf, inter;
+    stls_answer told;
+    (void)state;
+
+    stls_check_start(check, NOW_S);
+    assert_int_equal(stls_check_next_fetch(check, &leaf), 1);
+    assert_int_equal(stls_check_next_fetch(check, &inter), 1);
+    assert_true(!leaf.is_crl && inter.is_crl);
+    stls_reply reply = {STLS_FETCH_OK, answer.bytes, answer.len, NULL};
+    stls_check_feed(check, leaf.id, &reply, NOW_S);
+    stls_check_get_answer(check, leaf.id, &told);
+    assert_int_equal(told.conclusive, 1);
+    reply = (stls_reply){STLS_FETCH_OK, crl.bytes, crl.len, NULL};
+    stls_check_feed(check, inter.id, &reply, NOW_S);
+    assert_true(stls_check_verdict(check) != STLS_PENDING);
+    stls_check_get_answer(check, leaf.id, &told);
+    assert_int_equal(told.conclusive, 0);
+    assert_int_equal(told.retry_at_s, NOW_S + 30);
+    stls_check_free(check);
+}
+
 /*
  * What a cache holds was believed once; now that its responder is revoked, the
  * network is asked, and neither answer by it is kept.
@@ -302,6 +334,7 @@ int main(void)
         cmocka_unit_test(it_does_not_vouch_for_itself),
         cmocka_unit_test(trap_6_responder_without_a_source),
         cmocka_unit_test(staple_by_one),
+        cmocka_unit_test(revoked_by_a_crl_that_comes_later),
         cmocka_unit_test(trap_4_a_cached_answer_of_a_revoked_responder),
         cmocka_unit_test(trap_4_revoked_by_an_open_responder_counts),
         cmocka_unit_test(soft_lets_an_open_one_pass),
