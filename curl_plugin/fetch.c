@@ -194,7 +194,7 @@ static void fail(stls_curl_fetched *fetched, stls_fetch_outcome outcome, const c
 static int is_lack(CURLcode code, const transfer *of)
 {
     if (of->is_local || code == CURLE_OUT_OF_MEMORY || code == CURLE_FAILED_INIT
-        || code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL
+        || code == CURLE_URL_MALFORMAT
         || strstr(of->fetched->detail, "thread failed to start") != NULL) {
         return 1;
     }
