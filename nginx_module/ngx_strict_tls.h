@@ -711,6 +711,7 @@ void ngx_strict_tls_queue_stop(ngx_strict_tls_worker_t *worker);
 
 /* ngx_strict_tls_deliver.c */
 void ngx_strict_tls_fetch_deliver(ngx_event_t *ev);
+void ngx_strict_tls_fetch_feed_now(ngx_strict_tls_wait_t *wait);
 
 /* ngx_strict_tls_crl.c */
 stls_crl *ngx_strict_tls_crl_get0(ngx_strict_tls_worker_t *worker,

@@ -90,6 +90,27 @@ ngx_strict_tls_fetch_deliver(ngx_event_t *ev)
 }
 
 
+/* Before its turn, to a check that has no time left: what has come counts. */
+
+void
+ngx_strict_tls_fetch_feed_now(ngx_strict_tls_wait_t *wait)
+{
+    ngx_strict_tls_fetch_t  *fetch;
+
+    fetch = wait->fetch;
+
+    if (fetch == NULL || fetch->state != ngx_strict_tls_over) {
+        return;
+    }
+
+    if (fetch->crl) {
+        ngx_strict_tls_crl_keep_newer(fetch);
+    }
+
+    ngx_strict_tls_fetch_feed(fetch, wait);
+}
+
+
 /* Each check judges for itself; what one finds conclusive is kept. */
 
 static void

@@ -223,6 +223,8 @@ ngx_strict_tls_job_timeout(ngx_event_t *ev)
         next = ngx_queue_next(q);
         wait = ngx_queue_data(q, ngx_strict_tls_wait_t, job_queue);
 
+        ngx_strict_tls_fetch_feed_now(wait);
+
         if (wait->fetch && wait->fetch->state == ngx_strict_tls_queued) {
             ngx_strict_tls_job_not_asked(job, wait->id,
                                          "max_fetches_in_flight others were "

@@ -4,6 +4,7 @@
  *   read PATH    reading this file: EIO
  *   malloc SIZE  an allocation of just so many bytes, 4096 at least
  *   socket NUM   new sockets but for the first NUM of a process: EMFILE
+ *   late MS      events are looked at so much later
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -13,8 +14,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 extern void *__libc_malloc(size_t size);
@@ -98,4 +101,16 @@ int socket(int domain, int type, int protocol)
         return -1;
     }
     return (int)syscall(SYS_socket, domain, type, protocol);
+}
+
+int epoll_wait(int fd, struct epoll_event *events, int max_events, int timeout_ms)
+{
+    char late_ms[PATH_MAX];
+
+    if (is_on("late", late_ms)) {
+        long ms = strtol(late_ms, NULL, 10);
+        struct timespec left = {ms / 1000, ms % 1000 * 1000000};
+        nanosleep(&left, NULL);
+    }
+    return (int)syscall(SYS_epoll_pwait, fd, events, max_events, timeout_ms, NULL, 0);
 }

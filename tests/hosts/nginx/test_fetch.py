@@ -806,6 +806,30 @@ def test_a_fetch_that_is_cut_short_says_nothing(kind, stage):
 
 
 @pytest.mark.parametrize("kind", ["http", "stream"])
+@pytest.mark.parametrize("policy", [{}, {"revocation": "soft"}], ids=str)
+@pytest.mark.parametrize("answer, expected", [
+    ("good", ACCEPT), ("revoked", ("reject", "ocsp.revoked"))])
+def test_an_answer_in_the_last_moment_counts(answer, expected, policy, kind, stage, faults):
+    """A worker that was held up finds the answer and the end of the time at once."""
+    peer = stage.peer("held")
+    stage.responder.place(peer.place, BEHAVIOURS["hold"].but(answer=BEHAVIOURS[answer].answer))
+    stage.open()
+    front, ask = stage.either(kind, {"peer": (peer, {
+        "revocation_scope": "leaf", "fetch_timeout_ms": "3000", "fetch_total_ms": "3000",
+        **policy})}, wrap=faults.wrap)
+    (worker,) = front.worker_pids()
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(ask, "peer")
+        net.wait_until(lambda: stage.responder.count(peer.place), "the question", 20)
+        faults.start("late", 4000)
+        os.kill(worker, signal.SIGUSR1)  # so that it looks for events again
+        time.sleep(1)
+        faults.stop()
+        stage.responder.release(peer.place)
+        assert pending.result(net.PATIENCE_S) == expected
+
+
+@pytest.mark.parametrize("kind", ["http", "stream"])
 def test_judging_again_takes_no_more_time(kind, stage, tmp_path):
     """Whoever waits for a verdict waits fetch_total_ms, however often the answers change."""
     peer = stage.peer("held", ocsp="silent")
