@@ -151,8 +151,8 @@ def test_a_newer_crl_reaches_workers_through_the_zone(stage, crls):
         [fronts.location(f"/{id}", scene, strict=True, policy=RENEWED,
                          extra="    add_header X-Worker $pid always;\n" + fronts.STRICT_HEADERS)
          for id, scene in (("leaf", peer), ("other", other))], workers=4, listen="reuseport")
-    # Due for a refresh after eight seconds, from when all workers know it.
-    crls.files["a.crl"] = crl.build(issuer, this_update_s=-600, next_update_s=616)
+    # Due for a refresh after twenty seconds, from when all workers know it.
+    crls.files["a.crl"] = crl.build(issuer, this_update_s=-600, next_update_s=640)
     assert {verdict(net.get(port, "/leaf")) for _ in range(24)} == {ACCEPT}
     crls.files["a.crl"] = crl.build(issuer, [peer.leaf.serial], this_update_s=-1)
     net.wait_until(lambda: verdict(net.get(port, "/other")) == ACCEPT

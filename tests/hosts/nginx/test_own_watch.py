@@ -165,7 +165,7 @@ def test_failed_reload(stage):
     os.kill(front.pid, signal.SIGHUP)
     wait_for(front, ("emerg", "chain.incomplete"), "the refusal")
     assert front.worker_pids() == [worker]
-    assert owns(port)[0]["state"] == "good"
+    net.wait_until(lambda: owns(port)[0]["state"] == "good", "the chain's revocation")
 
 
 def test_off(stage):
