@@ -418,6 +418,12 @@ suite_curl() {
     python_tests "curl" tests/hosts/curl
 }
 
+# What to do with a question: the same rules in nginx, stream, httpd and libcurl.
+suite_agreement() {
+    one "every host builds" make -j"$(nproc)" all httpd curl-clients
+    python_tests "agreement of the hosts" tests/hosts/test_agreement_rules.py
+}
+
 suite_doctor() {
     one "strict-tls builds" make -j"$(nproc)" doctor
     one "strict-tls builds with sanitizers" make -j"$(nproc)" doctor-asan
@@ -453,7 +459,7 @@ tests() {
     *) deps tests ;;
     esac
     if [ "$suites" = all ]; then
-        suites="checks unit asan valgrind threads pkits vectors oracle properties fuzz packaging lab nginx httpd curl doctor servers-valgrind"
+        suites="checks unit asan valgrind threads pkits vectors oracle properties fuzz packaging lab nginx httpd curl agreement doctor servers-valgrind"
         export STRICT_TLS_VALGRIND=short
     fi
     for suite in $suites; do
