@@ -128,8 +128,8 @@ static void climb_staple(stls_ladder *ladder, stls_slot *slot, const stls_ladder
     /* A staple cannot carry this host's nonce; one that says revoked counts all the same. */
     int good_is_enough = in->policy->num[STLS_KEY_OCSP_NONCE] == STLS_OFF;
 
-    for (size_t i = 0; i < in->num_staples; i++) {
-        const stls_staple *staple = &in->staples[i];
+    while (slot->next_staple < in->num_staples) {
+        const stls_staple *staple = &in->staples[slot->next_staple++];
         stls_ocsp_answer answer;
         if ((int)staple->cert_index != slot->cert_index) {
             continue;

@@ -37,6 +37,7 @@ typedef struct {
     int asks_delta;          /* the CRL rung waits for, or has had, the delta that its base names */
     stls_ocsp_answer answer; /* conclusive; while ON_RESPONDER it may become so */
     int answer_fetch;        /* index of the fetch that gave it; or -1 */
+    size_t next_staple;      /* the first that was not looked at */
     int has_seen_staples;    /* all that are about it, and none settled it */
     int skips_cache;         /* what a cache held was worthless: the network is asked instead */
     stls_ocsp_answer aside;  /* good, but within its grace: what counts if no source has more */

@@ -109,6 +109,21 @@ stls_status stls_rung_crl_refuse(stls_ladder *ladder, stls_slot *slot, const stl
     return STLS_OK;
 }
 
+/* The same CRL from the same URL, which this check has asked for before and taken for proof. */
+static int was_proof_before(const stls_ladder *ladder, const stls_crl *crl, const char *url)
+{
+    int was_kept = 0, is_at_hand = 0;
+    for (size_t i = 0; i < ladder->num_fetches; i++) {
+        const stls_open_fetch *one = &ladder->fetches[i];
+        was_kept |= one->is_crl && one->answer.conclusive && strcmp(one->request.url, url) == 0;
+    }
+    for (size_t i = 0; was_kept && i + 1 < ladder->num_crls; i++) { /* the last one is it itself */
+        const stls_crl *one = ladder->crls[i];
+        is_at_hand |= one->der_len == crl->der_len && memcmp(one->der, crl->der, crl->der_len) == 0;
+    }
+    return is_at_hand;
+}
+
 stls_status stls_rung_crl_take(stls_ladder *ladder, stls_slot *slot, const stls_ladder_input *in,
                                stls_crl *crl, const char *url, int is_cached, stls_answer *out)
 {
@@ -132,7 +147,7 @@ stls_status stls_rung_crl_take(stls_ladder *ladder, stls_slot *slot, const stls_
     int is_wanted = (crl->base_number != NULL) == slot->asks_delta
                     || answer.reason == STLS_REASON_CRL_REVOKED;
     /* What others prove is no merit of this one: it would be kept, and asked for no more. */
-    if (use.is_fed_proof && is_wanted) {
+    if ((use.is_fed_proof && is_wanted) || was_proof_before(ladder, crl, url)) {
         out->conclusive = 1;
         out->revoked = answer.reason == STLS_REASON_CRL_REVOKED;
         out->produced_s = crl->this_update_s;

@@ -138,9 +138,8 @@ void stls_rung_responder_ended(stls_ladder *ladder, const stls_slot *responder,
     if (take_known(ladder, slot, responder, in, &slot->answer, slot->source)) {
         return;
     }
-    if (slot->source == STLS_SOURCE_STAPLE) {
-        slot->rung++;
-    } else if (slot->answer_fetch >= 0) {
+    /* Behind a staple comes the next one, or the next rung. */
+    if (slot->source != STLS_SOURCE_STAPLE && slot->answer_fetch >= 0) {
         /* While one's own status is merely open the network would say the same. */
         stls_rung_ocsp_refuse(ladder, slot, in, slot->answer_fetch,
                               responder->state == STLS_SLOT_REVOKED);

@@ -320,6 +320,21 @@ static void trap_13_crls_split_by_reason_are_kept(void **state)
     assert_string_equal(c.kept, "first second");
 }
 
+/* The same URL twice: what it gives is the same, and is kept, not asked for again. */
+static void one_url_twice(void **state)
+{
+    web_case c = {.leaf = leaf_with("URI:" FIRST ",URI:" FIRST, "")};
+    (void)state;
+    some_reasons = 0x1e;
+    aid_bytes one = aid_make_crl(&(aid_crl){.shape = reasons_shape});
+    c.pages[0] = (web_page){FIRST, STLS_FETCH_OK, one};
+    assert_run(&c, STLS_REASON_CRL_WRONG_SCOPE, "first first");
+    assert_string_equal(c.kept, "first first");
+    c.pages[0].outcome = STLS_FETCH_CACHED;
+    assert_run(&c, STLS_REASON_CRL_WRONG_SCOPE, "first first");
+    assert_string_equal(c.kept, "first first");
+}
+
 static void reasons_delta_shape(X509_CRL *crl)
 {
     delta_shape(crl);
@@ -513,6 +528,7 @@ int main(void)
         cmocka_unit_test(trap_13_delta_that_the_base_names),
         cmocka_unit_test(trap_13_only_what_is_proof_is_kept),
         cmocka_unit_test(trap_13_crls_split_by_reason_are_kept),
+        cmocka_unit_test(one_url_twice),
         cmocka_unit_test(trap_13_a_delta_is_no_complete_crl),
         cmocka_unit_test(trap_24_a_delta_is_fetched_for_verified_bases_only),
         cmocka_unit_test(trap_13_delta_beyond_max_fetches),

@@ -190,6 +190,35 @@ static void staple_by_one(void **state)
     assert_run(&c, STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER, "responder leaf");
 }
 
+/* Several staples: the one by a responder whose status stays open keeps no other from counting. */
+static void several_staples_in_any_order(void **state)
+{
+    const aid_pki *pki = aid_usual_pki();
+    responder_case c = {.responder = responder_with("OCSP;URI:" RESPONDER_OCSP, NULL, NULL),
+                        .responder_key = 3};
+    aid_bytes open = by_responder(&c);
+    aid_bytes good = aid_ocsp_about(pki->leaf, pki->inter, 1, V_OCSP_CERTSTATUS_GOOD);
+    aid_bytes revoked = aid_ocsp_about(pki->leaf, pki->inter, 1, V_OCSP_CERTSTATUS_REVOKED);
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        aid_case whole = {.policy = "revocation_scope=leaf revocation_sources=staple,ocsp"};
+        aid_bytes staples[] = {i % 2 ? open : i < 2 ? good : revoked,
+                               i % 2 ? i < 2 ? good : revoked : open};
+        stls_check *check = aid_new_check(&whole, NULL);
+        stls_fetch fetch;
+        for (size_t k = 0; k < 2; k++) {
+            stls_check_add_staple(check, 0, staples[k].bytes, staples[k].len);
+        }
+        stls_check_start(check, NOW_S);
+        while (stls_check_next_fetch(check, &fetch)) {
+            stls_reply reply = {.outcome = STLS_FETCH_NETWORK};
+            stls_check_feed(check, fetch.id, &reply, NOW_S);
+        }
+        assert_string_equal(stls_reason_id(aid_conclude(check)),
+                            stls_reason_id(i < 2 ? STLS_REASON_NONE : STLS_REASON_OCSP_REVOKED));
+    }
+}
+
 /* Known to be revoked only after its answer was taken: the host must not keep that one. */
 static void revoked_by_a_crl_that_comes_later(void **state)
 {
@@ -334,6 +363,7 @@ int main(void)
         cmocka_unit_test(it_does_not_vouch_for_itself),
         cmocka_unit_test(trap_6_responder_without_a_source),
         cmocka_unit_test(staple_by_one),
+        cmocka_unit_test(several_staples_in_any_order),
         cmocka_unit_test(revoked_by_a_crl_that_comes_later),
         cmocka_unit_test(trap_4_a_cached_answer_of_a_revoked_responder),
         cmocka_unit_test(trap_4_revoked_by_an_open_responder_counts),
