@@ -38,7 +38,7 @@ help() {
 ./build.sh WORD
 
   demo [--keep]     stock and strict nginx and httpd side by side; --keep leaves them running
-  test [SUITE]      every test, or one suite: checks unit asan valgrind pkits vectors oracle properties mutants threads fuzz packaging lab nginx httpd curl doctor soak tables servers-valgrind
+  test [SUITE]      every test, or one suite: checks unit asan valgrind pkits vectors oracle properties mutants threads fuzz packaging lab nginx httpd curl agreement doctor soak tables servers-valgrind
   test platforms [--short | --packages] [--as root|user] [bookworm|trixie|sid]...
                     both on fresh systems, made by debootstrap; --short: build, unit tests, vectors
                     and scenario tables; --packages: the packages, installed, tried and removed
