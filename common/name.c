@@ -61,6 +61,21 @@ stls_name_type stls_name_normalize(const char *name, size_t name_len,
     return name_len > 0 ? STLS_NAME_DNS : STLS_NAME_BAD;
 }
 
+int stls_name_equal(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+    char one[STLS_MAX_NAME_LEN + 1], other[STLS_MAX_NAME_LEN + 1];
+
+    if (a_len == 0 || b_len == 0) {
+        return a_len == b_len;
+    }
+    if (a_len == b_len && memcmp(a, b, a_len) == 0) {
+        return 1; /* nearly always, and then without a copy */
+    }
+    stls_name_type type = stls_name_normalize(a, a_len, one);
+    return type != STLS_NAME_BAD && type == stls_name_normalize(b, b_len, other)
+           && strcmp(one, other) == 0;
+}
+
 typedef struct {
     int num_identities;              /* DNS names and addresses */
     int has_malformed;               /* the extension or one of its names */

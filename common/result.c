@@ -179,6 +179,12 @@ int stls_result_is_live(const stls_result *result, int64_t now_s)
     return result->judged_at_s <= now_s && now_s <= result->valid_until_s;
 }
 
+int stls_result_may_resume(const stls_result *result, int64_t now_s)
+{
+    return stls_result_is_live(result, now_s)
+           && stls_result_is_live(result, now_s + STLS_SESSION_MARGIN_S);
+}
+
 int64_t stls_result_valid_until_s(const stls_result *result)
 {
     return result->valid_until_s;

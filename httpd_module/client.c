@@ -16,7 +16,6 @@
 
 #define BOUND_VERSION 2
 #define BOUND_LEN (1 + 3 * STLS_ID_LEN)
-#define MARGIN_S 5 /* a resumed session lacks the chain that a verdict could be renewed from */
 #define MAX_TICKET_CERT_LEN 32768 /* OpenSSL fails where a ticket would exceed 64 KiB */
 #define REFUSED "strict-tls-client-refused"
 
@@ -229,7 +228,7 @@ static stls_result *verdict_of(SSL_SESSION *session, const context *at,
     result = mst_verdict_get1(*key, now());
     if (result != NULL
         && (stls_result_verdict(result) != STLS_ACCEPT
-            || now() + MARGIN_S >= stls_result_valid_until_s(result))) {
+            || !stls_result_may_resume(result, now()))) {
         stls_result_free(result);
         result = NULL;
     }

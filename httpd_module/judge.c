@@ -316,10 +316,6 @@ int mst_same_policy(const mst_runtime *one, const mst_runtime *other)
                        STLS_ID_LEN));
 }
 
-static int stands(const stls_result *result)
-{
-    return now() < stls_result_valid_until_s(result) && stls_result_is_live(result, now());
-}
 
 stls_result *mst_judge_current(mst_conn *conn)
 {
@@ -336,13 +332,13 @@ stls_result *mst_judge_current(mst_conn *conn)
         goto over;
     }
     mst_refresh(conn, result, &basis);
-    if (!stands(result)) {
+    if (!stls_result_is_live(result, now())) {
         /* a refresh may have found the same presentation to be good for longer */
         newer = basis.has_key ? mst_verdict_get1(basis.key, now()) : NULL;
         stls_result_free(result);
         result = newer;
         if (result == NULL || stls_result_verdict(result) != STLS_ACCEPT
-            || !stands(result)) {
+            || !stls_result_is_live(result, now())) {
             goto over;
         }
     }
@@ -368,7 +364,7 @@ int mst_judge_reusable(mst_conn *conn, const mst_runtime *rt, const char *name)
         return 0;
     }
     if (conn->name == NULL || name == NULL
-        || (strcmp(conn->name, name) && ap_cstr_casecmp(conn->name, name))) {
+        || !stls_name_equal(conn->name, strlen(conn->name), name, strlen(name))) {
         return 0;
     }
     current = mst_judge_current(conn);

@@ -306,9 +306,8 @@ ngx_http_strict_tls_fits(ngx_http_strict_tls_ctx_t *ctx, ngx_connection_t *c)
     }
 
     if (ngx_http_strict_tls_name(r, &name) != NGX_OK
-        || conn->name.len != name.len
-        || (name.len
-            && ngx_memcmp(conn->name.data, name.data, name.len) != 0))
+        || !stls_name_equal((char *) conn->name.data, conn->name.len,
+                            (char *) name.data, name.len))
     {
         return NGX_DECLINED;
     }

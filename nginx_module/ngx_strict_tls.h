@@ -23,9 +23,6 @@
 #define NGX_STRICT_TLS_ENFORCE  1
 #define NGX_STRICT_TLS_REPORT   2
 
-/* A session is not offered when its verdict may end before the handshake. */
-#define NGX_STRICT_TLS_SESSION_MARGIN  2
-
 /* Signatures that a worker remembers to have verified, 32 bytes each. */
 #define NGX_STRICT_TLS_MEMO_ENTRIES  4096
 
@@ -647,9 +644,8 @@ stls_result *ngx_strict_tls_verdict_get0(
 void ngx_strict_tls_verdict_put(ngx_strict_tls_worker_t *worker,
     ngx_strict_tls_scope_t *scope, const u_char *key, stls_result *result,
     ngx_atomic_uint_t epoch);
-ngx_int_t ngx_strict_tls_verdict_renew(
-    ngx_strict_tls_worker_t *worker, const u_char *key,
-    stls_result **result, time_t until);
+void ngx_strict_tls_verdict_renew(ngx_strict_tls_worker_t *worker,
+    const u_char *key, stls_result **result);
 ngx_uint_t ngx_strict_tls_rests_on(stls_result *result,
     const u_char *question);
 ngx_uint_t ngx_strict_tls_says_revoked(stls_result *result);

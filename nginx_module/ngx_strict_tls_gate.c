@@ -193,8 +193,7 @@ ngx_strict_tls_client_stands(ngx_strict_tls_conn_t *conn)
     }
 
     if (stls_result_reason(conn->result) != STLS_REASON_NONE) {
-        return ngx_time() < stls_result_valid_until_s(conn->result)
-               && stls_result_is_live(conn->result, ngx_time());
+        return stls_result_is_live(conn->result, ngx_time());
     }
 
     return ngx_strict_tls_reusable(conn) == NGX_OK;

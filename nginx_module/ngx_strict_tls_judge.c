@@ -589,8 +589,7 @@ ngx_strict_tls_reusable(ngx_strict_tls_conn_t *conn)
         conn->epoch = epoch;
     }
 
-    if (now < stls_result_valid_until_s(conn->result)
-        && stls_result_is_live(conn->result, now)
+    if (stls_result_is_live(conn->result, now)
         && now < stls_result_refresh_at_s(conn->result))
     {
         return NGX_OK;
@@ -601,13 +600,10 @@ ngx_strict_tls_reusable(ngx_strict_tls_conn_t *conn)
     if (conn->has_staple_key) {
         ngx_strict_tls_sync(worker);
 
-        (void) ngx_strict_tls_verdict_renew(worker, conn->key,
-                                            &conn->result, now);
+        ngx_strict_tls_verdict_renew(worker, conn->key, &conn->result);
     }
 
-    if (now >= stls_result_valid_until_s(conn->result)
-        || !stls_result_is_live(conn->result, now))
-    {
+    if (!stls_result_is_live(conn->result, now)) {
         return NGX_DECLINED;
     }
 

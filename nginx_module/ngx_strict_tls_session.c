@@ -79,7 +79,6 @@ void
 ngx_strict_tls_session_offer(ngx_strict_tls_conn_t *conn,
     ngx_ssl_conn_t *ssl_conn)
 {
-    time_t                     until;
     SSL_SESSION               *dup;
     ngx_strict_tls_worker_t   *worker;
     ngx_strict_tls_session_t  *s;
@@ -91,20 +90,13 @@ ngx_strict_tls_session_offer(ngx_strict_tls_conn_t *conn,
         return;
     }
 
-    until = ngx_time() + NGX_STRICT_TLS_SESSION_MARGIN;
-
-    if ((stls_result_valid_until_s(s->result) <= until
-         || !stls_result_is_live(s->result, ngx_time()))
-        && (!s->has_key
-            || ngx_strict_tls_verdict_renew(worker, s->key, &s->result,
-                                            until)
-               != NGX_OK))
-    {
-        ngx_strict_tls_session_free(worker, s);
-        return;
+    if (!stls_result_may_resume(s->result, ngx_time()) && s->has_key) {
+        ngx_strict_tls_verdict_renew(worker, s->key, &s->result);
     }
 
-    if (!SSL_SESSION_is_resumable(s->session)) {
+    if (!stls_result_may_resume(s->result, ngx_time())
+        || !SSL_SESSION_is_resumable(s->session))
+    {
         ngx_strict_tls_session_free(worker, s);
         return;
     }
@@ -312,13 +304,13 @@ ngx_strict_tls_session_find_client(ngx_connection_t *c,
         return NULL;
     }
 
-    if ((stls_result_valid_until_s(s->result) <= ngx_time()
-         || !stls_result_is_live(s->result, ngx_time()))
-        && (!s->has_key
-            || ngx_strict_tls_verdict_renew(worker, s->key, &s->result,
-                                            ngx_time())
-               != NGX_OK))
-    {
+    /* the chain is at hand, so it needs no margin: it may be judged anew */
+
+    if (!stls_result_is_live(s->result, ngx_time()) && s->has_key) {
+        ngx_strict_tls_verdict_renew(worker, s->key, &s->result);
+    }
+
+    if (!stls_result_is_live(s->result, ngx_time())) {
         ngx_strict_tls_session_free(worker, s);
         return NULL;
     }

@@ -194,12 +194,12 @@ ngx_strict_tls_verdict_put(ngx_strict_tls_worker_t *worker,
 
 /*
  * Replaces *result, whose time is up or nearly so, by what a refresh has found
- * about the same presentation.  NGX_OK when *result then outlives `until`.
+ * about the same presentation.  Whether it serves is the caller's to ask.
  */
 
-ngx_int_t
+void
 ngx_strict_tls_verdict_renew(ngx_strict_tls_worker_t *worker,
-    const u_char *key, stls_result **result, time_t until)
+    const u_char *key, stls_result **result)
 {
     stls_result  *cached;
 
@@ -216,10 +216,6 @@ ngx_strict_tls_verdict_renew(ngx_strict_tls_worker_t *worker,
         stls_result_free(*result);
         *result = cached;
     }
-
-    return stls_result_valid_until_s(*result) > until
-           && stls_result_is_live(*result, ngx_time())
-           ? NGX_OK : NGX_DECLINED;
 }
 
 

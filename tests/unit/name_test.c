@@ -346,6 +346,41 @@ static void normal_form(void **state)
     }
 }
 
+static int equal(const char *a, const char *b)
+{
+    int same = stls_name_equal(a, strlen(a), b, strlen(b));
+    assert_int_equal(stls_name_equal(b, strlen(b), a, strlen(a)), same);
+    return same;
+}
+
+/* Names are one to a kept connection where they are one to the check, and nowhere else. */
+static void equal_names(void **state)
+{
+    static const struct {
+        const char *a, *b;
+        int are_equal;
+    } rows[] = {
+        {"a.test", "a.test", 1},       {"a.test", "A.Test", 1},
+        {"a.test", "a.test.", 1},      {"2001:db8::1", "[2001:DB8::1]", 1},
+        {"192.0.2.1", "192.0.2.1", 1}, {"bad name", "bad name", 1},
+        {"", "", 1},                   {"a.test", "b.test", 0},
+        {"a.test", "a.test.b", 0},     {"a.test", "a.tes", 0},
+        {"a.test", "", 0},             {"192.0.2.1", "192.0.2.1.", 0},
+        {"bad name", "Bad name", 0},   {"a.test", "a.test..", 0},
+        {"bad name", "", 0},           {"a.test", "[a.test]", 0},
+    };
+    char longer[STLS_MAX_NAME_LEN + 3];
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_int_equal(equal(rows[i].a, rows[i].b), rows[i].are_equal);
+    }
+    assert_int_equal(stls_name_equal("a\0b", 3, "a\0c", 3), 0);
+    assert_int_equal(stls_name_equal(NULL, 0, NULL, 0), 1);
+    assert_int_equal(stls_name_equal(NULL, 0, "a", 1), 0);
+    memset(longer, 'a', sizeof(longer));
+    assert_int_equal(stls_name_equal(longer, sizeof(longer), longer, sizeof(longer) - 1), 0);
+}
+
 static void trap_21_ten_thousand_names(void **state)
 {
     size_t size = 10000 * 32, used = 0;
@@ -381,6 +416,7 @@ int main(void)
         cmocka_unit_test(wanted_name_with_nul_or_too_long),
         cmocka_unit_test(name_off_and_clients),
         cmocka_unit_test(normal_form),
+        cmocka_unit_test(equal_names),
         cmocka_unit_test(trap_21_ten_thousand_names),
     };
     return cmocka_run_group_tests_name("name", tests, NULL, aid_end);

@@ -402,6 +402,27 @@ static void clock_that_is_set_back(void **state)
     stls_verdict_cache_free(cache);
 }
 
+/* All that keeps a verdict asks the same two questions: its last second is in, and one margin. */
+static void last_second_and_margin(void **state)
+{
+    static const struct {
+        int64_t left_s;
+        int is_live;
+        int may_resume;
+    } rows[] = {{STLS_SESSION_MARGIN_S + 1, 1, 1}, {STLS_SESSION_MARGIN_S, 1, 1},
+                {STLS_SESSION_MARGIN_S - 1, 1, 0}, {1, 1, 0}, {0, 1, 0}, {-1, 0, 0}};
+    stls_result *result = accepted();
+    int64_t until_s = stls_result_valid_until_s(result);
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_int_equal(stls_result_is_live(result, until_s - rows[i].left_s), rows[i].is_live);
+        assert_int_equal(stls_result_may_resume(result, until_s - rows[i].left_s),
+                         rows[i].may_resume);
+    }
+    assert_int_equal(stls_result_may_resume(result, NOW_S), 1);
+    assert_int_equal(stls_result_may_resume(result, NOW_S - 1), 0); /* a clock set back */
+}
+
 static void cache_refuses_no_result(void **state)
 {
     stls_verdict_cache *cache = new_cache(8);
@@ -558,6 +579,7 @@ int main(void)
         cmocka_unit_test(cache_does_not_store_what_has_expired),
         cmocka_unit_test(cache_keeps_trust_phase_results),
         cmocka_unit_test(clock_that_is_set_back),
+        cmocka_unit_test(last_second_and_margin),
         cmocka_unit_test(cache_refuses_no_result),
         cmocka_unit_test(refresh_is_started_by_one_caller),
         cmocka_unit_test(refresh_that_failed_is_deferred),

@@ -282,6 +282,14 @@ stls_status stls_check_add_certs(stls_check *check, const STACK_OF(X509) *certs)
 stls_status stls_check_set_name(stls_check *check, const char *name, size_t name_len);
 
 /*
+ * 1: these two names are one to stls_check_set_name(), so that a connection
+ * judged for the one serves the other: case, a trailing dot and brackets do
+ * not count, addresses compare as text.  Length 0 is no name, which equals
+ * no name only.  What is neither a DNS name nor an address equals only itself.
+ */
+int stls_name_equal(const char *a, size_t a_len, const char *b, size_t b_len);
+
+/*
  * Phase one: presented chain, RFC 5280 path validation, name.  STLS_PENDING:
  * nothing wrong so far (or report mode); STLS_REJECT: final.  Never
  * STLS_ACCEPT.  For hosts that must answer in OpenSSL's verify callback.
@@ -470,6 +478,14 @@ int stls_result_is_local(const stls_result *result);
  * clock that is set back would else make it live longer than verdict_max_age_s.
  */
 int stls_result_is_live(const stls_result *result, int64_t now_s);
+
+/*
+ * Whether a session may be offered or resumed under it: it serves now and
+ * STLS_SESSION_MARGIN_S later, so that it does not end during the handshake or
+ * just behind it.  Both sides of TLS and all hosts have this one margin.
+ */
+#define STLS_SESSION_MARGIN_S 5
+int stls_result_may_resume(const stls_result *result, int64_t now_s);
 
 int64_t stls_result_valid_until_s(const stls_result *result);
 /* When to check again in the background; past valid_until_s when there is nothing to refresh. */

@@ -13,7 +13,7 @@ from tests.lab.httpd import MPMS
 from tests.lab.renegotiation import RenegotiatingServer
 from tests.lab.responder import said
 from tests.lab.scenarios import NAME
-from tests.lab.verdicts import ACCEPT, verdict
+from tests.lab.verdicts import ACCEPT, BRIEF, assert_last_second_is_in, verdict
 
 VERSIONS = {"tls12": "TLSv1.2", "tls13": "TLSv1.3"}
 
@@ -92,6 +92,13 @@ def test_no_reuse_from_report_to_strict(stage):
     assert (answer.status, *verdict(answer)) == (200, "would_reject", "chain.incomplete")
     answer = net.get(port, "/strict")
     assert (answer.status, *verdict(answer)) == (502, "reject", "chain.incomplete")
+
+
+def test_a_verdict_stands_in_its_last_second(stage):
+    peer = stage.peer("good")
+    stage.open()
+    _, port = stage.front([where(peer, policy=BRIEF)], threads=1)
+    assert_last_second_is_in(lambda: net.get(port))
 
 
 def test_verdict_ends_on_a_pooled_connection(stage):

@@ -291,7 +291,7 @@ def test_a_session_ends_with_its_verdict(client, stage):
     front = front_of(stage, one(stage, policy={"verdict_max_age_s": "2"}))
     visitor = Client(good.chain, good.key, **client)
     first = front.visit("strict", visitor)
-    time.sleep(2.1)
+    time.sleep(3.1)
     second = front.visit("strict", visitor, first.session)
     assert [seen(visit) for visit in (first, second)] == [ACCEPT] * 2
     assert not second.resumed
