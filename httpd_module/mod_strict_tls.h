@@ -487,8 +487,11 @@ const char *mst_set_self_check(cmd_parms *cmd, void *dconf, const char *arg, con
 void mst_own_pre_config(void);
 int mst_own_check_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
 int mst_own_post_config(apr_pool_t *pconf, server_rec *s);
-/* In mod_watchdog's thread: looks at one of them if it is its time. */
-void mst_own_tick(void);
+/* One of them whose time it is, which no other process is going to look at; -1: there is none. */
+int mst_own_take_turn(void);
+void mst_own_look(int index);
+/* The process ends: others look at what it has not come to. */
+void mst_own_leave_turns(void);
 
 /* ---- status_page.c: whom all processes met, and the page that shows it ------------- */
 

@@ -21,6 +21,7 @@ typedef struct {
 } turn;
 
 static turn *turns;
+static unsigned char *is_mine; /* the turns that this process has taken */
 
 const char *mst_set_self_check(cmd_parms *cmd, void *dconf, const char *arg, const char *within)
 {
@@ -175,6 +176,7 @@ int mst_own_post_config(apr_pool_t *pconf, server_rec *s)
     }
     turns = apr_shm_baseaddr_get(shm);
     memset(turns, 0, len);
+    is_mine = apr_pcalloc(pconf, (apr_size_t) chains->nelts);
     return OK;
 }
 
@@ -208,7 +210,7 @@ static void tell_news(const mst_own *own, turn *mine, const stls_result *result)
     }
 }
 
-static void watch(int index)
+void mst_own_look(int index)
 {
     const mst_own *own = mst_own_get(index);
     stls_own_chain said = describe(own);
@@ -240,13 +242,13 @@ static void watch(int index)
         again_s = stls_result_refresh_at_s(result) - now_s;
     }
     again_s = again_s < 1 ? 1 : again_s > AGAIN_S ? AGAIN_S : again_s;
+    is_mine[index] = 0;
     apr_atomic_set32(&turns[index].next_s, (apr_uint32_t) (now_s + again_s));
     stls_result_free(result);
     ERR_clear_error();
 }
 
-/* One at a time, so that nothing else has to wait for long. */
-void mst_own_tick(void)
+int mst_own_take_turn(void)
 {
     apr_uint32_t now_s = (apr_uint32_t) apr_time_sec(apr_time_now()), next_s;
     int i;
@@ -255,8 +257,20 @@ void mst_own_tick(void)
         next_s = apr_atomic_read32(&turns[i].next_s);
         if (next_s <= now_s
             && apr_atomic_cas32(&turns[i].next_s, now_s + TURN_S, next_s) == next_s) {
-            watch(i);
-            return;
+            is_mine[i] = 1;
+            return i;
+        }
+    }
+    return -1;
+}
+
+void mst_own_leave_turns(void)
+{
+    int i;
+
+    for (i = 0; turns != NULL && i < mst_own_num(); i++) {
+        if (is_mine[i]) {
+            apr_atomic_set32(&turns[i].next_s, 0);
         }
     }
 }

@@ -1,6 +1,6 @@
 /*
  * A check that waits for answers, in the thread of a request or, ahead of
- * time, in mod_watchdog's.
+ * time, in one of a few of the module's own.
  */
 #include "mod_strict_tls.h"
 
@@ -9,6 +9,7 @@
 
 #define MAX_OPEN 64
 #define MAX_QUEUED 256
+#define MAX_THREADS 16 /* checks ahead of time that are under way at once */
 
 typedef struct {
     mst_flight *flight;
@@ -261,7 +262,13 @@ stls_verdict mst_run_check(mst_runtime *rt, stls_check *check, int is_refresh,
         for (i = 0; i < num; i++) {
             flights[i] = open[i].flight;
         }
+        if (is_refresh) { /* in a thread of the module's own: the process may end meanwhile */
+            mst_thread_pause();
+        }
         which = mst_flight_wait(flights, num, deadline);
+        if (is_refresh) {
+            mst_thread_resume();
+        }
         if (which < 0) {
             give_up(&r, open, num);
             (void) stls_check_expire(check, now());
@@ -280,8 +287,10 @@ stls_verdict mst_run_check(mst_runtime *rt, stls_check *check, int is_refresh,
 
 /* ---- ahead of time ---------------------------------------------------------------------------- */
 
+/* A peer's verdict that is renewed or, where `certs` is NULL, a look at a chain of our own. */
 typedef struct task {
     struct task *next;
+    int own;
     mst_runtime *rt;
     char *name;
     STACK_OF(X509) *certs;
@@ -294,15 +303,26 @@ typedef struct task {
 static int has_watchdog;
 static apr_thread_mutex_t *mutex;
 static task *first, **last = &first;
-static int num_queued;
+static int num_queued, num_threads;
 
 static void free_task(task *t)
 {
+    if (t == NULL) {
+        return;
+    }
     sk_X509_pop_free(t->certs, X509_free);
     OPENSSL_free(t->staples);
     stls_crl_file_free(t->crl_file);
     free(t->name);
     free(t);
+}
+
+/* Under the mutex; there is room. */
+static void put_in_queue(task *t)
+{
+    num_queued++;
+    *last = t;
+    last = &t->next;
 }
 
 /* Past half its life an answer is asked for again while the old one serves. */
@@ -331,18 +351,31 @@ void mst_refresh(mst_conn *conn, const stls_result *result, const mst_basis *bas
     }
     apr_thread_mutex_lock(mutex);
     if (num_queued < MAX_QUEUED && t->certs != NULL) {
-        num_queued++;
-        *last = t;
-        last = &t->next;
+        put_in_queue(t);
         t = NULL;
     }
     apr_thread_mutex_unlock(mutex);
-    if (t != NULL) {
-        free_task(t);
-    }
+    free_task(t);
 }
 
-static void carry_out(task *t)
+/* One chain of our own, if it is its time. */
+static void look_at_own(void)
+{
+    task *t = calloc(1, sizeof(*t));
+
+    if (t == NULL) {
+        return;
+    }
+    apr_thread_mutex_lock(mutex);
+    if (num_queued < MAX_QUEUED && (t->own = mst_own_take_turn()) >= 0) {
+        put_in_queue(t);
+        t = NULL;
+    }
+    apr_thread_mutex_unlock(mutex);
+    free_task(t);
+}
+
+static void renew(task *t)
 {
     apr_uint32_t epoch = mst_epoch();
     stls_check *check = mst_crl_file_is_current(t->rt, t->crl_file)
@@ -373,32 +406,76 @@ static void carry_out(task *t)
     stls_result_free(result);
 }
 
-static apr_status_t tick(int state, void *data, apr_pool_t *pool)
+/* The next one, or NULL: the thread that asks is then no longer counted. */
+static task *take(void)
+{
+    task *t;
+
+    apr_thread_mutex_lock(mutex);
+    t = mst_is_stopping() ? NULL : first;
+    if (t == NULL) {
+        num_threads--;
+    }
+    else {
+        num_queued--;
+        first = t->next;
+        if (first == NULL) {
+            last = &first;
+        }
+    }
+    apr_thread_mutex_unlock(mutex);
+    return t;
+}
+
+static void *work(void *data)
 {
     task *t;
 
     (void) data;
-    (void) pool;
-    while (state == AP_WATCHDOG_STATE_RUNNING) {
-        apr_thread_mutex_lock(mutex);
-        t = first;
-        if (t != NULL) {
-            num_queued--;
-            first = t->next;
-            if (first == NULL) {
-                last = &first;
-            }
+    while ((t = take()) != NULL) {
+        if (t->certs != NULL) {
+            renew(t);
         }
-        apr_thread_mutex_unlock(mutex);
-        if (t == NULL) {
-            break;
+        else {
+            mst_own_look(t->own);
         }
-        carry_out(t);
         free_task(t);
     }
-    if (state == AP_WATCHDOG_STATE_RUNNING) {
-        mst_own_tick();
+    return NULL;
+}
+
+/* One for each task that waits; a thread that finds nothing to do ends. */
+static void start_threads(void)
+{
+    int num_wanted;
+
+    apr_thread_mutex_lock(mutex);
+    num_wanted = MAX_THREADS - num_threads;
+    if (num_wanted > num_queued) {
+        num_wanted = num_queued;
     }
+    num_threads += num_wanted;
+    apr_thread_mutex_unlock(mutex);
+    while (num_wanted > 0 && mst_start_thread(work, NULL)) {
+        num_wanted--;
+    }
+    if (num_wanted > 0) {
+        apr_thread_mutex_lock(mutex);
+        num_threads -= num_wanted; /* the next tick tries again */
+        apr_thread_mutex_unlock(mutex);
+    }
+}
+
+/* Threads are started for what is queued, so that a responder that is silent holds up no other. */
+static apr_status_t tick(int state, void *data, apr_pool_t *pool)
+{
+    (void) data;
+    (void) pool;
+    if (state != AP_WATCHDOG_STATE_RUNNING || mst_is_stopping()) {
+        return APR_SUCCESS;
+    }
+    look_at_own();
+    start_threads();
     return APR_SUCCESS;
 }
 
@@ -420,10 +497,22 @@ void mst_refresh_post_config(apr_pool_t *pconf, server_rec *s)
     }
 }
 
+static apr_status_t stop(void *data)
+{
+    (void) data;
+    mst_own_leave_turns();
+    return APR_SUCCESS;
+}
+
 void mst_refresh_child_init(apr_pool_t *p)
 {
-    apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, p);
+    apr_pool_t *forever = NULL;
+
+    /* threads may outlive every pool of httpd's */
+    apr_pool_create_unmanaged(&forever);
+    apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, forever);
     first = NULL;
     last = &first;
-    num_queued = 0;
+    num_queued = num_threads = 0;
+    apr_pool_pre_cleanup_register(p, NULL, stop);
 }

@@ -1,6 +1,7 @@
 """StrictTLSSelfCheck: apachectl -t and a running httpd name what strict peers refuse in our own
 chains; the repair makes them silent."""
 import re
+import socket
 import subprocess
 
 import pytest
@@ -32,7 +33,8 @@ class Own:
         path.write_bytes(b"".join(parts))
         return path
 
-    def httpd(self, lines, *, vhost="", main="", names=(NAME,), policy=True, **options):
+    def httpd(self, lines, *, vhost="", main="", names=(NAME,), policy=True,
+              fetch_timeout_ms=1000, **options):
         self._number += 1
         httpd = Httpd(self.folder / f"httpd{self._number}", module=MODULE, **options)
         httpd.port = net.free_port()
@@ -42,7 +44,8 @@ class Own:
             f"ServerName {names[0]}\n"
             + (f"ServerAlias {' '.join(names[1:])}\n" if names[1:] else "")
             + f"{lines}\n</VirtualHost>\n{vhost}",
-            main=f"{trust}StrictTLSFetchDeny none\nStrictTLSFetchTimeoutMs 1000\n{main}")
+            main=f"{trust}StrictTLSFetchDeny none\nStrictTLSFetchTimeoutMs {fetch_timeout_ms}\n"
+                 f"{main}")
         return httpd
 
     def test(self, lines, **options):
@@ -341,5 +344,46 @@ def test_crl_file_in_the_background(revoked, word, own):
         httpd.start([httpd.port])
         lines = log_of(httpd, word)
         assert "internal.error" not in " ".join(lines)
+    finally:
+        httpd.stop()
+
+
+def test_a_silent_responder_holds_up_no_other_chain(own):
+    """The one is asked about first and gets no answer; what is wrong with the other is told."""
+    held, other = own.leaf("watched_held", ocsp="hold"), own.leaf("watched_other", ocsp="revoked")
+    files = {leaf: own.pem(f"{label}.pem", label, "issuing", "intermediate")
+             for leaf, label in ((held, "watched_held"), (other, "watched_other"))}
+    second = net.free_port()
+    httpd = own.httpd(
+        server(files[held], held.key_path), processes=1, fetch_timeout_ms=600000,
+        vhost=f"Listen {net.HOST}:{second}\n<VirtualHost {net.HOST}:{second}>\n"
+              f"ServerName {NAME}\n{server(files[other], other.key_path)}\n</VirtualHost>\n",
+        main="StrictTLSFetchTotalMs 600000\n")
+    try:
+        httpd.start([httpd.port])
+        lines = log_of(httpd, "reason=ocsp.revoked")
+        assert str(files[other]) in " ".join(lines)
+        assert not [line for line in lines if str(files[held]) in line]
+    finally:
+        httpd.stop()
+
+
+def test_a_child_that_ends_leaves_its_turn(own):
+    """Another one asks again, and does not wait until the turn is given up."""
+    label = "watched_left"
+    leaf = own.leaf(label, ocsp="hold")
+    pem = own.pem(f"{label}.pem", label, "issuing", "intermediate")
+    httpd = own.httpd(server(pem, leaf.key_path), processes=1, fetch_timeout_ms=600000,
+                      main="StrictTLSFetchTotalMs 600000\nMaxConnectionsPerChild 1\n")
+
+    def ends_a_child():
+        socket.create_connection((net.HOST, httpd.port)).close()
+        return "reason=ocsp.revoked" in httpd.errors()
+
+    try:
+        httpd.start([httpd.port])
+        net.wait_until(lambda: own.lab.responder.count(label), "the question")
+        own.lab.responder.place(label, "revoked")
+        net.wait_until(ends_a_child, "the revocation in the log", step_s=2)
     finally:
         httpd.stop()

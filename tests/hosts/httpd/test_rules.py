@@ -2,12 +2,14 @@
 
 Those that every host shares are in ../test_agreement_rules.py.
 """
+import re
 import time
 
 import pytest
 
 from tests.hosts.httpd.conftest import where
 from tests.lab import crl, net
+from tests.lab.httpd import MODULE_ASAN, MPMS, asan_options, asan_runtime
 from tests.lab.process import limit_files
 from tests.lab.responder import said
 from tests.lab.verdicts import ACCEPT, verdict
@@ -81,3 +83,58 @@ def test_no_descriptor_is_no_answer(policy, door):
     assert [line.reason for line in door.front.verdicts()] == ["fetch.denied"]
     assert door.lab.responder.count(visitor.place) == 1
     assert door.get(visitor, "strict").status == 200
+
+
+PATIENT = {"revocation_scope": "leaf", "clock_skew_s": "0", "fetch_timeout_ms": "600000",
+           "fetch_total_ms": "600000"}
+
+
+def past_half_its_life_soon(**changes):
+    """In two seconds; it serves for ten minutes."""
+    return said(this_update_s=-600, next_update_s=604, **changes)
+
+
+def refreshing(stage, port, peer, path):
+    """Requests until a refresh about this peer is under way, or over."""
+    net.wait_until(lambda: verdict(net.get(port, path)) and stage.responder.count(peer.place) == 2,
+                   f"a refresh about {path}", step_s=0.1)
+
+
+def test_a_silent_responder_holds_up_no_other_refresh(stage):
+    """Nobody waits ten minutes here: what is asked about the one peer has no answer yet when the
+    revocation of the other is learned, which only a refresh can bring."""
+    held, other = stage.peer("held"), stage.peer("other")
+    place = stage.responder.place
+    for peer in (held, other):
+        place(peer.place, past_half_its_life_soon())
+    stage.open()
+    _, port = stage.front([where(held, "/held", policy=PATIENT),
+                           where(other, "/other", policy=PATIENT)], processes=1)
+    for path in ("/held", "/other"):
+        assert verdict(net.get(port, path)) == ACCEPT
+    place(held.place, "hold")
+    refreshing(stage, port, held, "/held")
+    place(other.place, "revoked")
+    net.wait_until(lambda: verdict(net.get(port, "/other")) == ("reject", "ocsp.revoked"),
+                   "the other peer's revocation", step_s=0.1)
+    assert verdict(net.get(port, "/held")) == ACCEPT
+    assert stage.responder.count(held.place) == 2
+
+
+@pytest.mark.parametrize("mpm", MPMS)
+def test_a_child_ends_while_it_refreshes(mpm, stage, tmp_path):
+    """A check ahead of time waits for an answer, and touches OpenSSL no more once the child ends."""
+    held = stage.peer("held")
+    stage.responder.place(held.place, past_half_its_life_soon())
+    stage.open()
+    reports = tmp_path / "reports"
+    reports.mkdir()
+    reports.chmod(0o777)
+    front, port = stage.front([where(held, policy=PATIENT)], module=MODULE_ASAN, mpm=mpm,
+                              processes=1, preload=[asan_runtime()], env=asan_options(reports))
+    assert verdict(net.get(port)) == ACCEPT
+    stage.responder.place(held.place, "hold")
+    refreshing(stage, port, held, "/")
+    assert front.stop(grace_s=60) == 0
+    assert not re.search(r"exit signal|still did not exit", front.errors()), front.errors()[-3000:]
+    assert not [path.read_text()[:4000] for path in reports.iterdir()]
