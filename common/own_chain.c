@@ -201,8 +201,8 @@ static void judge_dates(stls_check *check)
     }
 }
 
-int64_t stls_own_chain_next_warning_s(const stls_policy *policy, const stls_own_chain *own,
-                                      int64_t now_s)
+/* When the next threshold is reached; 0: none is ahead. */
+static int64_t next_warning_s(const stls_policy *policy, const stls_own_chain *own, int64_t now_s)
 {
     int64_t thresholds_s[STLS_MAX_THRESHOLDS], next_s = 0;
     size_t num = stls_policy_thresholds(policy->text[STLS_KEY_EXPIRY_WARN_S], thresholds_s);
@@ -221,6 +221,23 @@ int64_t stls_own_chain_next_warning_s(const stls_policy *policy, const stls_own_
         }
     }
     return next_s;
+}
+
+int64_t stls_own_chain_next_look_s(const stls_policy *policy, const stls_own_chain *own,
+                                   const stls_result *result, int64_t now_s)
+{
+    int64_t earliest_s = now_s + 1 + policy->num[STLS_KEY_NEGATIVE_TTL_S];
+    const int64_t times_s[] = {
+        result != NULL ? stls_result_refresh_at_s(result) : 0,
+        result != NULL ? stls_result_valid_until_s(result) : 0,
+        next_warning_s(policy, own, now_s),
+    };
+    int64_t next_s = result != NULL ? now_s + STLS_OWN_CHAIN_LOOK_S : earliest_s;
+
+    for (size_t i = 0; i < sizeof(times_s) / sizeof(times_s[0]); i++) {
+        next_s = times_s[i] != 0 && times_s[i] < next_s ? times_s[i] : next_s;
+    }
+    return next_s > earliest_s ? next_s : earliest_s;
 }
 
 /* Clients have the root, or do not trust it for being sent. */

@@ -7,7 +7,6 @@
 #include <apr_shm.h>
 #include <http_main.h>
 
-#define AGAIN_S 3600  /* a good chain is looked at so often at least */
 #define MAX_WITHIN_S 315360000
 #define TURN_S 900    /* who took a turn and was not heard of again is given up */
 
@@ -214,7 +213,7 @@ void mst_own_look(int index)
 {
     const mst_own *own = mst_own_get(index);
     stls_own_chain said = describe(own);
-    apr_time_t now_s = apr_time_sec(apr_time_now()), again_s;
+    apr_time_t now_s = apr_time_sec(apr_time_now()), next_s;
     mst_runtime *rt = mst_get_runtime(&own->conf);
     stls_result *result = NULL;
     stls_crl_file *crl_file;
@@ -236,14 +235,10 @@ void mst_own_look(int index)
     now_s = apr_time_sec(apr_time_now());
     tell_news(own, &turns[index], result);
     mst_peers_note_own(index, own->file, result, now_s);
-    again_s = rt ? rt->negative_ttl_s : 0;
-    if (result != NULL && stls_result_reason(result) == STLS_REASON_NONE
-        && stls_result_refresh_at_s(result) - now_s > again_s) {
-        again_s = stls_result_refresh_at_s(result) - now_s;
-    }
-    again_s = again_s < 1 ? 1 : again_s > AGAIN_S ? AGAIN_S : again_s;
+    next_s = rt && rt->policy ? stls_own_chain_next_look_s(rt->policy, &said, result, now_s)
+        : now_s + STLS_OWN_CHAIN_LOOK_S;
     is_mine[index] = 0;
-    apr_atomic_set32(&turns[index].next_s, (apr_uint32_t) (now_s + again_s));
+    apr_atomic_set32(&turns[index].next_s, (apr_uint32_t) next_s);
     stls_result_free(result);
     ERR_clear_error();
 }

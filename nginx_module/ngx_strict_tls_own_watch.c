@@ -6,9 +6,6 @@
 #include "ngx_strict_tls_own.h"
 
 
-#define NGX_STRICT_TLS_OWN_LOOK  3600
-
-
 static void ngx_strict_tls_own_timer(ngx_event_t *ev);
 static ngx_strict_tls_own_t *ngx_strict_tls_own_next(
     ngx_strict_tls_main_conf_t *mcf);
@@ -115,7 +112,7 @@ ngx_strict_tls_own_schedule(ngx_strict_tls_main_conf_t *mcf)
     wait = own->next - ngx_time();
 
     /* the clock may be set back */
-    wait = ngx_min(wait, NGX_STRICT_TLS_OWN_LOOK);
+    wait = ngx_min(wait, STLS_OWN_CHAIN_LOOK_S);
 
     ngx_add_timer(&mcf->own_timer, (wait > 0) ? (ngx_msec_t) wait * 1000 : 1);
 }
@@ -197,7 +194,7 @@ static void
 ngx_strict_tls_own_take(ngx_strict_tls_main_conf_t *mcf,
     ngx_strict_tls_own_t *own, ngx_strict_tls_job_t *job)
 {
-    time_t           now, next, warn;
+    time_t           now;
     ngx_str_t        id;
     u_char           news[STLS_ID_LEN];
     stls_result     *result;
@@ -215,24 +212,10 @@ ngx_strict_tls_own_take(ngx_strict_tls_main_conf_t *mcf,
 
     now = ngx_time();
 
-    /*
-     * As often as a peer with this chain would be judged anew, when there is
-     * something to tell about its dates, and at least once an hour.
-     */
-
-    next = ngx_min(stls_result_refresh_at_s(result),
-                   stls_result_valid_until_s(result));
-    next = ngx_min(next, now + NGX_STRICT_TLS_OWN_LOOK);
-
     ngx_strict_tls_own_chain(own, &chain);
 
-    warn = stls_own_chain_next_warning_s(own->scope->policy, &chain, now);
-
-    if (warn) {
-        next = ngx_min(next, warn);
-    }
-
-    own->next = ngx_max(next, own->next);
+    own->next = stls_own_chain_next_look_s(own->scope->policy, &chain, result,
+                                           now);
 
     id.data = (u_char *) own->id;
     id.len = 2 * STLS_ID_LEN;

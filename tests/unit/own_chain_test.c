@@ -329,6 +329,47 @@ static void dates(void **state)
     assert_string_equal(field(&expired, STLS_REASON_CHAIN_EXPIRING, "detail"), "");
 }
 
+/* No verdict lives so long that a threshold, or what is new about the chain, is told much later. */
+static void next_look(void **state)
+{
+    static const struct {
+        const char *policy;
+        int64_t left_s; /* of the certificate's life */
+        int is_lost;    /* there is no result */
+        int64_t in_s;
+    } rows[] = {
+        {"verdict_max_age_s=86400", 80 * DAY_S, 0, STLS_OWN_CHAIN_LOOK_S},
+        {"verdict_max_age_s=7200", 80 * DAY_S, 0, STLS_OWN_CHAIN_LOOK_S},
+        {"verdict_max_age_s=1800", 80 * DAY_S, 0, 1800},
+        {"verdict_max_age_s=1", 80 * DAY_S, 0, 31},
+        {"verdict_max_age_s=1 negative_ttl_s=0", 80 * DAY_S, 0, 1},
+        {"verdict_max_age_s=86400 expiry_warn_s=1209600", 14 * DAY_S + 600, 0, 600},
+        {"verdict_max_age_s=86400 expiry_warn_s=1209600", 14 * DAY_S + 5, 0, 31},
+        {"verdict_max_age_s=86400 expiry_warn_s=1209600", 14 * DAY_S + 7200, 0,
+         STLS_OWN_CHAIN_LOOK_S},
+        {"verdict_max_age_s=86400 expiry_warn_s=1209600", 14 * DAY_S - 5, 0,
+         STLS_OWN_CHAIN_LOOK_S},
+        {"verdict_max_age_s=86400", -1, 0, 31}, /* rejected */
+        {"verdict_max_age_s=86400", 80 * DAY_S, 1, 31},
+        {"verdict_max_age_s=86400 negative_ttl_s=3600", 80 * DAY_S, 0, 3601},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        aid_cert spec = aid_leaf_spec();
+        spec.not_after_s = NOW_S + rows[i].left_s;
+        spec.not_before_s = spec.not_after_s - 90 * DAY_S;
+        own_case c = {"look", .certs = aid_stack(aid_make_cert(&spec), aid_usual_pki()->inter, NULL),
+                      .key = aid_key(2), .policy = rows[i].policy};
+        const stls_own_chain own = own_of(&c);
+        int64_t next_s = stls_own_chain_next_look_s(aid_policy(rows[i].policy, NULL), &own,
+                                                    rows[i].is_lost ? NULL : judge(&c), NOW_S);
+        if (next_s - NOW_S != rows[i].in_s) {
+            fail_msg("row %zu: in %lld s, wanted %lld", i, (long long)(next_s - NOW_S),
+                     (long long)rows[i].in_s);
+        }
+    }
+}
+
 /* ---- lines ----------------------------------------------------------------------------- */
 
 typedef struct {
@@ -513,6 +554,7 @@ int main(void)
         cmocka_unit_test(hostile_subject_stays_in_its_quotes),
         cmocka_unit_test(revocation_goes_the_usual_way),
         cmocka_unit_test(thresholds_are_news),
+        cmocka_unit_test(next_look),
         cmocka_unit_test(out_of_memory_is_never_silent),
     };
     return cmocka_run_group_tests_name("own_chain", tests, NULL, aid_end);

@@ -74,12 +74,15 @@ size_t stls_own_chain_tell(const stls_result *result, const char *file, stls_sev
                            stls_line_fn *tell, void *baton);
 
 /*
- * When the next threshold of expiry_warn_s is reached by one of its
- * certificates: a background check then has something to tell.  0: none is
- * ahead.
+ * When a background check that ended now with this result (NULL: out of
+ * memory) looks at the chain again: as often as a peer with this chain would
+ * be judged anew, when the next threshold of expiry_warn_s is reached by one
+ * of its certificates, and at least once an hour; but negative_ttl_s and a
+ * second are left in between.  Unix seconds.
  */
-int64_t stls_own_chain_next_warning_s(const stls_policy *policy, const stls_own_chain *own,
-                                      int64_t now_s);
+#define STLS_OWN_CHAIN_LOOK_S 3600
+int64_t stls_own_chain_next_look_s(const stls_policy *policy, const stls_own_chain *own,
+                                   const stls_result *result, int64_t now_s);
 
 /*
  * SHA-256 over what there is to tell, times and counts apart: while it stays

@@ -3,6 +3,7 @@ chains; the repair makes them silent."""
 import re
 import socket
 import subprocess
+from datetime import datetime
 
 import pytest
 
@@ -385,5 +386,22 @@ def test_a_child_that_ends_leaves_its_turn(own):
         net.wait_until(lambda: own.lab.responder.count(label), "the question")
         own.lab.responder.place(label, "revoked")
         net.wait_until(ends_a_child, "the revocation in the log", step_s=2)
+    finally:
+        httpd.stop()
+
+
+def test_threshold(own):
+    """One that is reached while httpd runs is told then, however long its verdict lives."""
+    label = "watched_ageing"
+    leaf = own.leaf(label, starts=-80.0, days=90.0)
+    pem = own.pem(f"{label}.pem", label, "issuing", "intermediate")
+    left_s = int((leaf.cert.not_valid_after - datetime.utcnow()).total_seconds())
+    httpd = own.httpd(server(pem, leaf.key_path), main="StrictTLSNegativeTtlS 1\n"
+                      f"StrictTLSVerdictMaxAgeS 86400\nStrictTLSExpiryWarnS {left_s - 15}\n")
+    try:
+        httpd.start([httpd.port])
+        log_of(httpd, "is good")
+        lines = log_of(httpd, "reason=chain.expiring")
+        assert sum("reason=chain.expiring" in line for line in lines) == 1
     finally:
         httpd.stop()
