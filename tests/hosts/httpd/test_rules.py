@@ -4,6 +4,7 @@ Those that every host shares are in ../test_agreement_rules.py.
 """
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -138,3 +139,33 @@ def test_a_child_ends_while_it_refreshes(mpm, stage, tmp_path):
     assert front.stop(grace_s=60) == 0
     assert not re.search(r"exit signal|still did not exit", front.errors()), front.errors()[-3000:]
     assert not [path.read_text()[:4000] for path in reports.iterdir()]
+
+
+def test_the_best_of_what_several_make_of_an_answer_is_kept(stage):
+    """To one policy the answer is too old, to another it is not: whoever is first to judge it, the
+    third one finds it."""
+    brief = {"revocation_scope": "leaf", "fetch_timeout_ms": "20000", "fetch_total_ms": "20000",
+             "negative_ttl_s": "0"}
+    policies = {"strict": {**brief, "ocsp_max_age_s": "3600"}, "usual": brief,
+                "later": {**brief, "chain_extra": "deny"}}
+    peers = [stage.peer(f"shared{n}") for n in range(8)]
+    for peer in peers:
+        stage.responder.place(peer.place, said(this_update_s=-7200, next_update_s=None).but(
+            manner="hold"))
+    stage.open()
+    _, port = stage.front([where(peer, f"/{n}{name}", policy=policy)
+                           for n, peer in enumerate(peers) for name, policy in policies.items()],
+                          threads=32, processes=1)
+    with ThreadPoolExecutor(16) as pool:
+        pending = {(n, name): pool.submit(net.get, port, f"/{n}{name}")
+                   for n in range(8) for name in ("strict", "usual")}
+        net.wait_until(lambda: len(stage.responder.hits) == 8, "the questions")
+        time.sleep(0.5)  # for those who join
+        for peer in peers:
+            stage.responder.release(peer.place)
+        found = {which: verdict(one.result(net.PATIENCE_S)) for which, one in pending.items()}
+    assert {found[n, "usual"] for n in range(8)} == {ACCEPT}
+    assert {found[n, "strict"] for n in range(8)} == {("reject", "ocsp.stale")}
+    asked = len(stage.responder.hits)
+    assert {verdict(net.get(port, f"/{n}later")) for n in range(8)} == {ACCEPT}
+    assert len(stage.responder.hits) == asked
