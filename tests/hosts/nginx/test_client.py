@@ -249,6 +249,7 @@ def test_streams_gone_while_waiting(stage):
         tls.sendall(b"".join(frame(rst_stream, 0, stream, b"\0\0\0\x08") for stream in (1, 3)))
         net.wait_until(lambda: front.new_errors().count("http2 RST_STREAM frame") == 2,
                        "the resets")
+        net.wait_until(lambda: stage.responder.count(held.place), "the question")
         assert stage.responder.count(held.place) == 1
         stage.responder.release(held.place)
         with tls.makefile("rb") as answers:
