@@ -374,10 +374,8 @@ static stls_status judge_trust(stls_check *check)
         return STLS_ERR_MEMORY;
     }
     leaf = sk_X509_value(check->presented, 0);
-    int wants_name = policy->num[STLS_KEY_NAME] != STLS_NAME_OFF
-                     && check->role != STLS_ROLE_CLIENT;
-    int covers_name = wants_name
-                      && stls_name_covers(policy, leaf, check->name_type, check->name);
+    int wants_name = policy->num[STLS_KEY_NAME] != STLS_NAME_OFF && check->role != STLS_ROLE_CLIENT;
+    int covers_name = wants_name && stls_name_covers(policy, leaf, check->name_type, check->name);
     const stls_path_input in = {.policy = policy,
                                 .anchors = check->anchors,
                                 .role = check->role,
@@ -428,9 +426,9 @@ stls_verdict stls_check_trust(stls_check *check, int64_t now_s)
 
 static stls_ladder_input ladder_input(stls_check *check)
 {
-    return (stls_ladder_input){check->policy,      &check->work,       check->staples,
-                               check->num_staples, check->path.certs,  check->crl_issuers,
-                               check->crl_file,    &check->findings,   check->now_s};
+    return (stls_ladder_input){check->policy,      &check->work,      check->staples,
+                               check->num_staples, check->path.certs, check->crl_issuers,
+                               check->crl_file,    &check->findings,  check->now_s};
 }
 
 static int is_final(const stls_findings *findings)
@@ -503,8 +501,7 @@ stls_verdict stls_check_start(stls_check *check, int64_t now_s)
         int had_error = stls_findings_have_error(&check->findings);
         stls_must_staple_judge(check->policy, &check->work, sk_X509_value(check->path.certs, 0),
                                sk_X509_value(check->path.certs, 1), check->staples,
-                               check->num_staples, now_s, &check->findings,
-                               &check->staple_until_s);
+                               check->num_staples, now_s, &check->findings, &check->staple_until_s);
         stls_must_staple_judge_issuers(check->policy, &check->path, &check->findings);
         if (!had_error && stls_findings_have_error(&check->findings)) {
             return finish(check);

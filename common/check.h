@@ -49,8 +49,8 @@ struct stls_check_st {
     stls_crl_file *crl_file;
     int64_t now_s; /* of the latest call */
     stls_verdict verdict;
-    int would_reject; /* report mode: the verdict that enforce would have given is REJECT */
-    int is_local;     /* the verdict rests on a failure of this process */
+    int would_reject;       /* report mode: the verdict that enforce would have given is REJECT */
+    int is_local;           /* the verdict rests on a failure of this process */
     int64_t staple_until_s; /* of the staple that the certificate demands; INT64_MAX: none */
     int64_t valid_until_s, refresh_at_s;
 };

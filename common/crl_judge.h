@@ -10,7 +10,7 @@
 
 typedef struct {
     const stls_policy *policy;
-    stls_work *work; /* what may still be spent: every signature is counted */
+    stls_work *work;       /* what may still be spent: every signature is counted */
     stls_crl *const *crls; /* indexed; complete ones and deltas, in any order */
     size_t num_crls;
     const STACK_OF(X509) *path; /* the certificate's validated path, its trust anchor last */

@@ -139,4 +139,3 @@ stls_crl_listing stls_crl_look_up(const stls_crl_input *in, stls_crl_use *use, c
     }
     return out;
 }
-

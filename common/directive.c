@@ -93,7 +93,8 @@ static int is_meant(const char *remedy, const char *word, size_t word_len)
 {
     size_t before = (size_t)(word - remedy);
 
-    if ((before > 0 && strchr(" (", word[-1]) == NULL) || strchr(" ,.;:)", word[word_len]) == NULL) {
+    if ((before > 0 && strchr(" (", word[-1]) == NULL)
+        || strchr(" ,.;:)", word[word_len]) == NULL) {
         return 0;
     }
     return memchr(word, '_', word_len) != NULL || (before >= 4 && memcmp(word - 4, "set ", 4) == 0)
@@ -110,7 +111,8 @@ void stls_remedy_text(stls_directives directives, stls_role role, const char *re
     }
     for (const char *p = remedy; *p != '\0';) {
         size_t word_len = strspn(p, "abcdefghijklmnopqrstuvwxyz0123456789_");
-        const char *key = word_len > 0 && is_meant(remedy, p, word_len) ? key_at(p, word_len) : NULL;
+        const char *key = word_len > 0 && is_meant(remedy, p, word_len) ? key_at(p, word_len)
+                                                                        : NULL;
 
         if (key != NULL && directives != STLS_DIRECTIVES_KEYS) {
             char name[STLS_DIRECTIVE_LEN];

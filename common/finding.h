@@ -12,8 +12,8 @@ typedef struct {
     int is_warning; /* not an error now, of a chain of our own; its owner should act all the same */
     int cert_index; /* presented index or STLS_NO_CERT */
     int slot;       /* the revocation slot it belongs to, or -1 */
-    int is_local;   /* a failure of this process: where it leaves a slot open, not even soft passes */
-    char *subject;  /* of that certificate; "" if none */
+    int is_local; /* a failure of this process: where it leaves a slot open, not even soft passes */
+    char *subject; /* of that certificate; "" if none */
     char *detail;
     char *remedy; /* NULL: the reason's own */
 } stls_finding;

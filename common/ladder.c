@@ -609,7 +609,7 @@ static stls_status feed_ocsp(stls_ladder *ladder, stls_open_fetch *fetch,
                 stls_rung_set_aside(slot, &answer, STLS_SOURCE_OCSP);
             }
             stls_ocsp_answer_clear(&answer);
-            ladder->num_asked += !fetch->may_use_cache; /* a host that will not learn */
+            ladder->num_asked += !fetch->may_use_cache;        /* a host that will not learn */
             stls_rung_ocsp_refuse(ladder, slot, in, index, 1); /* the cache failed */
             return climb(ladder, slot, in);
         }

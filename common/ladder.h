@@ -42,10 +42,10 @@ typedef struct {
     int skips_cache;         /* what a cache held was worthless: the network is asked instead */
     stls_ocsp_answer aside;  /* good, but within its grace: what counts if no source has more */
     int has_aside, aside_source;
-    int is_last_resort;      /* every source was asked: what is within its grace counts */
-    int is_local;            /* this process could not ask one of the sources */
-    int responder_slot;      /* the slot that was opened for this one's responder; or -1 */
-    int num_responders;      /* how many were asked about in it, one after the other */
+    int is_last_resort; /* every source was asked: what is within its grace counts */
+    int is_local;       /* this process could not ask one of the sources */
+    int responder_slot; /* the slot that was opened for this one's responder; or -1 */
+    int num_responders; /* how many were asked about in it, one after the other */
     unsigned char question[STLS_ID_LEN];
 } stls_slot;
 
@@ -53,7 +53,7 @@ typedef struct {
     uint32_t id;
     size_t slot;
     int is_handed_out, is_answered, may_use_cache;
-    int is_from_cache; /* its answer */
+    int is_from_cache;         /* its answer */
     stls_ocsp_request request; /* of a CRL only the URL */
     unsigned char question[STLS_ID_LEN];
     int is_crl;

@@ -193,8 +193,7 @@ int stls_name_covers(const stls_policy *policy, X509 *leaf, stls_name_type type,
     /* RFC 9525 section 2: the common name is no identity; RFC 6125 allowed it without a SAN. */
     if (!is_match && policy->num[STLS_KEY_NAME_CN_FALLBACK] == STLS_ON && type == STLS_NAME_DNS) {
         read_san(leaf, &facts);
-        is_match = facts.num_identities == 0 && !facts.has_malformed
-                   && matches_dns(leaf, name, 1);
+        is_match = facts.num_identities == 0 && !facts.has_malformed && matches_dns(leaf, name, 1);
     }
     ERR_pop_to_mark();
     return is_match;

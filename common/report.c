@@ -170,8 +170,7 @@ static json_t *render_findings(const stls_check *check)
                                                  : "note",
                            "cert", index_or_null(finding->cert_index), "subject",
                            optional_text(finding->subject), "text", info->text, "detail",
-                           optional_text(finding->detail), "remedy",
-                           remedy));
+                           optional_text(finding->detail), "remedy", remedy));
     }
     return out;
 }

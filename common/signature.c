@@ -63,8 +63,7 @@ static int key_fits(const X509_ALGOR *algorithm, const EVP_PKEY *key)
     if (OBJ_find_sigid_algs(OBJ_obj2nid(object), &digest_nid, &key_nid)
         && EVP_PKEY_type(key_nid) != NID_undef) {
         int base = EVP_PKEY_get_base_id(key);
-        return base == EVP_PKEY_type(key_nid)
-               || (key_nid == NID_rsassaPss && base == EVP_PKEY_RSA);
+        return base == EVP_PKEY_type(key_nid) || (key_nid == NID_rsassaPss && base == EVP_PKEY_RSA);
     }
     /* Those that only providers know have one OID for signature and key (RFC 9881, RFC 9909). */
     int len = OBJ_obj2txt(oid, sizeof(oid), object, 1);

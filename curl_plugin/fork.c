@@ -3,8 +3,8 @@
 
 #include <pthread.h>
 
-static void (*const locks[])(int is_locked) = {
-    stls_curl_handle_lock, stls_curl_setup_lock, stls_curl_crl_reader_lock, stls_curl_cache_lock};
+static void (*const locks[])(int is_locked) = {stls_curl_handle_lock, stls_curl_setup_lock,
+                                               stls_curl_crl_reader_lock, stls_curl_cache_lock};
 
 #define NUM_LOCKS (sizeof(locks) / sizeof(locks[0]))
 

@@ -22,7 +22,7 @@ typedef struct {
     int is_text_due; /* the error buffer lacks the reason */
     char proxy_ip[STLS_CURL_IP_LEN];
     int64_t own_lifetime_s; /* CURLOPT_MAXLIFETIME_CONN of the program's own; 0: no limit */
-    int64_t lifetime_s; /* of the verdicts so far; 0: no limit but the policy's */
+    int64_t lifetime_s;     /* of the verdicts so far; 0: no limit but the policy's */
     stls_result *result;
 } record;
 

@@ -208,7 +208,7 @@ static void *find_for(const struct link_map *caller, const char *name)
 /* Whichever object its code lies in, a program that it is linked into statically, say. */
 static int is_of_libcurl(const struct link_map *caller, const SSL *ssl)
 {
-    BIO *(*get_rbio)(const SSL *) = (BIO *(*)(const SSL *))find_for(caller, "SSL_get_rbio");
+    BIO *(*get_rbio)(const SSL *) = (BIO * (*)(const SSL *)) find_for(caller, "SSL_get_rbio");
     const char *(*method_name)(const BIO *) = (const char *(*)(const BIO *))find_for(
         caller, "BIO_method_name");
     BIO *bio = get_rbio != NULL ? get_rbio(ssl) : NULL;
@@ -258,8 +258,10 @@ static int is_refused(const void *caller, const char *library)
         return 0;
     }
     if (!atomic_exchange(&has_said, 1)) {
-        snprintf(text, sizeof(text), "this program uses %.200s, which does TLS with %s: strict-tls "
-                 "cannot judge that, its TLS connections are refused", name, library);
+        snprintf(text, sizeof(text),
+                 "this program uses %.200s, which does TLS with %s: strict-tls "
+                 "cannot judge that, its TLS connections are refused",
+                 name, library);
         stls_shim_say(text);
     }
     return 1;
@@ -312,7 +314,8 @@ STLS_CURL_API int SSL_ForceHandshakeWithTimeout(void *socket, uint32_t timeout)
  * libcurl: without it the plugin finds these functions first, as everybody.
  */
 __attribute__((optimize("O2"))) /* a jump at the end: the loader looks at who has called it */
-STLS_CURL_API void *dlopen(const char *file, int flags)
+STLS_CURL_API void *
+dlopen(const char *file, int flags)
 {
     static void *(*_Atomic found)(const char *, int);
     void *(*real)(const char *, int) = found;

@@ -41,8 +41,8 @@ int __libc_start_main(main_function program, int argc, char **argv, void (*init)
 
 /* The first argument moves up: what lies behind the last one, the environment, stays where it is. */
 STLS_CURL_API int __libc_start_main(main_function program, int argc, char **argv,
-                                    void (*init)(void), void (*fini)(void),
-                                    void (*rtld_fini)(void), void *stack_end)
+                                    void (*init)(void), void (*fini)(void), void (*rtld_fini)(void),
+                                    void *stack_end)
 {
     start_function real = (start_function)dlsym(RTLD_NEXT, "__libc_start_main");
     const struct link_map *own = _r_debug.r_map;

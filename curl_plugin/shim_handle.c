@@ -16,7 +16,7 @@ typedef struct {
 typedef struct {
     stls_node node;
     CURL *curl;
-    int is_strict; /* what is set from now on counts at once */
+    int is_strict;    /* what is set from now on counts at once */
     int is_handed_on; /* made by libcurl for DNS over HTTPS: it gave it our context function */
     curl_ssl_ctx_callback ssl_ctx_function;
     void *ssl_ctx_data;

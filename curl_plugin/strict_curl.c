@@ -122,8 +122,8 @@ static void find_target(int is_again, char target[PATH_LEN])
 {
     const char *wanted = getenv("STRICT_TLS_CURL");
 
-    if (wanted != NULL && strchr(wanted, '/') != NULL
-        && !is_this_program(wanted) && !(is_again && is_script(wanted))) {
+    if (wanted != NULL && strchr(wanted, '/') != NULL && !is_this_program(wanted)
+        && !(is_again && is_script(wanted))) {
         if (strlen(wanted) >= PATH_LEN) {
             refuse("the name in STRICT_TLS_CURL is too long");
         }

@@ -159,9 +159,8 @@ static void judge_trust(connection *conn, const SSL *ssl, const STACK_OF(X509) *
     stls_curl_depth++;
     stls_curl_wanted_name(conn->curl, ssl, conn->is_proxy, conn->name, sizeof(conn->name));
     stls_anchors_free(conn->anchors);
-    conn->anchors = conn->setup->anchors != NULL
-                        ? stls_anchors_up_ref(conn->setup->anchors)
-                        : stls_curl_anchors_of(store_of(ssl), presented);
+    conn->anchors = conn->setup->anchors != NULL ? stls_anchors_up_ref(conn->setup->anchors)
+                                                 : stls_curl_anchors_of(store_of(ssl), presented);
     conn->check = new_check(conn, presented);
     if (conn->check != NULL) {
         verdict = stls_check_trust(conn->check, (int64_t)time(NULL));
@@ -325,11 +324,10 @@ static int hook(SSL_CTX *ctx, connection *conn)
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_sess_set_new_cb(ctx, NULL);
-    SSL_CTX_set_max_cert_list(ctx, stls_policy_get_int(conn->setup->policy,
-                                                       STLS_KEY_MAX_CHAIN_BYTES)
-                                       + SSL_MAX_CERT_LIST_DEFAULT);
-    return conn->setup->anchors == NULL
-           || stls_curl_replace_anchors(ctx, conn->setup->anchors);
+    SSL_CTX_set_max_cert_list(ctx,
+                              stls_policy_get_int(conn->setup->policy, STLS_KEY_MAX_CHAIN_BYTES)
+                                  + SSL_MAX_CERT_LIST_DEFAULT);
+    return conn->setup->anchors == NULL || stls_curl_replace_anchors(ctx, conn->setup->anchors);
 }
 
 CURLcode stls_curl_ssl_ctx(CURL *curl, void *ssl_ctx, void *data)

@@ -41,7 +41,8 @@ static int add_by_name(STACK_OF(X509) *found, X509_STORE_CTX *store_ctx, const X
     return ok;
 }
 
-static int collect(STACK_OF(X509) *found, X509_STORE_CTX *store_ctx, const STACK_OF(X509) *presented)
+static int collect(STACK_OF(X509) *found, X509_STORE_CTX *store_ctx,
+                   const STACK_OF(X509) *presented)
 {
     for (int i = 0; i < sk_X509_num(presented); i++) {
         const X509 *cert = sk_X509_value(presented, i);

@@ -9,9 +9,9 @@ json_t *doctor_diagnosis_new(const char *kind)
     return json_pack("{s:i, s:s, s:s, s:n, s:I, s:s, s:i, s:s, s:n, s:n, s:n, s:n, s:n, s:n, s:[], "
                      "s:n, s:n, s:n, s:[]}",
                      "version", 1, "strict_tls_version", STLS_VERSION, "kind", kind, "target",
-                     "checked_at_s", (json_int_t)time(NULL), "verdict", "unknown", "exit_code", DOCTOR_ACCEPT, "reason", "none", "text",
-                     "detail", "who", "remedy", "connection", "lenient", "chain", "strict",
-                     "repair", "client", "problems");
+                     "checked_at_s", (json_int_t)time(NULL), "verdict", "unknown", "exit_code",
+                     DOCTOR_ACCEPT, "reason", "none", "text", "detail", "who", "remedy",
+                     "connection", "lenient", "chain", "strict", "repair", "client", "problems");
 }
 
 /* A reject is worse than not to know, which is worse than an accept. */

@@ -16,10 +16,10 @@
 
 typedef struct {
     const char *what;
-    const char *policy;          /* besides the sources */
-    X509 *certs[4];              /* presented; none: the usual leaf and intermediate */
-    X509 *given[MAX_GIVEN];      /* who may have signed a CRL */
-    stls_anchors *anchors;       /* NULL: the usual root and the other one */
+    const char *policy;     /* besides the sources */
+    X509 *certs[4];         /* presented; none: the usual leaf and intermediate */
+    X509 *given[MAX_GIVEN]; /* who may have signed a CRL */
+    stls_anchors *anchors;  /* NULL: the usual root and the other one */
     const aid_crl *crls[MAX_CRLS];
     stls_reason wanted;
 } world;
@@ -52,10 +52,9 @@ static stls_check *check_of(const world *w, const char *sources)
     const aid_pki *pki = aid_usual_pki();
     aid_case whole = {.policy = policy,
                       .anchors = w->anchors != NULL ? w->anchors : both_roots(),
-                      .certs = w->certs[0] != NULL
-                                   ? aid_stack(w->certs[0], w->certs[1], w->certs[2], w->certs[3],
-                                               NULL)
-                                   : aid_stack(pki->leaf, pki->inter, NULL)};
+                      .certs = w->certs[0] != NULL ? aid_stack(w->certs[0], w->certs[1],
+                                                               w->certs[2], w->certs[3], NULL)
+                                                   : aid_stack(pki->leaf, pki->inter, NULL)};
     snprintf(policy, sizeof(policy), "no_revocation_source=fail short_lived_s=0 %s %s", sources,
              w->policy != NULL ? w->policy : "");
     stls_check *check = aid_new_check(&whole, NULL);
@@ -166,22 +165,63 @@ static void trap_13_key_rollover(void **state)
     (void)state;
     const world rows[] = {
         {"the old key speaks for both", NULL, {leaf, cross}, {0}, old, {&old_empty}, 0},
-        {"each speaks for what it issued", NULL, {leaf, cross}, {0}, old, {&old_empty, &new_empty}, 0},
-        {"the new key does not speak for itself", NULL, {leaf, cross}, {0}, old, {&new_empty},
+        {"each speaks for what it issued",
+         NULL,
+         {leaf, cross},
+         {0},
+         old,
+         {&old_empty, &new_empty},
+         0},
+        {"the new key does not speak for itself",
+         NULL,
+         {leaf, cross},
+         {0},
+         old,
+         {&new_empty},
          STLS_REASON_CRL_BAD_SIGNATURE},
-        {"nor outvotes the old one", NULL, {leaf, cross}, {0}, old, {&old_listing, &new_empty},
+        {"nor outvotes the old one",
+         NULL,
+         {leaf, cross},
+         {0},
+         old,
+         {&old_listing, &new_empty},
          STLS_REASON_CRL_REVOKED},
         {"a root of its own right", NULL, {leaf, cross}, {0}, both, {&new_empty}, 0},
-        {"nor as a root", NULL, {leaf, cross}, {new_root}, old, {&new_empty},
+        {"nor as a root",
+         NULL,
+         {leaf, cross},
+         {new_root},
+         old,
+         {&new_empty},
          STLS_REASON_CRL_BAD_SIGNATURE},
-        {"nor as a root against the old one", NULL, {leaf, cross}, {new_root}, old,
-         {&old_listing, &new_empty}, STLS_REASON_CRL_REVOKED},
-        {"each may revoke the leaf: the new", NULL, {leaf, cross}, {0}, old,
-         {&old_empty, &new_listing}, STLS_REASON_CRL_REVOKED},
-        {"each may revoke the leaf: the old", NULL, {leaf, cross}, {0}, old,
-         {&old_listing_leaf, &new_empty}, STLS_REASON_CRL_REVOKED},
-        {"soft passes no revoked one", "revocation=soft", {leaf, cross}, {0}, old,
-         {&old_listing, &new_empty}, STLS_REASON_CRL_REVOKED},
+        {"nor as a root against the old one",
+         NULL,
+         {leaf, cross},
+         {new_root},
+         old,
+         {&old_listing, &new_empty},
+         STLS_REASON_CRL_REVOKED},
+        {"each may revoke the leaf: the new",
+         NULL,
+         {leaf, cross},
+         {0},
+         old,
+         {&old_empty, &new_listing},
+         STLS_REASON_CRL_REVOKED},
+        {"each may revoke the leaf: the old",
+         NULL,
+         {leaf, cross},
+         {0},
+         old,
+         {&old_listing_leaf, &new_empty},
+         STLS_REASON_CRL_REVOKED},
+        {"soft passes no revoked one",
+         "revocation=soft",
+         {leaf, cross},
+         {0},
+         old,
+         {&old_listing, &new_empty},
+         STLS_REASON_CRL_REVOKED},
     };
     assert_worlds(rows);
 }
@@ -203,13 +243,15 @@ static void trap_13_namesakes_of_the_issuer(void **state)
          STLS_REASON_CRL_BAD_SIGNATURE, "SHA1"},
         {"of another trusted CA", pki->other_root, 4, 0, "critical,digitalSignature,cRLSign",
          STLS_REASON_CRL_BAD_SIGNATURE, NULL},
-        {"a CA of another trusted CA", pki->other_root, 4, 1, NULL, STLS_REASON_CRL_BAD_SIGNATURE, NULL},
+        {"a CA of another trusted CA", pki->other_root, 4, 1, NULL, STLS_REASON_CRL_BAD_SIGNATURE,
+         NULL},
         {"of the same root, for CRLs", pki->root, 0, 0, "critical,cRLSign", STLS_REASON_NONE, NULL},
         {"of the same root, for CAs", pki->root, 0, 1, NULL, STLS_REASON_NONE, NULL},
         {"of the same root, for TLS", pki->root, 0, 0, NULL, STLS_REASON_CRL_BAD_SIGNATURE, NULL},
         {"of the same root, for nothing", pki->root, 0, 0, "", STLS_REASON_CRL_BAD_SIGNATURE, NULL},
         {"signed by itself", NULL, 0, 1, NULL, STLS_REASON_CRL_BAD_SIGNATURE, NULL},
-        {"below the leaf", pki->leaf, 2, 0, "critical,cRLSign", STLS_REASON_CRL_BAD_SIGNATURE, NULL},
+        {"below the leaf", pki->leaf, 2, 0, "critical,cRLSign", STLS_REASON_CRL_BAD_SIGNATURE,
+         NULL},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -227,15 +269,35 @@ static void trap_13_namesakes_of_the_issuer(void **state)
         const aid_crl twin_revoked = {.issuer = pki->root, .issuer_key = 0, .revoked = {twin}};
         const char *scope = "revocation_scope=leaf chain_extra=allow";
         const world worlds[] = {
-            {rows[i].what, scope, {pki->leaf, pki->inter, twin}, {0}, NULL,
-             {&by_twin, &by_root, &by_other}, rows[i].wanted},
-            {rows[i].what, scope, {pki->leaf, pki->inter}, {twin}, NULL,
-             {&by_twin, &by_root, &by_other}, rows[i].wanted},
+            {rows[i].what,
+             scope,
+             {pki->leaf, pki->inter, twin},
+             {0},
+             NULL,
+             {&by_twin, &by_root, &by_other},
+             rows[i].wanted},
+            {rows[i].what,
+             scope,
+             {pki->leaf, pki->inter},
+             {twin},
+             NULL,
+             {&by_twin, &by_root, &by_other},
+             rows[i].wanted},
             /* Whatever it says, the issuer's own word stays. */
-            {rows[i].what, scope, {pki->leaf, pki->inter, twin}, {0}, NULL,
-             {&by_twin, &by_root, &by_other, &real}, STLS_REASON_CRL_REVOKED},
-            {rows[i].what, scope, {pki->leaf, pki->inter, twin}, {0}, NULL,
-             {&by_twin, &twin_revoked, &by_other}, STLS_REASON_CRL_BAD_SIGNATURE},
+            {rows[i].what,
+             scope,
+             {pki->leaf, pki->inter, twin},
+             {0},
+             NULL,
+             {&by_twin, &by_root, &by_other, &real},
+             STLS_REASON_CRL_REVOKED},
+            {rows[i].what,
+             scope,
+             {pki->leaf, pki->inter, twin},
+             {0},
+             NULL,
+             {&by_twin, &twin_revoked, &by_other},
+             STLS_REASON_CRL_BAD_SIGNATURE},
         };
         assert_worlds(worlds);
     }
@@ -278,11 +340,8 @@ static void trap_13_what_the_key_issued_does_not_speak_for_it(void **state)
                                              .issuer = pki->inter,
                                              .issuer_key = 1});
     /* The root's new key, certified twice by its old one. */
-    aid_cert cross_spec = {.subject = "CN=Root,O=Lab",
-                           .key = 7,
-                           .is_ca = 1,
-                           .issuer = pki->root,
-                           .issuer_key = 0};
+    aid_cert cross_spec = {
+        .subject = "CN=Root,O=Lab", .key = 7, .is_ca = 1, .issuer = pki->root, .issuer_key = 0};
     X509 *cross = aid_make_cert(&cross_spec);
     cross_spec.crl = "URI:" POINT;
     cross_spec.key_usage = "critical,cRLSign";
@@ -301,12 +360,27 @@ static void trap_13_what_the_key_issued_does_not_speak_for_it(void **state)
                      0);
     point_of_shape = POINT;
     const world rows[] = {
-        {"by the key", "chain_extra=allow", {pki->leaf, pki->inter, signer}, {0}, NULL,
-         {&by_signer, &by_key}, STLS_REASON_CRL_BAD_SIGNATURE},
-        {"by the key's other certificate", NULL, {pki->leaf, pki->inter}, {twin, signer}, NULL,
-         {&by_signer, &by_key, &about_twin}, STLS_REASON_CRL_BAD_SIGNATURE},
-        {"the key under its other certificate", NULL, {low_leaf, cross}, {cross_twin}, NULL,
-         {&by_cross, &about_cross_twin}, STLS_REASON_CRL_BAD_SIGNATURE},
+        {"by the key",
+         "chain_extra=allow",
+         {pki->leaf, pki->inter, signer},
+         {0},
+         NULL,
+         {&by_signer, &by_key},
+         STLS_REASON_CRL_BAD_SIGNATURE},
+        {"by the key's other certificate",
+         NULL,
+         {pki->leaf, pki->inter},
+         {twin, signer},
+         NULL,
+         {&by_signer, &by_key, &about_twin},
+         STLS_REASON_CRL_BAD_SIGNATURE},
+        {"the key under its other certificate",
+         NULL,
+         {low_leaf, cross},
+         {cross_twin},
+         NULL,
+         {&by_cross, &about_cross_twin},
+         STLS_REASON_CRL_BAD_SIGNATURE},
     };
     assert_worlds(rows);
 }
@@ -364,8 +438,8 @@ static void unreadable_entry(X509_CRL *crl)
     AID_NEED(octets && entry && date && ASN1_OCTET_STRING_set(octets, value, sizeof(value)));
     X509_EXTENSION *reason = X509_EXTENSION_create_by_NID(NULL, NID_crl_reason, 0, octets);
     AID_NEED(reason && X509_REVOKED_add_ext(entry, reason, -1));
-    AID_NEED(X509_REVOKED_set_serialNumber(entry, (ASN1_INTEGER *)X509_get0_serialNumber(
-                                                      aid_usual_pki()->leaf))
+    AID_NEED(X509_REVOKED_set_serialNumber(
+                 entry, (ASN1_INTEGER *)X509_get0_serialNumber(aid_usual_pki()->leaf))
              && X509_REVOKED_set_revocationDate(entry, date) && X509_CRL_add0_revoked(crl, entry));
     X509_EXTENSION_free(reason);
     ASN1_OCTET_STRING_free(octets);
@@ -385,36 +459,71 @@ static void trap_13_revoked_is_never_outvoted(void **state)
                             .revoked = {leaf},
                             .reason = CRL_REASON_CERTIFICATE_HOLD,
                             .this_update_s = older_s};
-    const aid_crl old_good = {.this_update_s = older_s}, old_revoked = {.this_update_s = older_s,
-                                                                        .revoked = {leaf}};
+    const aid_crl old_good = {.this_update_s = older_s},
+                  old_revoked = {.this_update_s = older_s, .revoked = {leaf}};
     const aid_crl good = {0}, revoked = {.revoked = {leaf}};
     const aid_crl past_revoked = {.revoked = {leaf}, .next_update_s = NOW_S - HOUR_S};
-    const aid_crl past_held = {.revoked = {leaf},
-                               .reason = CRL_REASON_CERTIFICATE_HOLD,
-                               .next_update_s = NOW_S - HOUR_S};
+    const aid_crl past_held = {
+        .revoked = {leaf}, .reason = CRL_REASON_CERTIFICATE_HOLD, .next_update_s = NOW_S - HOUR_S};
     const aid_crl unreadable = {.shape = unreadable_entry};
     const aid_crl forged = {
         .issuer = aid_usual_pki()->inter, .issuer_key = 6, .revoked = {leaf}, .shape = number_6};
-    const char *const policies[] = {"revocation_scope=leaf", "revocation_scope=leaf revocation=soft"};
+    const char *const policies[] = {"revocation_scope=leaf",
+                                    "revocation_scope=leaf revocation=soft"};
     (void)state;
     for (size_t i = 0; i < 2; i++) {
         const char *p = policies[i];
         const world rows[] = {
-            {"the newer revokes", p, {0}, {0}, NULL, {&good_5, &revoked_6},
+            {"the newer revokes",
+             p,
+             {0},
+             {0},
+             NULL,
+             {&good_5, &revoked_6},
              STLS_REASON_CRL_REVOKED},
-            {"the older revokes", p, {0}, {0}, NULL, {&revoked_5, &good_6},
+            {"the older revokes",
+             p,
+             {0},
+             {0},
+             NULL,
+             {&revoked_5, &good_6},
              STLS_REASON_CRL_REVOKED},
             {"the older holds", p, {0}, {0}, NULL, {&held_5, &good_6}, STLS_REASON_CRL_REVOKED},
-            {"no numbers, the newer", p, {0}, {0}, NULL, {&old_good, &revoked},
+            {"no numbers, the newer",
+             p,
+             {0},
+             {0},
+             NULL,
+             {&old_good, &revoked},
              STLS_REASON_CRL_REVOKED},
-            {"no numbers, the older", p, {0}, {0}, NULL, {&old_revoked, &good},
+            {"no numbers, the older",
+             p,
+             {0},
+             {0},
+             NULL,
+             {&old_revoked, &good},
              STLS_REASON_CRL_REVOKED},
-            {"one past its time, for good", p, {0}, {0}, NULL, {&good_6, &past_revoked},
+            {"one past its time, for good",
+             p,
+             {0},
+             {0},
+             NULL,
+             {&good_6, &past_revoked},
              STLS_REASON_CRL_REVOKED},
             {"one past its time, held", p, {0}, {0}, NULL, {&good_6, &past_held}, 0},
-            {"among three", p, {0}, {0}, NULL, {&good_5, &revoked_6, &good},
+            {"among three",
+             p,
+             {0},
+             {0},
+             NULL,
+             {&good_5, &revoked_6, &good},
              STLS_REASON_CRL_REVOKED},
-            {"one whose reason cannot be read", p, {0}, {0}, NULL, {&good_5, &unreadable},
+            {"one whose reason cannot be read",
+             p,
+             {0},
+             {0},
+             NULL,
+             {&good_5, &unreadable},
              STLS_REASON_CRL_REVOKED},
             {"one that nobody signed", p, {0}, {0}, NULL, {&good_5, &forged}, 0},
         };
@@ -437,27 +546,47 @@ static void trap_13_no_source_outvotes_what_is_at_hand(void **state)
         const aid_crl *given, *file;
         stls_reason wanted;
     } rows[] = {
-        {"a CRL", "revocation_sources=ocsp,crl", {NULL, 0}, &listing, NULL,
+        {"a CRL",
+         "revocation_sources=ocsp,crl",
+         {NULL, 0},
+         &listing,
+         NULL,
          STLS_REASON_CRL_REVOKED},
-        {"a CRL, soft", "revocation_sources=ocsp,crl revocation=soft", {NULL, 0}, &listing, NULL,
+        {"a CRL, soft",
+         "revocation_sources=ocsp,crl revocation=soft",
+         {NULL, 0},
+         &listing,
+         NULL,
          STLS_REASON_CRL_REVOKED},
         {"a CRL that says good", "revocation_sources=ocsp,crl", {NULL, 0}, &empty, NULL, 0},
         {"one that nobody signed", "revocation_sources=ocsp,crl", {NULL, 0}, &forged, NULL, 0},
         {"not among the sources", "revocation_sources=ocsp", {NULL, 0}, &listing, NULL, 0},
-        {"the file", "revocation_sources=ocsp,file crl_file=/crls", {NULL, 0}, NULL, &listing,
+        {"the file",
+         "revocation_sources=ocsp,file crl_file=/crls",
+         {NULL, 0},
+         NULL,
+         &listing,
          STLS_REASON_CRL_REVOKED},
         {"behind a staple", "revocation_sources=staple,file crl_file=/crls", good, NULL, &listing,
          STLS_REASON_CRL_REVOKED},
-        {"the file behind a CRL", "revocation_sources=crl,file crl_file=/crls", {NULL, 0}, &empty,
-         &listing, STLS_REASON_CRL_REVOKED},
+        {"the file behind a CRL",
+         "revocation_sources=crl,file crl_file=/crls",
+         {NULL, 0},
+         &empty,
+         &listing,
+         STLS_REASON_CRL_REVOKED},
         {"a staple", "revocation_sources=ocsp,staple", revoked, NULL, NULL,
          STLS_REASON_OCSP_REVOKED},
         {"a staple behind a CRL", "revocation_sources=crl,staple", revoked, &empty, NULL,
          STLS_REASON_OCSP_REVOKED},
         {"a staple that says good", "revocation_sources=ocsp,staple", good, NULL, NULL, 0},
         {"a staple, not among the sources", "revocation_sources=ocsp", revoked, NULL, NULL, 0},
-        {"a short-lived one", "revocation_sources=ocsp,crl short_lived_s=31536000 clock_skew_s=1",
-         {NULL, 0}, &listing, NULL, STLS_REASON_CRL_REVOKED},
+        {"a short-lived one",
+         "revocation_sources=ocsp,crl short_lived_s=31536000 clock_skew_s=1",
+         {NULL, 0},
+         &listing,
+         NULL,
+         STLS_REASON_CRL_REVOKED},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -508,7 +637,12 @@ static void each_signature_is_verified_once(void **state)
         for (int less = 0; less < 2; less++) {
             char policy[64];
             snprintf(policy, sizeof(policy), "max_signatures=%d", rows[i].num_signatures - less);
-            world w = {"signatures", policy, {pki->leaf, pki->inter}, {twin}, NULL, {0},
+            world w = {"signatures",
+                       policy,
+                       {pki->leaf, pki->inter},
+                       {twin},
+                       NULL,
+                       {0},
                        less ? STLS_REASON_CHAIN_TOO_COSTLY : STLS_REASON_NONE};
             memcpy(w.crls, rows[i].crls, sizeof(w.crls));
             assert_world(&w);
@@ -563,19 +697,13 @@ static void trap_13_what_a_delta_lifts(void **state)
                              .shape = delta_7_on_5,
                              .revoked = {leaf},
                              .reason = lift};
-    const aid_crl ahead = {.shape = delta_7_on_5,
-                           .revoked = {leaf},
-                           .reason = lift,
-                           .this_update_s = NOW_S + HOUR_S};
-    const aid_crl odd = {.shape = delta_7_on_5,
-                         .revoked = {leaf},
-                         .reason = lift,
-                         .extension = "critical,DER:0500"};
+    const aid_crl ahead = {
+        .shape = delta_7_on_5, .revoked = {leaf}, .reason = lift, .this_update_s = NOW_S + HOUR_S};
+    const aid_crl odd = {
+        .shape = delta_7_on_5, .revoked = {leaf}, .reason = lift, .extension = "critical,DER:0500"};
     const aid_crl of_a_point = {.shape = delta_of_a_point, .revoked = {leaf}, .reason = lift};
-    const aid_crl past = {.shape = delta_7_on_5,
-                          .revoked = {leaf},
-                          .reason = lift,
-                          .next_update_s = NOW_S - HOUR_S};
+    const aid_crl past = {
+        .shape = delta_7_on_5, .revoked = {leaf}, .reason = lift, .next_update_s = NOW_S - HOUR_S};
     const char *p = "revocation_scope=leaf", *soft = "revocation_scope=leaf revocation=soft";
     const stls_reason no = STLS_REASON_CRL_REVOKED;
     (void)state;
@@ -593,8 +721,13 @@ static void trap_13_what_a_delta_lifts(void **state)
         {"nor does it lift", p, {0}, {0}, NULL, {&held, &lift_6, &empty_7}, no},
         {"a weak signature lifts nothing", p, {0}, {0}, NULL, {&held, &weak}, no},
         {"nor under soft", soft, {0}, {0}, NULL, {&held, &weak}, no},
-        {"it does where it is strong enough", "revocation_scope=leaf security_level=0", {0}, {0},
-         NULL, {&held, &weak}, 0},
+        {"it does where it is strong enough",
+         "revocation_scope=leaf security_level=0",
+         {0},
+         {0},
+         NULL,
+         {&held, &weak},
+         0},
         {"one that nobody signed", soft, {0}, {0}, NULL, {&held, &forged}, no},
         {"it displaces no real one", p, {0}, {0}, NULL, {&held, &lift_6, &forged}, 0},
         {"nor a real revocation", soft, {0}, {0}, NULL, {&good, &hold_6, &forged}, no},

@@ -347,8 +347,7 @@ static void serials_with_padding(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        aid_bytes bytes = aid_make_crl(
-            &(aid_crl){.revoked = {leaf_with_serial(rows[i].serial)}});
+        aid_bytes bytes = aid_make_crl(&(aid_crl){.revoked = {leaf_with_serial(rows[i].serial)}});
         assert_true(is_taken(bytes));
         memcpy(find_bytes(bytes, rows[i].der, 4, 0), rows[i].padded, 4);
         assert_false(is_taken(bytes));
@@ -415,8 +414,8 @@ static void trap_13_listed_twice(void **state)
         entry_extension entries[2];
         int found, reason;
     } rows[] = {
-        {{hold, compromise}, 1, 1},  {{removed, compromise}, 1, 1}, {{none, compromise}, 1, 1},
-        {{removed, hold}, 1, 6},     {{none, hold}, 1, -1},         {{removed, removed}, 1, 8},
+        {{hold, compromise}, 1, 1},    {{removed, compromise}, 1, 1}, {{none, compromise}, 1, 1},
+        {{removed, hold}, 1, 6},       {{none, hold}, 1, -1},         {{removed, removed}, 1, 8},
         {{compromise, anybody}, 1, 1},
     };
     (void)state;

@@ -33,8 +33,7 @@ static void names(void **state)
                             rows[i].httpd);
         assert_string_equal(name(STLS_DIRECTIVES_HTTPD, STLS_ROLE_CLIENT, rows[i].key),
                             rows[i].httpd_client);
-        assert_string_equal(name(STLS_DIRECTIVES_KEYS, STLS_ROLE_CLIENT, rows[i].key),
-                            rows[i].key);
+        assert_string_equal(name(STLS_DIRECTIVES_KEYS, STLS_ROLE_CLIENT, rows[i].key), rows[i].key);
     }
 }
 
@@ -51,12 +50,11 @@ static void names_fit(void **state)
             assert_int_equal(len, strlen(buf));
         }
     }
-    assert_int_equal(stls_directive_name(STLS_DIRECTIVES_HTTPD, STLS_ROLE_SERVER, "chain_root", buf,
-                                         6),
-                     18);
-    assert_string_equal(buf, "Stric");
     assert_int_equal(
-        stls_directive_name(STLS_DIRECTIVES_NGINX, STLS_ROLE_SERVER, "mode", NULL, 0), 10);
+        stls_directive_name(STLS_DIRECTIVES_HTTPD, STLS_ROLE_SERVER, "chain_root", buf, 6), 18);
+    assert_string_equal(buf, "Stric");
+    assert_int_equal(stls_directive_name(STLS_DIRECTIVES_NGINX, STLS_ROLE_SERVER, "mode", NULL, 0),
+                     10);
 }
 
 static void remedies(void **state)

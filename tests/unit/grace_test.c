@@ -52,9 +52,19 @@ static void trap_35_the_network_is_asked_first(void **state)
     const grace_row rows[] = {
         {"not over", GRACE, good, {0}, 0, 1, 3600},
         {"a newer one", GRACE, graced(), {STLS_FETCH_OK, good}, 0, 2, 3600},
-        {"revoked since", GRACE, graced(), {STLS_FETCH_OK, revoked}, STLS_REASON_OCSP_REVOKED, 2,
+        {"revoked since",
+         GRACE,
+         graced(),
+         {STLS_FETCH_OK, revoked},
+         STLS_REASON_OCSP_REVOKED,
+         2,
          30},
-        {"unknown since", GRACE, graced(), {STLS_FETCH_OK, unknown}, STLS_REASON_OCSP_UNKNOWN, 2,
+        {"unknown since",
+         GRACE,
+         graced(),
+         {STLS_FETCH_OK, unknown},
+         STLS_REASON_OCSP_UNKNOWN,
+         2,
          30},
         {"no network", GRACE, graced(), {.outcome = STLS_FETCH_NETWORK}, 0, 2, 30},
         {"no answer in time", GRACE, graced(), {.outcome = STLS_FETCH_TIMEOUT}, 0, 2, 30},
@@ -65,14 +75,34 @@ static void trap_35_the_network_is_asked_first(void **state)
         {"junk", GRACE, graced(), {STLS_FETCH_OK, junk}, 0, 2, 30},
         {"the same once more", GRACE, graced(), {STLS_FETCH_OK, graced()}, 0, 2, 30},
         {"one past its grace", GRACE, graced(), {STLS_FETCH_OK, past_grace}, 0, 2, 30},
-        {"asked as often as configured", GRACE "negative_ttl_s=5", graced(),
-         {.outcome = STLS_FETCH_NETWORK}, 0, 2, 5},
-        {"the grace ends", GRACE "stale_grace_s=3610", graced(), {.outcome = STLS_FETCH_NETWORK}, 0,
-         2, 10},
-        {"the grace is over", GRACE "stale_grace_s=3599", graced(),
-         {.outcome = STLS_FETCH_NETWORK}, STLS_REASON_FETCH_NETWORK, 2, 30},
-        {"soft knows it too", GRACE "revocation=soft", graced(), {STLS_FETCH_OK, revoked},
-         STLS_REASON_OCSP_REVOKED, 2, 30},
+        {"asked as often as configured",
+         GRACE "negative_ttl_s=5",
+         graced(),
+         {.outcome = STLS_FETCH_NETWORK},
+         0,
+         2,
+         5},
+        {"the grace ends",
+         GRACE "stale_grace_s=3610",
+         graced(),
+         {.outcome = STLS_FETCH_NETWORK},
+         0,
+         2,
+         10},
+        {"the grace is over",
+         GRACE "stale_grace_s=3599",
+         graced(),
+         {.outcome = STLS_FETCH_NETWORK},
+         STLS_REASON_FETCH_NETWORK,
+         2,
+         30},
+        {"soft knows it too",
+         GRACE "revocation=soft",
+         graced(),
+         {STLS_FETCH_OK, revoked},
+         STLS_REASON_OCSP_REVOKED,
+         2,
+         30},
     };
 
     (void)state;
@@ -120,8 +150,7 @@ static void trap_35_the_network_is_asked_first(void **state)
 /* An answer past its time is remembered as one that settled nothing, wherever it came from. */
 static void a_graced_answer_is_not_conclusive(void **state)
 {
-    aid_case c = {.policy = GRACE "negative_ttl_s=17",
-                  .replies = {{STLS_FETCH_OK, graced()}}};
+    aid_case c = {.policy = GRACE "negative_ttl_s=17", .replies = {{STLS_FETCH_OK, graced()}}};
     stls_check *check = aid_new_check(&c, NULL);
     stls_fetch fetch;
     stls_answer answer;
@@ -145,7 +174,8 @@ static void a_graced_staple_is_the_last_resort(void **state)
         aid_reply network;
         stls_reason reason;
     } rows[] = {
-        {GRACE, {STLS_FETCH_OK, ocsp(V_OCSP_CERTSTATUS_REVOKED, NOW_S + DAY_S)},
+        {GRACE,
+         {STLS_FETCH_OK, ocsp(V_OCSP_CERTSTATUS_REVOKED, NOW_S + DAY_S)},
          STLS_REASON_OCSP_REVOKED},
         {GRACE, {.outcome = STLS_FETCH_NETWORK}, 0},
         {GRACE "max_fetches=0", {.outcome = STLS_FETCH_NETWORK}, 0},
@@ -154,8 +184,7 @@ static void a_graced_staple_is_the_last_resort(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         aid_case c = {.policy = rows[i].policy, .staple = graced(), .replies = {rows[i].network}};
-        assert_case(rows[i].policy, &c, rows[i].reason ? STLS_REJECT : STLS_ACCEPT,
-                    rows[i].reason);
+        assert_case(rows[i].policy, &c, rows[i].reason ? STLS_REJECT : STLS_ACCEPT, rows[i].reason);
     }
     aid_case c = {.policy = GRACE, .staple = graced()};
     stls_check *check = aid_new_check(&c, NULL);
@@ -168,8 +197,12 @@ static void a_graced_staple_is_the_last_resort(void **state)
 static void a_graced_answer_of_a_delegated_responder(void **state)
 {
     const aid_pki *pki = aid_usual_pki();
-    aid_cert spec = {.subject = "CN=Responder,O=Lab", .issuer = pki->inter, .issuer_key = 1,
-                     .key = 7, .eku = "OCSPSigning", .aia = "OCSP;URI:http://a.example/"};
+    aid_cert spec = {.subject = "CN=Responder,O=Lab",
+                     .issuer = pki->inter,
+                     .issuer_key = 1,
+                     .key = 7,
+                     .eku = "OCSPSigning",
+                     .aia = "OCSP;URI:http://a.example/"};
     X509 *responder = aid_make_cert(&spec);
     aid_ocsp about_leaf = {.singles = {{.cert = pki->leaf,
                                         .issuer = pki->inter,
@@ -199,7 +232,10 @@ static void a_graced_answer_of_a_delegated_responder(void **state)
                                           rows[i].about_responder.len, NULL};
             stls_reply old = {STLS_FETCH_CACHED, cached.bytes, cached.len, NULL};
             stls_reply down = {.outcome = STLS_FETCH_NETWORK};
-            stls_check_feed(check, fetch.id, n == 0 ? &old : n == 1 ? &down : &about_responder,
+            stls_check_feed(check, fetch.id,
+                            n == 0   ? &old
+                            : n == 1 ? &down
+                                     : &about_responder,
                             NOW_S);
         }
         assert_int_equal(aid_reason(check), rows[i].reason);
@@ -227,8 +263,8 @@ static void a_graced_crl_is_the_last_resort(void **state)
     spec.crl = "URI:" CRL_URL;
     X509 *leaf = aid_make_cert(&spec);
     STACK_OF(X509) *certs = aid_stack(leaf, aid_usual_pki()->inter, NULL);
-    aid_bytes old = aid_make_crl(&(aid_crl){.this_update_s = NOW_S - DAY_S,
-                                            .next_update_s = NOW_S - HOUR_S});
+    aid_bytes old = aid_make_crl(
+        &(aid_crl){.this_update_s = NOW_S - DAY_S, .next_update_s = NOW_S - HOUR_S});
     aid_bytes held = aid_make_crl(&(aid_crl){.this_update_s = NOW_S - DAY_S,
                                              .next_update_s = NOW_S - HOUR_S,
                                              .revoked = {leaf},
@@ -295,8 +331,8 @@ static void a_crl_serves_to_the_end_of_its_grace(void **state)
     aid_cert spec = aid_leaf_spec();
     spec.aia = "";
     spec.crl = "URI:" CRL_URL;
-    aid_case c = {.policy = GRACE, .certs = aid_stack(aid_make_cert(&spec),
-                                                     aid_usual_pki()->inter, NULL)};
+    aid_case c = {.policy = GRACE,
+                  .certs = aid_stack(aid_make_cert(&spec), aid_usual_pki()->inter, NULL)};
     stls_check *check = aid_new_check(&c, NULL);
     stls_crl *crl = indexed(aid_make_crl(&(aid_crl){0}));
     stls_fetch fetch;
@@ -315,8 +351,7 @@ static void a_crl_serves_to_the_end_of_its_grace(void **state)
 
 static void trap_34_a_local_failure_is_never_passed_over(void **state)
 {
-    static const char *const policies[] = {"", "revocation=soft",
-                                           "ocsp_network_error=tolerate",
+    static const char *const policies[] = {"", "revocation=soft", "ocsp_network_error=tolerate",
                                            "revocation=soft ocsp_network_error=tolerate"};
     (void)state;
     for (size_t i = 0; i < 4; i++) {
@@ -339,8 +374,7 @@ static void trap_34_a_local_failure_is_never_passed_over(void **state)
 
 static void a_local_failure_is_not_remembered(void **state)
 {
-    aid_case c = {.policy = "revocation_scope=leaf",
-                  .replies = {{.outcome = STLS_FETCH_LOCAL}}};
+    aid_case c = {.policy = "revocation_scope=leaf", .replies = {{.outcome = STLS_FETCH_LOCAL}}};
     stls_check *check = aid_new_check(&c, NULL);
     stls_fetch fetch;
     stls_answer answer;
@@ -392,8 +426,12 @@ static void a_local_failure_and_another_source(void **state)
 static void a_local_failure_about_a_responder(void **state)
 {
     const aid_pki *pki = aid_usual_pki();
-    aid_cert spec = {.subject = "CN=Responder,O=Lab", .issuer = pki->inter, .issuer_key = 1,
-                     .key = 7, .eku = "OCSPSigning", .aia = "OCSP;URI:http://a.example/"};
+    aid_cert spec = {.subject = "CN=Responder,O=Lab",
+                     .issuer = pki->inter,
+                     .issuer_key = 1,
+                     .key = 7,
+                     .eku = "OCSPSigning",
+                     .aia = "OCSP;URI:http://a.example/"};
     X509 *responder = aid_make_cert(&spec);
     aid_ocsp about_leaf = {.singles = {{.cert = pki->leaf, .issuer = pki->inter}},
                            .signer = responder,

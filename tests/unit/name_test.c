@@ -360,14 +360,22 @@ static void equal_names(void **state)
         const char *a, *b;
         int are_equal;
     } rows[] = {
-        {"a.test", "a.test", 1},       {"a.test", "A.Test", 1},
-        {"a.test", "a.test.", 1},      {"2001:db8::1", "[2001:DB8::1]", 1},
-        {"192.0.2.1", "192.0.2.1", 1}, {"bad name", "bad name", 1},
-        {"", "", 1},                   {"a.test", "b.test", 0},
-        {"a.test", "a.test.b", 0},     {"a.test", "a.tes", 0},
-        {"a.test", "", 0},             {"192.0.2.1", "192.0.2.1.", 0},
-        {"bad name", "Bad name", 0},   {"a.test", "a.test..", 0},
-        {"bad name", "", 0},           {"a.test", "[a.test]", 0},
+        {"a.test", "a.test", 1},
+        {"a.test", "A.Test", 1},
+        {"a.test", "a.test.", 1},
+        {"2001:db8::1", "[2001:DB8::1]", 1},
+        {"192.0.2.1", "192.0.2.1", 1},
+        {"bad name", "bad name", 1},
+        {"", "", 1},
+        {"a.test", "b.test", 0},
+        {"a.test", "a.test.b", 0},
+        {"a.test", "a.tes", 0},
+        {"a.test", "", 0},
+        {"192.0.2.1", "192.0.2.1.", 0},
+        {"bad name", "Bad name", 0},
+        {"a.test", "a.test..", 0},
+        {"bad name", "", 0},
+        {"a.test", "[a.test]", 0},
     };
     char longer[STLS_MAX_NAME_LEN + 3];
     (void)state;

@@ -417,7 +417,8 @@ static stls_ocsp_answer with_another(aid_bytes answer, X509 *other, int is_first
 static void several_certificates_of_the_responder(void **state)
 {
     const aid_pki *pki = aid_usual_pki();
-    aid_cert expired = responder_spec(), another_key = responder_spec(), stranger = responder_spec();
+    aid_cert expired = responder_spec(), another_key = responder_spec(),
+             stranger = responder_spec();
     aid_cert no_usage = responder_spec(), right = responder_spec();
     expired.not_after_s = NOW_S - 1;
     another_key.key = 5;
@@ -659,8 +660,7 @@ static void errors_of_others(void **state)
     spec.singles[0].next_update_s = NOW_S - HOUR_S / 2;
     spec.singles[0].status = V_OCSP_CERTSTATUS_GOOD;
     aid_bytes stale = aid_make_ocsp(&spec);
-    aid_bytes later = aid_make_ocsp(
-        &(aid_ocsp){.error_status = OCSP_RESPONSE_STATUS_TRYLATER});
+    aid_bytes later = aid_make_ocsp(&(aid_ocsp){.error_status = OCSP_RESPONSE_STATUS_TRYLATER});
     ERR_clear_error();
     ERR_raise(ERR_LIB_X509, ERR_R_MALLOC_FAILURE);
     unsigned long before = ERR_peek_last_error();

@@ -112,12 +112,10 @@ static void responder_ids(void **state)
         {"the issuer's key", 0, 1, NULL, STLS_REASON_NONE},
         {"another key", 0, 1, other_key_hash, STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER},
         {"a part of the key's hash", 0, 1, cut_key_hash, STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER},
-        {"the key's hash and more", 0, 1, longer_key_hash,
-         STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER},
+        {"the key's hash and more", 0, 1, longer_key_hash, STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER},
         {"a responder's name", 1, 0, NULL, STLS_REASON_NONE},
         {"a responder's key", 1, 1, NULL, STLS_REASON_NONE},
-        {"not the responder's key", 1, 1, other_key_hash,
-         STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER},
+        {"not the responder's key", 1, 1, other_key_hash, STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER},
         {"a part of its hash", 1, 1, cut_key_hash, STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER},
     };
     (void)state;

@@ -156,8 +156,12 @@ static void runs_that_reject(void **state)
         {"a delta", CRLS, {&good, &delta}, NULL, {NULL, 0}, 0},
         {"a signer with a path of its own", CRLS, {&good, &by_twin, &of_root}, twin, {NULL, 0}, 0},
         {"the same, soft", CRLS "revocation=soft", {&good, &by_twin, &of_root}, twin, {NULL, 0}, 0},
-        {"OCSP, soft", "revocation_scope=leaf revocation_sources=ocsp revocation=soft", {NULL},
-         NULL, says_revoked, 150},
+        {"OCSP, soft",
+         "revocation_scope=leaf revocation_sources=ocsp revocation=soft",
+         {NULL},
+         NULL,
+         says_revoked,
+         150},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -251,8 +251,8 @@ static void names(void **state)
          STLS_REASON_NONE},
         {{"none", .names = {NULL}}, STLS_REASON_NONE},
         {{"client", STLS_ROLE_CLIENT, .names = {NULL}, .policy = "purpose=any"}, STLS_REASON_NONE},
-        {{"excluded under a wildcard", .certs = under, .names = {"bar.example.com",
-                                                                  "FOO.example.com."}},
+        {{"excluded under a wildcard", .certs = under,
+          .names = {"bar.example.com", "FOO.example.com."}},
          STLS_REASON_CHAIN_CONSTRAINT},
         {{"not excluded", .certs = under, .names = {"bar.example.com", "*.example.com"}},
          STLS_REASON_NONE},
@@ -347,8 +347,7 @@ static void next_look(void **state)
         {"verdict_max_age_s=86400 expiry_warn_s=1209600", 14 * DAY_S + 5, 0, 31},
         {"verdict_max_age_s=86400 expiry_warn_s=1209600", 14 * DAY_S + 7200, 0,
          STLS_OWN_CHAIN_LOOK_S},
-        {"verdict_max_age_s=86400 expiry_warn_s=1209600", 14 * DAY_S - 5, 0,
-         STLS_OWN_CHAIN_LOOK_S},
+        {"verdict_max_age_s=86400 expiry_warn_s=1209600", 14 * DAY_S - 5, 0, STLS_OWN_CHAIN_LOOK_S},
         {"verdict_max_age_s=86400", -1, 0, 31}, /* rejected */
         {"verdict_max_age_s=86400", 80 * DAY_S, 1, 31},
         {"verdict_max_age_s=86400 negative_ttl_s=3600", 80 * DAY_S, 0, 3601},
@@ -358,7 +357,8 @@ static void next_look(void **state)
         aid_cert spec = aid_leaf_spec();
         spec.not_after_s = NOW_S + rows[i].left_s;
         spec.not_before_s = spec.not_after_s - 90 * DAY_S;
-        own_case c = {"look", .certs = aid_stack(aid_make_cert(&spec), aid_usual_pki()->inter, NULL),
+        own_case c = {"look",
+                      .certs = aid_stack(aid_make_cert(&spec), aid_usual_pki()->inter, NULL),
                       .key = aid_key(2), .policy = rows[i].policy};
         const stls_own_chain own = own_of(&c);
         int64_t next_s = stls_own_chain_next_look_s(aid_policy(rows[i].policy, NULL), &own,

@@ -379,8 +379,8 @@ static void trap_24_a_delta_is_fetched_for_verified_bases_only(void **state)
         const aid_crl *at_hand;
         const char *asked;
     } rows[] = {
-        {&forged, "first"}, {&weak, "first"}, {&by_root, "first"}, {&past, "first"},
-        {&plain, ""}, {&real, "delta"},
+        {&forged, "first"}, {&weak, "first"}, {&by_root, "first"},
+        {&past, "first"},   {&plain, ""},     {&real, "delta"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -202,7 +202,9 @@ static void several_staples_in_any_order(void **state)
     (void)state;
     for (size_t i = 0; i < 4; i++) {
         aid_case whole = {.policy = "revocation_scope=leaf revocation_sources=staple,ocsp"};
-        aid_bytes staples[] = {i % 2 ? open : i < 2 ? good : revoked,
+        aid_bytes staples[] = {i % 2   ? open
+                               : i < 2 ? good
+                                       : revoked,
                                i % 2 ? i < 2 ? good : revoked : open};
         stls_check *check = aid_new_check(&whole, NULL);
         stls_fetch fetch;
@@ -278,12 +280,18 @@ static void trap_4_a_cached_answer_of_a_revoked_responder(void **state)
          1},
         {"the same responder", aid_make_ocsp(&by_old), aid_make_ocsp(&by_old),
          STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER, 0, 0},
-        {"a new responder", aid_make_ocsp(&by_old), aid_make_ocsp(&by_next), STLS_REASON_NONE, 0, 1},
+        {"a new responder", aid_make_ocsp(&by_old), aid_make_ocsp(&by_next), STLS_REASON_NONE, 0,
+         1},
         {"a new one that is revoked", aid_make_ocsp(&by_old), aid_make_ocsp(&by_third),
          STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER, 0, 0},
-        {"no answer", aid_make_ocsp(&by_old), {NULL, 0}, STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER, 0,
+        {"no answer",
+         aid_make_ocsp(&by_old),
+         {NULL, 0},
+         STLS_REASON_OCSP_UNAUTHORIZED_RESPONDER,
+         0,
          0},
-        {"a cached one that is good", aid_make_ocsp(&by_next), says_revoked, STLS_REASON_NONE, 1, 0},
+        {"a cached one that is good", aid_make_ocsp(&by_next), says_revoked, STLS_REASON_NONE, 1,
+         0},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -296,10 +304,15 @@ static void trap_4_a_cached_answer_of_a_revoked_responder(void **state)
             aid_bytes bytes;
             stls_fetch_outcome outcome = STLS_FETCH_OK;
             if (strncmp(fetch.url, LEAF_OCSP_URL, strlen(LEAF_OCSP_URL)) != 0) {
-                int is_next = strncmp(fetch.url, RESPONDER_OCSP "2", strlen(RESPONDER_OCSP "2")) == 0;
-                int is_third = strncmp(fetch.url, RESPONDER_OCSP "3", strlen(RESPONDER_OCSP "3")) == 0;
-                bytes = aid_ocsp_about(is_next ? next : is_third ? third : old, pki->inter, 1,
-                                       is_next ? V_OCSP_CERTSTATUS_GOOD : V_OCSP_CERTSTATUS_REVOKED);
+                int is_next = strncmp(fetch.url, RESPONDER_OCSP "2", strlen(RESPONDER_OCSP "2"))
+                              == 0;
+                int is_third = strncmp(fetch.url, RESPONDER_OCSP "3", strlen(RESPONDER_OCSP "3"))
+                               == 0;
+                bytes = aid_ocsp_about(
+                    is_next    ? next
+                    : is_third ? third
+                               : old,
+                    pki->inter, 1, is_next ? V_OCSP_CERTSTATUS_GOOD : V_OCSP_CERTSTATUS_REVOKED);
             } else if (fetch.may_use_cache) {
                 cached_id = fetch.id;
                 bytes = rows[i].cached;

@@ -409,8 +409,12 @@ static void last_second_and_margin(void **state)
         int64_t left_s;
         int is_live;
         int may_resume;
-    } rows[] = {{STLS_SESSION_MARGIN_S + 1, 1, 1}, {STLS_SESSION_MARGIN_S, 1, 1},
-                {STLS_SESSION_MARGIN_S - 1, 1, 0}, {1, 1, 0}, {0, 1, 0}, {-1, 0, 0}};
+    } rows[] = {{STLS_SESSION_MARGIN_S + 1, 1, 1},
+                {STLS_SESSION_MARGIN_S, 1, 1},
+                {STLS_SESSION_MARGIN_S - 1, 1, 0},
+                {1, 1, 0},
+                {0, 1, 0},
+                {-1, 0, 0}};
     stls_result *result = accepted();
     int64_t until_s = stls_result_valid_until_s(result);
     (void)state;

@@ -104,10 +104,11 @@ stls_policy *stls_policy_new(const stls_allocator *allocator);
  * alternatives.  STLS_ERR_STATE once frozen.
  */
 STLS_MUST_USE stls_status stls_policy_set(stls_policy *policy, const char *key, const char *value,
-                            stls_error *err);
+                                          stls_error *err);
 
 /* "revocation=soft chain_root=require": key=value words separated by white space or ';'. */
-STLS_MUST_USE stls_status stls_policy_set_text(stls_policy *policy, const char *text, stls_error *err);
+STLS_MUST_USE stls_status stls_policy_set_text(stls_policy *policy, const char *text,
+                                               stls_error *err);
 
 /* Checks keys against each other and makes the policy immutable. Repeating it is harmless. */
 STLS_MUST_USE stls_status stls_policy_freeze(stls_policy *policy, stls_error *err);
@@ -416,7 +417,7 @@ typedef struct {
     int64_t use_until_s;  /* the last moment this answer serves, stale_grace_s included; 0: it
                              is of no use at all */
     int64_t refresh_at_s; /* half its life: fetch a newer one in the background from here on */
-    int64_t retry_at_s; /* if not conclusive: do not ask again before; 0: it was CACHED, or the
+    int64_t retry_at_s;   /* if not conclusive: do not ask again before; 0: it was CACHED, or the
                            failure is this process's own: ask now */
 } stls_answer;
 stls_status stls_check_get_answer(const stls_check *check, uint32_t id, stls_answer *answer);
@@ -643,8 +644,8 @@ void stls_http_free(stls_http *http);
 const unsigned char *stls_http_get0_request(const stls_http *http, size_t *len);
 
 typedef enum {
-    STLS_HTTP_MORE = 0, /* feed more bytes */
-    STLS_HTTP_DONE = 1, /* the body is complete */
+    STLS_HTTP_MORE = 0,       /* feed more bytes */
+    STLS_HTTP_DONE = 1,       /* the body is complete */
     STLS_HTTP_TOO_LARGE = -1, /* see stls_http_get0_error() */
     STLS_HTTP_FAILED = -2,    /* not 200, malformed, or ended early; likewise */
     STLS_HTTP_LOCAL = -3      /* out of memory: STLS_FETCH_LOCAL */

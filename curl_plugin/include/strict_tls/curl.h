@@ -66,11 +66,11 @@ extern "C" {
 typedef enum {
     STLS_CURL_OK = 1,
     STLS_CURL_ERR_MEMORY = -1,
-    STLS_CURL_ERR_ARGUMENT = -2, /* no handle, or a policy that is not frozen */
-    STLS_CURL_ERR_BACKEND = -3,  /* this libcurl does TLS with another library than OpenSSL 3 */
-    STLS_CURL_ERR_VERSION = -4,  /* libcurl is older than 7.85.0 */
-    STLS_CURL_ERR_OPTION = -5,   /* libcurl refused an option */
-    STLS_CURL_ERR_CRL_FILE = -6, /* the policy's crl_file cannot be read or decoded */
+    STLS_CURL_ERR_ARGUMENT = -2,   /* no handle, or a policy that is not frozen */
+    STLS_CURL_ERR_BACKEND = -3,    /* this libcurl does TLS with another library than OpenSSL 3 */
+    STLS_CURL_ERR_VERSION = -4,    /* libcurl is older than 7.85.0 */
+    STLS_CURL_ERR_OPTION = -5,     /* libcurl refused an option */
+    STLS_CURL_ERR_CRL_FILE = -6,   /* the policy's crl_file cannot be read or decoded */
     STLS_CURL_ERR_NOT_ENABLED = -7 /* stls_curl_enable() comes first */
 } stls_curl_status;
 
@@ -122,12 +122,14 @@ stls_curl_status stls_curl_set_error_buffer(CURL *curl, char *buffer, size_t len
 STLS_MUST_USE stls_curl_status stls_curl_set_proxy(CURL *curl, const char *proxy);
 
 /* CURLOPT_SSL_CTX_FUNCTION and _DATA of the program's own: called before ours. */
-STLS_MUST_USE stls_curl_status stls_curl_set_ssl_ctx_function(CURL *curl, curl_ssl_ctx_callback function,
-                                                void *data);
+STLS_MUST_USE stls_curl_status stls_curl_set_ssl_ctx_function(CURL *curl,
+                                                              curl_ssl_ctx_callback function,
+                                                              void *data);
 
 /* CURLOPT_PREREQFUNCTION and _DATA of the program's own: called after ours. */
-STLS_MUST_USE stls_curl_status stls_curl_set_prereq_function(CURL *curl, curl_prereq_callback function,
-                                               void *data);
+STLS_MUST_USE stls_curl_status stls_curl_set_prereq_function(CURL *curl,
+                                                             curl_prereq_callback function,
+                                                             void *data);
 
 /* These trust anchors (frozen) instead of libcurl's. NULL: libcurl's again. A reference is taken. */
 STLS_MUST_USE stls_curl_status stls_curl_set_anchors(CURL *curl, stls_anchors *anchors);
