@@ -24,22 +24,6 @@ typedef struct {
     stls_reason wanted;
 } world;
 
-static void free_crl(void *thing)
-{
-    stls_crl_free(thing);
-}
-
-static stls_crl *indexed(aid_bytes bytes)
-{
-    unsigned char *copy = malloc(bytes.len);
-    memcpy(copy, bytes.bytes, bytes.len);
-    stls_crl *crl = stls_crl_new(NULL, copy, bytes.len, free);
-    while (stls_crl_step(crl, 4096) == STLS_CRL_MORE) {
-    }
-    aid_keep(free_crl, crl);
-    return crl;
-}
-
 static stls_anchors *both_roots(void)
 {
     const aid_pki *pki = aid_usual_pki();
@@ -80,7 +64,7 @@ static stls_reason run_at_hand(const world *w, const aid_bytes *crls, size_t num
 {
     stls_check *check = check_of(w, "revocation_sources=crl");
     for (size_t i = 0; i < num; i++) {
-        assert_int_equal(stls_check_add_crl(check, indexed(crls[i])), STLS_OK);
+        assert_int_equal(stls_check_add_crl(check, aid_index_crl(crls[i])), STLS_OK);
     }
     return decide(check);
 }
@@ -596,7 +580,7 @@ static void trap_13_no_source_outvotes_what_is_at_hand(void **state)
         stls_check *check = aid_new_check(&whole, NULL);
         size_t num_fetches;
         if (rows[i].given != NULL) {
-            stls_check_add_crl(check, indexed(aid_make_crl(rows[i].given)));
+            stls_check_add_crl(check, aid_index_crl(aid_make_crl(rows[i].given)));
         }
         if (rows[i].file != NULL) {
             stls_check_set_crl_file(check, aid_crl_file(aid_make_crl(rows[i].file), 65536, NULL));

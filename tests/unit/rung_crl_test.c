@@ -26,22 +26,6 @@ typedef struct {
     char kept[512];  /* of those, what the host may keep; "?" is remembered as a failure */
 } web_case;
 
-static void free_crl(void *thing)
-{
-    stls_crl_free(thing);
-}
-
-static stls_crl *indexed(aid_bytes bytes)
-{
-    unsigned char *copy = malloc(bytes.len);
-    memcpy(copy, bytes.bytes, bytes.len);
-    stls_crl *crl = stls_crl_new(NULL, copy, bytes.len, free);
-    while (stls_crl_step(crl, 4096) == STLS_CRL_MORE) {
-    }
-    aid_keep(free_crl, crl);
-    return crl;
-}
-
 static X509 *leaf_with(const char *crl, const char *aia)
 {
     aid_cert spec = aid_leaf_spec();
@@ -274,9 +258,9 @@ static void trap_13_only_what_is_proof_is_kept(void **state)
         assert_string_equal(c.kept, "first delta");
     }
     /* The same of a complete CRL beside one that is at hand. */
-    web_case c = {.leaf = leaf, .at_hand = indexed(aid_make_crl(&no_delta))};
+    web_case c = {.leaf = leaf, .at_hand = aid_index_crl(aid_make_crl(&no_delta))};
     assert_run(&c, STLS_REASON_NONE, "");
-    c.at_hand = indexed(aid_make_crl(&past_base));
+    c.at_hand = aid_index_crl(aid_make_crl(&past_base));
     c.pages[0] = (web_page){FIRST, STLS_FETCH_OK, aid_make_crl(&no_delta_by_root)};
     assert_run(&c, STLS_REASON_CRL_STALE, "first");
     assert_string_equal(c.kept, "first?");
@@ -384,7 +368,7 @@ static void trap_24_a_delta_is_fetched_for_verified_bases_only(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        web_case c = {.leaf = leaf, .at_hand = indexed(aid_make_crl(rows[i].at_hand))};
+        web_case c = {.leaf = leaf, .at_hand = aid_index_crl(aid_make_crl(rows[i].at_hand))};
         c.pages[0] = (web_page){FIRST, STLS_FETCH_OK, aid_make_crl(&plain)};
         assert_run(&c, STLS_REASON_NONE, rows[i].asked);
     }
@@ -478,8 +462,8 @@ static void crls_at_hand(void **state)
         aid_case whole = {.policy = "revocation_scope=leaf",
                           .certs = aid_stack(leaf, aid_usual_pki()->inter, NULL)};
         stls_check *check = aid_new_check(&whole, NULL);
-        stls_crl *crl = indexed(aid_make_crl(&rows[i].spec));
-        stls_crl *fetched = indexed(aid_make_crl(&(aid_crl){0}));
+        stls_crl *crl = aid_index_crl(aid_make_crl(&rows[i].spec));
+        stls_crl *fetched = aid_index_crl(aid_make_crl(&(aid_crl){0}));
         stls_fetch fetch;
         assert_int_equal(stls_check_add_crl(check, crl), STLS_OK);
         stls_check_start(check, NOW_S);
@@ -502,7 +486,8 @@ static void answer_says_how_long_it_serves(void **state)
         aid_case whole = {.policy = "revocation_scope=leaf",
                           .certs = aid_stack(leaf, aid_usual_pki()->inter, NULL)};
         stls_check *check = aid_new_check(&whole, NULL);
-        stls_crl *crl = indexed(aid_make_crl(&(aid_crl){.revoked = {is_revoked ? leaf : NULL}}));
+        stls_crl *crl = aid_index_crl(
+            aid_make_crl(&(aid_crl){.revoked = {is_revoked ? leaf : NULL}}));
         stls_fetch fetch;
         stls_answer answer;
         stls_check_start(check, NOW_S);

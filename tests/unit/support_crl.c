@@ -83,6 +83,22 @@ aid_bytes aid_make_crl(const aid_crl *spec)
     return out;
 }
 
+static void free_crl(void *crl)
+{
+    stls_crl_free(crl);
+}
+
+stls_crl *aid_index_crl(aid_bytes der)
+{
+    aid_bytes copy = keep(der.bytes, der.len);
+    stls_crl *crl = stls_crl_new(NULL, copy.bytes, copy.len, NULL);
+    AID_NEED(crl != NULL);
+    aid_keep(free_crl, crl);
+    while (stls_crl_step(crl, 4096) == STLS_CRL_MORE) {
+    }
+    return crl;
+}
+
 aid_bytes aid_crl_pem(aid_bytes der)
 {
     char *data = NULL;

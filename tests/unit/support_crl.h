@@ -22,6 +22,8 @@ void aid_add_crl_number(X509_CRL *crl, int nid, int64_t value);
 
 /* DER, kept until aid_end(). */
 aid_bytes aid_make_crl(const aid_crl *spec);
+/* Walked through. Kept until aid_end(). */
+stls_crl *aid_index_crl(aid_bytes der);
 /* The same as a PEM block. */
 aid_bytes aid_crl_pem(aid_bytes der);
 aid_bytes aid_join(const aid_bytes *parts, size_t num);
